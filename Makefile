@@ -1,0 +1,59 @@
+# E2M: `make book` regenerates everything, `make test` tests everything; each sets up .venv by itself.
+PROFILE ?= demo
+PYTHON  ?= python3
+CORES   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+BIN     := .venv/bin
+UV      := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --config profile=$(PROFILE) --rerun-incomplete --keep-going --nolock --quiet rules progress host
+
+.DEFAULT_GOAL := help
+.PHONY: help book test test-fast smoke lint format lab lock plan clean
+
+help:  ## what the targets do
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+book: .venv/done  ## data, training, salience, measures, book: _build/html/index.html [PROFILE=demo]
+	$(SNAKEMAKE)
+
+test: .venv/done lint  ## all tests, with the smoke profile from data to book
+	$(BIN)/pytest
+
+test-fast: .venv/done  ## the tests that take seconds
+	$(BIN)/pytest -m "not slow"
+
+smoke: .venv/done  ## the whole pipeline on the smallest profile
+	$(MAKE) book PROFILE=smoke
+
+lint: .venv/done  ## style and the layering of e2m/
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+format: .venv/done  ## lay the code out
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lab: .venv/done  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+plan: .venv/done  ## what `make book` would run, without running it [PROFILE=paper]
+	$(SNAKEMAKE) --dry-run
+
+lock: .venv/uv  ## pin every package, with hashes and without addresses
+	$(UV) pip compile pyproject.toml --group dev --python $(BIN)/python --generate-hashes --universal \
+		--no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean:  ## remove everything derived but the environment
+	rm -rf _build book/executed results data/demo .snakemake
+
+.venv/uv:
+	$(PYTHON) -m venv .venv
+	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
+	touch $@
+
+.venv/done: requirements.lock pyproject.toml | .venv/uv
+	command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(UV) pip sync --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	command -v uv >/dev/null || $(BIN)/python -m ensurepip >/dev/null && $(BIN)/python -m pip --version >/dev/null
+	$(UV) pip install --python $(BIN)/python --no-deps --quiet --editable .
+	touch $@

@@ -1,0 +1,1 @@
+"""Studies and side-by-side timings that are run by hand, each a script with a ``main``."""

@@ -1,0 +1,225 @@
+"""How often 95 % intervals hold the truth with few runs: ``python -m benchmarks.coverage OUT.parquet``.
+
+Tables of known truth are simulated from value = run + subject + image + residual, 120 images of 12 subjects, and each
+candidate's coverage and mean width are counted over replications. "ours" is what ``e2m.statistics`` does, called as
+anyone calls it; the other methods live here only.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from e2m import statistics
+
+RUNS = (3, 5, 10, 20)
+REPLICATIONS = 1000
+RESAMPLES = 500
+SUBJECTS, PER_SUBJECT = 12, 10
+CLUSTERS = np.repeat(np.arange(SUBJECTS), PER_SUBJECT)
+
+DEVIATIONS = {  # of runs, subjects, images and residuals
+    "runs dominate": (1.0, 0.2, 0.5, 0.5),
+    "images dominate": (0.1, 1.0, 1.0, 0.5),
+    "balanced": (0.65, 1.0, 1.0, 1.0),
+    "residuals dominate": (0.02, 0.02, 0.1, 1.0),
+}
+SCORE_DEVIATIONS = (0.3, 0.3, 0.8, 0.6)
+SYNTHETIC = np.arange(CLUSTERS.size) % 2 == 0
+SEPARATIONS = {"AUC .80": 1.4, "AUC .97": 3.2}
+SHIFTS = {"P .50": 0.0, "P .76": 1.0, "P .98": 3.0}
+
+Study = Callable[[np.random.Generator, str, int], tuple[float, dict[str, tuple[float, float]]]]
+"""One simulation of a setting and a number of runs -> the truth and every method's interval."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="Parquet file to write")
+    parser.add_argument("--replications", type=int, default=REPLICATIONS)
+    options = parser.parse_args(arguments)
+    rows = coverage(options.replications)
+    part = options.out.with_name(f".{options.out.name}.part")
+    rows.to_parquet(part, index=False)
+    part.replace(options.out)
+    keys = ["statistic", "setting", "method"]
+    print(rows.pivot_table(["coverage", "width"], keys, "runs").round(3).to_string())
+
+
+def coverage(replications: int = REPLICATIONS, seed: int = 0) -> pd.DataFrame:
+    """Tidy rows: statistic, setting, runs, method, replications, coverage, width; the same seed gives the same rows."""
+    rows = []
+    for statistic, study, setting, runs in _studies():
+        generator = np.random.default_rng([seed, runs, *setting.encode()])
+        found = [study(generator, setting, runs) for _ in range(replications)]
+        for method in found[0][1]:
+            truth = np.array([true for true, _ in found])
+            low, high = np.array([intervals[method] for _, intervals in found]).T
+            held = ((low <= truth) & (truth <= high)).mean()
+            rows.append((statistic, setting, runs, method, replications, held, (high - low).mean()))
+    columns = ["statistic", "setting", "runs", "method", "replications", "coverage", "width"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _studies() -> Iterator[tuple[str, Study, str, int]]:
+    studies = [
+        ("mean", mean, DEVIATIONS),
+        ("difference", difference, ["balanced"]),
+        ("AUC", auc, SEPARATIONS),
+        ("AUC difference", auc_difference, SEPARATIONS),
+        ("P(a > b)", probability, SHIFTS),
+    ]
+    for statistic, study, settings in studies:
+        for setting in settings:
+            for runs in RUNS:
+                yield statistic, study, setting, runs
+
+
+def mean(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Mean of a table whose truth is 0, by every method."""
+    table = _table(generator, *DEVIATIONS[setting], runs)
+    ours = statistics.mean_interval(table, CLUSTERS, resamples=RESAMPLES, seed=_seed(generator))
+    # All clusters are of one size, so that their means stand for their images.
+    return 0.0, {
+        "ours": (ours.low, ours.high),
+        **_candidates(table.reshape(runs, SUBJECTS, -1).mean(axis=2), generator),
+    }
+
+
+def difference(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Difference of two regimes on the same images, which move both and each: truth 0."""
+    run, subject, image, residual = DEVIATIONS[setting]
+    shared = _table(generator, 0, subject, image, 0, 1)
+    guided, traditional = (shared + _table(generator, run, subject / 2, image / 2, residual, runs) for _ in range(2))
+    ours = statistics.difference_interval(guided, traditional, CLUSTERS, resamples=RESAMPLES, seed=_seed(generator))
+    return 0.0, {"ours": (ours.low, ours.high)}
+
+
+def auc(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Mean AUC of normal scores, and the interval that is not on the log odds."""
+    run, *others = SCORE_DEVIATIONS
+    truth = stats.norm.cdf(SEPARATIONS[setting] / np.sqrt(2 * np.square(others).sum() + run**2))
+    sides = _sides(generator)
+    scores = _scores(generator, setting, runs, sides)
+    ours = statistics.auc_interval(scores, SYNTHETIC, CLUSTERS, resamples=200, seed=_seed(generator))
+    # Undo the log odds: the reach in AUC is that in log odds times the slope.
+    reach = np.diff(special.logit([ours.mean, ours.high])) * ours.mean * (1 - ours.mean)
+    plain = ours.mean + np.array([-1, 1]) * reach
+    return truth, {"ours": (ours.low, ours.high), "plain": tuple(plain)}
+
+
+def auc_difference(
+    generator: np.random.Generator, setting: str, runs: int
+) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Difference in AUC of two regimes whose scores share the images' effects: truth 0."""
+    sides = _sides(generator)
+    guided, traditional = (_scores(generator, setting, runs, sides) for _ in range(2))
+    ours = statistics.auc_difference_interval(
+        guided, traditional, SYNTHETIC, CLUSTERS, resamples=200, seed=_seed(generator)
+    )
+    return 0.0, {"ours": (ours.low, ours.high)}
+
+
+def probability(
+    generator: np.random.Generator, setting: str, runs: int
+) -> tuple[float, dict[str, tuple[float, float]]]:
+    """P(a > b) of normal run-level values a shift apart."""
+    a, b = generator.normal(size=(2, runs))
+    a += SHIFTS[setting]
+    ours = statistics.probability_greater(a, b)
+    chosen_a, chosen_b = (_shares(generator, runs) for _ in range(2))
+    drawn = np.einsum("ba,ac,bc->b", chosen_a, a[:, None] > b, chosen_b, optimize=True)
+    percentile = np.quantile(drawn, [0.025, 0.975])
+    return stats.norm.cdf(SHIFTS[setting] / np.sqrt(2)), {
+        "ours": (ours.low, ours.high),
+        "percentile": tuple(percentile),
+    }
+
+
+def _candidates(table: np.ndarray, generator: np.random.Generator) -> dict[str, tuple[float, float]]:
+    """Methods that were tried for the mean of (R, C) values without gaps."""
+    runs, clusters = table.shape
+    estimate = table.mean()
+    run_shares, cluster_shares = _shares(generator, runs), _shares(generator, clusters)
+    joint = _values(run_shares, table, cluster_shares)
+    of_runs, of_clusters = run_shares @ table.mean(axis=1), cluster_shares @ table.mean(axis=0)
+    sizes = np.array([runs, clusters])
+    single = np.array([of_runs.var(), of_clusters.var()])
+    variances = single * sizes / (sizes - 1)
+    # Runs and clusters drawn alone hold the residual once each, drawn jointly three times: what is left over is its
+    # variance times (1 - 1 / R) (1 - 1 / C).
+    residual = max(0.0, (joint.var() - single.sum()) * np.prod(sizes / (sizes - 1)))
+    once = max(variances.sum() - residual, *variances)
+    t = stats.t.ppf(0.975, variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum())
+    percentiles = np.quantile(joint, [0.025, 0.975])
+    wider = _values(_stretched(run_shares), table, _stretched(cluster_shares))
+    stretch = t / stats.norm.ppf(0.975) * np.sqrt(variances.sum() / joint.var())
+    ends = {
+        "percentile": percentiles,
+        "percentile, inflated": np.quantile(wider, [0.025, 0.975]),
+        "percentile, stretched": estimate + (percentiles - estimate) * stretch,
+        "BCa": np.quantile(joint, _bca_levels(table, joint)),
+        "t, residual once": estimate + np.array([-1, 1]) * t * np.sqrt(once),
+    }
+    return {method: tuple(interval) for method, interval in ends.items()}
+
+
+def _bca_levels(table: np.ndarray, joint: np.ndarray) -> np.ndarray:
+    """Levels of Efron's bias-corrected and accelerated interval, its acceleration from both factors' influences."""
+    influences = np.concatenate([(table.mean(axis=axis) - table.mean()) / table.shape[1 - axis] for axis in (0, 1)])
+    acceleration = (influences**3).sum() / (6 * (influences**2).sum() ** 1.5)
+    below = np.clip((joint < table.mean()).mean(), 1 / RESAMPLES, 1 - 1 / RESAMPLES)
+    bias = stats.norm.ppf(below)
+    moved = bias + stats.norm.ppf([0.025, 0.975])
+    return stats.norm.cdf(bias + moved / (1 - acceleration * moved))
+
+
+def _sides(generator: np.random.Generator) -> np.ndarray:
+    """(1, images) effects; a subject moves its authentic and its synthetic images independently."""
+    _, subject, image, _ = SCORE_DEVIATIONS
+    return np.where(SYNTHETIC, *(_table(generator, 0, subject, image, 0, 1) for _ in range(2)))
+
+
+def _scores(generator: np.random.Generator, setting: str, runs: int, sides: np.ndarray) -> np.ndarray:
+    """(runs, images) normal scores, whose classes are a distance apart that differs from run to run."""
+    run, _, _, residual = SCORE_DEVIATIONS
+    separation = SEPARATIONS[setting] + run * generator.normal(size=(runs, 1))
+    return sides + SYNTHETIC * separation + _table(generator, 0, 0, 0, residual, runs)
+
+
+def _table(
+    generator: np.random.Generator, run: float, subject: float, image: float, residual: float, runs: int
+) -> np.ndarray:
+    """(runs, images) values of the model, deviations given."""
+    return (
+        run * generator.normal(size=(runs, 1))
+        + subject * generator.normal(size=SUBJECTS)[CLUSTERS]
+        + image * generator.normal(size=CLUSTERS.size)
+        + residual * generator.normal(size=(runs, CLUSTERS.size))
+    )
+
+
+def _shares(generator: np.random.Generator, size: int) -> np.ndarray:
+    """(RESAMPLES, size) shares of things drawn with replacement, each row summing to 1."""
+    return generator.multinomial(size, np.full(size, 1 / size), size=RESAMPLES) / size
+
+
+def _stretched(shares: np.ndarray) -> np.ndarray:
+    """Shares further from equal by sqrt(n / (n - 1)), which makes the resampled variance unbiased."""
+    size = shares.shape[1]
+    return 1 / size + (shares - 1 / size) * np.sqrt(size / (size - 1))
+
+
+def _values(run_shares: np.ndarray, table: np.ndarray, cluster_shares: np.ndarray) -> np.ndarray:
+    return np.einsum("br,br->b", run_shares, cluster_shares @ table.T)
+
+
+def _seed(generator: np.random.Generator) -> int:
+    return int(generator.integers(2**31))
+
+
+if __name__ == "__main__":
+    main()

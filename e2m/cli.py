@@ -1,0 +1,72 @@
+"""The ``e2m`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import yaml
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; errors for people are printed in one line, and the exit status is 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.act(options)
+    except (ValueError, OSError) as error:
+        print(f"e2m: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("e2m", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="execute one notebook with parameters")
+    run.add_argument("notebook", help="name or path of a notebook: noise, notebooks/noise.ipynb")
+    run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    run.add_argument("-o", dest="output", help="where the executed notebook goes [results/notebooks/NAME.ipynb]")
+    run.set_defaults(act=_run)
+
+    data = commands.add_parser("data", help="make or check the images of a profile")
+    data.add_argument("--profile", default="demo")
+    data.set_defaults(act=_data)
+
+    salience = commands.add_parser("salience", help="salience of one trained detector, clean and changed images")
+    salience.add_argument("--profile", default="demo")
+    salience.add_argument("--detector", default="demo_cnn")
+    salience.add_argument("--regime", required=True)
+    salience.add_argument("--run", type=int, required=True)
+    salience.add_argument("--source", action="append", help="only this source; may be given again [all]")
+    salience.set_defaults(act=_salience)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    from e2m import notebook
+
+    # YAML reads 3 as a number, [0.1, 0.5] as a list and anything else as text, as papermill's own -p does.
+    parameters = {name: yaml.safe_load(value) for name, value in options.parameters}
+    print(notebook.run(options.notebook, parameters, options.output))
+
+
+def _data(options: argparse.Namespace) -> None:
+    from e2m.experiment import Experiment
+    from e2m.images import check_images
+
+    samples = Experiment.load(options.profile).samples
+    check_images(samples)
+    print(samples.groupby(["source", "label"], sort=False).size().rename("images").reset_index().to_string(index=False))
+
+
+def _salience(options: argparse.Namespace) -> None:
+    from e2m.experiment import Experiment, Trained
+
+    one = Trained(options.detector, options.regime, options.run)
+    Experiment.load(options.profile).explain(one, options.source)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

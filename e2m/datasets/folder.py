@@ -1,0 +1,218 @@
+"""Images of your own: a folder tree, or a folder and a CSV list."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import re
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from e2m.datasets import COLUMNS
+from e2m.types import InputError
+
+LABEL_WORDS = {
+    "authentic": "authentic",
+    "real": "authentic",
+    "bonafide": "authentic",
+    "synthetic": "synthetic",
+    "fake": "synthetic",
+}
+SPLIT_WORDS = {
+    "train": "train",
+    "validate": "validate",
+    "val": "validate",
+    "valid": "validate",
+    "validation": "validate",
+    "test": "test",
+}
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+MAP_SUFFIXES = (".png", ".npy")
+HEADERLESS = ("split", "label", "path")
+"""Cells of a row in the lists that come with CYBORG (Boyd et al. 2023), which have no header."""
+
+
+def load(root: str | Path, csv: str | Path | None = None, salience: str | Path | None = None) -> pd.DataFrame:
+    """The images below a folder.
+
+    Without a list, folder names tell what an image is. Below ``root``, one of them is the label (authentic, real,
+    bonafide; synthetic, fake; also numbered, as in ``1_fake``), one may be the split (train, validate or val, test;
+    "test" where there is none), and the folder below the label is the source. With a list, its columns tell: ``path``
+    and ``label``, and where you have them ``source``, ``split``, ``subject``, ``salience`` and ``image``. A list
+    without a header holds ``split,label,path``, as CYBORG's do; their ``test`` rows that point at a folder ``val``
+    are of the split "validate".
+
+    Args:
+        root: folder that holds every image; paths in the list are relative to it.
+        csv: the list.
+        salience: folder with human maps: the image's relative path or its file name, ending in .png or .npy.
+
+    Returns:
+        The columns of :func:`e2m.datasets.load_dataset`, in the list's order, or sorted by path without a list.
+        ``image`` is the path relative to ``root``, ``subject`` the image itself where the list names none.
+
+    Raises:
+        InputError: something is missing, empty, unknown, or outside ``root``; the message says what and where.
+    """
+    root = _folder(root, "root")
+    rows = _tree_rows(root) if csv is None else _csv_rows(root, Path(csv))
+    _check_files(root, [row["path"] for row in rows] + [row["salience"] for row in rows if row["salience"]])
+    if salience is not None:
+        _add_maps(rows, _folder(salience, "salience"))
+    samples = pd.DataFrame(rows, columns=list(COLUMNS))
+    samples["salience"] = [str(root / path) if path else "" for path in samples["salience"]]
+    samples["path"] = [str(root / path) for path in samples["path"]]
+    return samples
+
+
+def _tree_rows(root: Path) -> list[dict[str, str]]:
+    paths = sorted(path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
+    rows = [_tree_row(root, path) for path in paths if any(map(_label, path.parts[:-1]))]
+    if not rows:
+        raise InputError(
+            f"{root}: no images found in folders named after a label ({len(paths)} images in other folders); "
+            f"name folders {', '.join(LABEL_WORDS)}, or give csv=; images end in {', '.join(IMAGE_SUFFIXES)}"
+        )
+    return rows
+
+
+def _tree_row(root: Path, path: Path) -> dict[str, str]:
+    folders = path.parts[:-1]
+    labels = {_label(name) for name in folders} - {None}
+    if len(labels) > 1:
+        raise InputError(f"{root / path}: folders of both labels on one path; keep one of them")
+    splits = {SPLIT_WORDS.get(name.lower()) for name in folders} - {None}
+    if len(splits) > 1:
+        raise InputError(f"{root / path}: folders of the splits {' and '.join(sorted(splits))} on one path; keep one")
+    place = next(number for number, name in enumerate(folders) if _label(name))
+    below = [name for name in folders[place + 1 :] if name.lower() not in SPLIT_WORDS and not _label(name)]
+    image = path.as_posix()
+    return {
+        "image": image,
+        "path": image,
+        "label": labels.pop(),
+        "source": below[0] if below else folders[place],
+        "split": splits.pop() if splits else "test",
+        "subject": image,
+        "salience": "",
+    }
+
+
+def _csv_rows(root: Path, csv: Path) -> list[dict[str, str]]:
+    return [_csv_row(root, f"{csv}, row {number}", cells) for number, cells in _read_csv(csv)]
+
+
+def _csv_row(root: Path, where: str, cells: dict[str, str]) -> dict[str, str]:
+    """A row of the list as a row of the frame; an empty cell counts as a missing one."""
+    path = _inside(root, where, cells["path"])
+    image = cells.get("image") or path.as_posix()
+    return {
+        "image": image,
+        "path": path.as_posix(),
+        "label": _known(where, "label", cells["label"], LABEL_WORDS),
+        "source": cells.get("source") or path.parent.name or cells["label"].lower(),
+        "split": _known(where, "split", cells.get("split") or "test", SPLIT_WORDS),
+        "subject": cells.get("subject") or image,
+        "salience": _inside(root, where, cells["salience"]).as_posix() if cells.get("salience") else "",
+    }
+
+
+def _read_csv(csv: Path) -> list[tuple[int, dict[str, str]]]:
+    """Line number and cells by column name, of every row but the header."""
+    try:
+        with csv.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv_format.reader(file)
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+    except FileNotFoundError as error:
+        raise InputError(f"{csv}: no such file; correct csv=, or leave it out to read the folders") from error
+    except (OSError, UnicodeDecodeError, csv_format.Error) as error:
+        raise InputError(f"{csv}: cannot be read as a list ({error}); save it as CSV in UTF-8") from error
+    if not lines:
+        raise InputError(f"{csv}: empty; needed is a row an image, with the columns path and label")
+    without_header = any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in lines[0][1])
+    columns = list(HEADERLESS) if without_header else [cell.lower() for cell in lines.pop(0)[1]]
+    if missing := [column for column in ("path", "label") if column not in columns]:
+        raise InputError(f"{csv}: no column {' and '.join(missing)}; it has {', '.join(columns)}")
+    if not lines:
+        raise InputError(f"{csv}: empty below its header; needed is a row an image")
+    for number, cells in lines:
+        if len(cells) != len(columns):
+            raise InputError(f"{csv}, row {number}: {len(cells)} cells; needed are {len(columns)}: {','.join(columns)}")
+    rows = [(number, dict(zip(columns, cells, strict=True))) for number, cells in lines]
+    return [(number, _from_cyborg(cells)) for number, cells in rows] if without_header else rows
+
+
+def _from_cyborg(cells: dict[str, str]) -> dict[str, str]:
+    """The leading slash means ``root``; ``test`` rows that point at the validation images serve model selection."""
+    path = cells["path"].lstrip("/")
+    points_at_validation = any(SPLIT_WORDS.get(part.lower()) == "validate" for part in Path(path).parts[:-1])
+    validates = cells["split"].lower() == "test" and points_at_validation
+    return cells | {"path": path, "split": "validate" if validates else cells["split"]}
+
+
+def _label(folder: str) -> str | None:
+    return LABEL_WORDS.get(re.sub(r"^\d+[_-]", "", folder.lower()))
+
+
+def _known(where: str, column: str, word: str, words: dict[str, str]) -> str:
+    if word.lower() not in words:
+        raise InputError(f"{where}: the {column} {word!r}; choose from {', '.join(words)}")
+    return words[word.lower()]
+
+
+def _folder(path: str | Path, option: str) -> Path:
+    if not Path(path).is_dir():
+        raise InputError(f"{path}: no such folder; correct {option}=")
+    return Path(path).resolve()
+
+
+def _inside(root: Path, where: str, name: str) -> Path:
+    """A path of the list, relative to root; links are followed before it is compared."""
+    if not name:
+        raise InputError(f"{where}: an empty path; name a file below {root}")
+    if not (root / name).resolve().is_relative_to(root):
+        raise InputError(f"{where}: {name} lies outside {root}; move the file there, or give a root above both")
+    return Path(name) if not Path(name).is_absolute() else (root / name).resolve().relative_to(root)
+
+
+def _check_files(root: Path, names: list[str]) -> None:
+    outside = [name for name in names if not (root / name).resolve().is_relative_to(root)]
+    if outside:
+        raise InputError(f"{root / outside[0]}: a link to a file outside {root}; copy the file to its place")
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        more = ", ..." if len(missing) > 5 else ""
+        raise InputError(
+            f"{root}: {len(missing)} of {len(names)} listed files are missing: {', '.join(missing[:5])}{more}; "
+            "correct root= or the list"
+        )
+
+
+def _add_maps(rows: list[dict[str, str]], folder: Path) -> None:
+    """Fill in the human map of every row that has none yet."""
+    without = [row for row in rows if not row["salience"]]
+    for row in without:
+        row["salience"] = _find_map(folder, row["path"])
+    used = Counter(row["salience"] for row in without if row["salience"])
+    if without and not used:
+        example = Path(without[0]["path"]).with_suffix(".png")
+        raise InputError(f"{folder}: no human map of any image, such as {example}; correct salience=")
+    if not used:
+        return
+    shared, times = used.most_common(1)[0]
+    if times > 1:
+        raise InputError(
+            f"{shared}: the human map of {times} images of the same file name; "
+            "put maps in the same folders below salience= as their images below root="
+        )
+
+
+def _find_map(folder: Path, image: str) -> str:
+    path = Path(image)
+    for place in (folder / path, folder / path.name):
+        for suffix in MAP_SUFFIXES:
+            if place.with_suffix(suffix).is_file():
+                return str(place.with_suffix(suffix))
+    return ""

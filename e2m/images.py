@@ -1,0 +1,266 @@
+"""Reading, resizing and quantising pictures and maps. Plain arrays: no torch here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from e2m.types import InputError
+
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What PIL and numpy raise on a file that is missing, truncated or something else."""
+
+
+def read_images(samples: pd.DataFrame, size: int | None = None, batch: int = 64) -> Iterator[np.ndarray]:
+    """The images of a data set in the frame's order; the next batch is decoded while this one is used.
+
+    The pixels do not depend on ``batch``: every file is read and resized by itself.
+
+    Args:
+        samples: a frame with a column ``path``.
+        size: side in pixels of the square that every image is resized to (PIL bilinear, antialiased);
+            None leaves images as they are, which takes equal sizes within a batch.
+        batch: most images at once.
+
+    Yields:
+        (n, H, W, 3) uint8, n <= ``batch``.
+
+    Raises:
+        InputError: a file that is no RGB picture, a size or a batch below 1, or pictures of differing sizes without
+            ``size``.
+    """
+    for name, value in (("size", size), ("batch", batch)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; give a whole number from 1 up")
+    paths = list(samples["path"])
+    batches = [paths[start : start + batch] for start in range(0, len(paths), batch)]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        try:
+            coming: list[tuple[str, Future]] = []
+            for wanted in [*batches, []]:
+                ready, coming = coming, [(path, pool.submit(_read_resized, path, size)) for path in wanted]
+                if ready:
+                    yield _stack([path for path, _ in ready], [image.result() for _, image in ready])
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """One RGB picture.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        InputError: the file is missing, broken or no picture, or has other than three channels.
+    """
+    try:
+        with Image.open(path) as picture:
+            _check_rgb(path, picture)
+            return np.asarray(picture)
+    except InputError:
+        raise
+    except BROKEN as error:
+        raise InputError(_why_unreadable(path, error)) from error
+
+
+def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Human maps, or maps that other software made.
+
+    Args:
+        paths: 8-bit grey pictures, or ``.npy`` files of one 2-D array each, float in [0, 1] or uint8.
+        shape: (h, w) that every map is resized to: averaged over the area where no side grows (PIL box filter),
+            PIL bicubic otherwise, floats clipped to [0, 1]. None takes maps of one shape.
+
+    Returns:
+        (N, h, w) uint8, or float32 where the files hold floats.
+
+    Raises:
+        InputError: a missing or broken file, an RGB picture, an array that is not 2-D, NaN, values outside [0, 1], or
+            files that differ in shape (without ``shape``) or in type.
+    """
+    paths = list(paths)
+    if not paths:
+        raise InputError("no maps to read: the list of paths is empty")
+    maps = [_resize_map(_read_map(path), shape) for path in paths]
+    for path, other in zip(paths, maps, strict=True):
+        if other.dtype != maps[0].dtype:
+            raise InputError(
+                f"{path}: a map of type {other.dtype}, but {paths[0]} is of type {maps[0].dtype}; save all maps alike"
+            )
+        if other.shape != maps[0].shape:
+            raise InputError(
+                f"{path}: a map of {_by(other.shape)}, but {paths[0]} has {_by(maps[0].shape)}; "
+                "give shape=(height, width) to resize them"
+            )
+    return np.stack(maps)
+
+
+def check_images(samples: pd.DataFrame) -> None:
+    """Whether every file opens as an RGB picture, by its header alone: quick enough to come before any long work.
+
+    Raises:
+        InputError: naming the first five bad files, and how many more there are.
+    """
+    bad = [reason for path in samples["path"] if (reason := _bad_header(path))]
+    if bad:
+        more = f"\n... and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise InputError(f"{len(bad)} of {len(samples)} images cannot be used:\n" + "\n".join(bad[:5]) + more)
+
+
+def check_aspect(map_shape: tuple[int, int], image_shape: tuple[int, ...], path: str | Path) -> None:
+    """Whether a map can belong to an image: at the image's aspect ratio, its shorter side is right to one cell.
+
+    Args:
+        map_shape: (h, w); 7x7 maps of square images fit.
+        image_shape: (H, W) or (H, W, 3).
+        path: of the map, for the message.
+
+    Raises:
+        InputError: the aspect ratios differ by more than one cell.
+    """
+    (h, w), (height, width) = map_shape, image_shape[:2]
+    # Networks round the sides of their maps up or down, so the longer side, whose cells count less, decides.
+    if min(abs(w - h * width / height), abs(h - w * height / width)) > 1:
+        raise InputError(
+            f"{path}: a map of {_by(map_shape)} does not fit an image of {_by((height, width))} (height x width); "
+            "crop the map as the image was cropped"
+        )
+
+
+def quantise(maps: np.ndarray) -> np.ndarray:
+    """Maps in [0, 1] as 8-bit pictures, truncated as torchvision's ``to_pil_image`` does; NaN becomes 0.
+
+    Args:
+        maps: (..., h, w) float in [0, 1]; uint8 maps come back unchanged.
+
+    Returns:
+        (..., h, w) uint8.
+    """
+    if maps.dtype == np.uint8:
+        return maps
+    return (np.nan_to_num(np.asarray(maps, np.float32), nan=0.0) * np.float32(255)).astype(np.uint8)
+
+
+def upsample(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """8-bit maps enlarged with PIL's bicubic filter, as the published code enlarges them.
+
+    Args:
+        maps: (N, h, w) uint8, or float in [0, 1], which is quantised first.
+        height, width: of the result, in pixels.
+
+    Returns:
+        (N, height, width) uint8.
+    """
+    pictures = quantise(maps)
+    if pictures.shape[1:] == (height, width):
+        return pictures
+    out = np.empty((len(pictures), height, width), np.uint8)
+    for row, picture in zip(out, pictures, strict=True):
+        row[:] = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+    return out
+
+
+def _read_resized(path: str, size: int | None) -> np.ndarray:
+    image = read_image(path)
+    if size is None or image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _stack(paths: list[str], images: list[np.ndarray]) -> np.ndarray:
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
+            raise InputError(
+                f"{path}: {_by(image.shape)} pixels, but {paths[0]} has {_by(images[0].shape)} (height x width); "
+                "give size= to resize all images to one square"
+            )
+    return np.stack(images)
+
+
+def _check_rgb(path: str | Path, picture: Image.Image) -> None:
+    if picture.mode != "RGB":
+        raise InputError(
+            f"{path}: a picture of mode {picture.mode}, channels {', '.join(picture.getbands())}; needed are the three "
+            'of an RGB picture: convert it with PIL, Image.open(path).convert("RGB").save(path)'
+        )
+
+
+def _bad_header(path: str | Path) -> str | None:
+    try:
+        with Image.open(path) as picture:
+            _check_rgb(path, picture)
+    except InputError as error:
+        return str(error)
+    except BROKEN as error:
+        return _why_unreadable(path, error)
+    return None
+
+
+def _why_unreadable(path: str | Path, error: Exception) -> str:
+    if not Path(path).exists():
+        return f"{path}: no such file; correct the path, or remove it from the list"
+    return f"{path}: cannot be read as a picture ({error}); replace the file, or remove it from the list"
+
+
+def _read_map(path: str | Path) -> np.ndarray:
+    return _read_array_map(path) if Path(path).suffix.lower() == ".npy" else _read_grey_map(path)
+
+
+def _read_grey_map(path: str | Path) -> np.ndarray:
+    try:
+        with Image.open(path) as picture:
+            if picture.mode != "L":
+                raise InputError(
+                    f"{path}: a picture of mode {picture.mode}; maps are 8-bit grey pictures: "
+                    'convert it with PIL, Image.open(path).convert("L").save(path)'
+                )
+            return np.asarray(picture)
+    except InputError:
+        raise
+    except BROKEN as error:
+        raise InputError(_why_unreadable(path, error)) from error
+
+
+def _read_array_map(path: str | Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (*BROKEN, EOFError) as error:
+        if not Path(path).exists():
+            raise InputError(_why_unreadable(path, error)) from error
+        raise InputError(f"{path}: cannot be read as an array ({error}); save it with numpy.save") from error
+    if array.ndim != 2 or array.size == 0:
+        raise InputError(
+            f"{path}: an array of shape {array.shape}; a map is one array (height, width): save one a file"
+        )
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"{path}: an array of type {array.dtype}; maps are float in [0, 1], or uint8")
+    if missing := np.isnan(array).sum():
+        raise InputError(f"{path}: {missing} of {array.size} values are NaN; leave this map out, or fill it")
+    if array.min() < 0 or array.max() > 1:
+        raise InputError(
+            f"{path}: values from {array.min():.4g} to {array.max():.4g}; maps lie in [0, 1]: "
+            "take the minimum off and divide by the range"
+        )
+    return array.astype(np.float32)
+
+
+def _resize_map(salience: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
+    if shape is None or salience.shape == tuple(shape):
+        return salience
+    shrinks = shape[0] <= salience.shape[0] and shape[1] <= salience.shape[1]
+    how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    resized = np.asarray(Image.fromarray(salience).resize((shape[1], shape[0]), how))
+    return resized if salience.dtype == np.uint8 else resized.clip(0, 1)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"

@@ -1,0 +1,112 @@
+"""Measure (a): how concentrated is salience?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from e2m.images import quantise
+from e2m.similarity import checked, dead
+
+TITLE = "Entropy"
+LETTER = "a"
+QUESTION = "Does the detector look at few places, or everywhere at once?"
+BLIND_SPOT = (
+    "Grey-level entropy does not see where salience lies: shuffling the pixels of a map leaves it unchanged, "
+    "and neither entropy says whether the place looked at is the right one."
+)
+BETTER = {"grey_level": "lower", "spatial": "lower"}
+PAPER_EXACT = ("grey_level",)
+AXIS = "normalised entropy (1 = spread evenly)"
+
+_LEVELS = 256
+_CHUNK = 1 << 20  # pixels, or grey levels where those are more, held at once: 8 MB
+
+
+def grey_level_entropy(maps: np.ndarray) -> np.ndarray:
+    """Shannon entropy of the grey-level histogram of the 8-bit map, as a share of the largest it can be.
+
+    ``entropy_bits(map) / log2(min(h * w, 256))``: Crum et al. 2023, who write 5.614 for 7 x 7 maps, where
+    log2(49) = 5.6147.
+
+    Args:
+        maps: (N, h, w) float in [0, 1], quantised first, or uint8.
+
+    Returns:
+        (N,) in [0, 1]; NaN for dead maps: not finite, or constant as 8-bit pictures.
+
+    Raises:
+        InputError: another shape, or values outside [0, 1].
+    """
+    bits = entropy_bits(maps)
+    height, width = np.shape(maps)[1:]
+    return np.clip(bits / np.log2(max(2, min(height * width, _LEVELS))), 0, 1)
+
+
+def spatial_entropy(maps: np.ndarray) -> np.ndarray:
+    """Shannon entropy of salience read as a distribution over places, as a share of the largest it can be.
+
+    With p = map / sum(map), ``H = -sum p log2 p / log2(h * w)``: 0 where one pixel holds everything, towards 1 as
+    salience spreads evenly.
+
+    Args:
+        maps: (N, h, w) float in [0, 1], or uint8.
+
+    Returns:
+        (N,) in [0, 1]; NaN for dead maps, constant or not finite.
+
+    Raises:
+        InputError: another shape, or values outside [0, 1].
+    """
+    maps = checked(maps)
+    pixels = maps.shape[1] * maps.shape[2]
+    out = np.full(len(maps), np.nan)
+    step = max(1, _CHUNK // pixels)
+    for start in range(0, len(maps), step):
+        chunk = slice(start, start + step)
+        alive = ~dead(maps[chunk])
+        mass = maps[chunk][alive].reshape(-1, pixels).astype(np.float64)
+        p = mass / mass.sum(axis=1, keepdims=True)
+        bits = -np.sum(p * np.log2(p, out=np.zeros_like(p), where=p > 0), axis=1)
+        out[chunk][alive] = np.clip(bits / np.log2(max(2, pixels)), 0, 1)
+    return out
+
+
+def entropy_bits(maps: np.ndarray) -> np.ndarray:
+    """Shannon entropy of the grey-level histogram of the 8-bit map, in bits.
+
+    With n_k of the n pixels at level k, H = -sum n_k/n log2(n_k/n) = log2(n) - sum n_k log2(n_k) / n; the second form
+    needs only a table of whole numbers.
+
+    Args:
+        maps: (N, h, w) float in [0, 1], quantised first, or uint8.
+
+    Returns:
+        (N,) in [0, log2(min(h * w, 256))]; NaN for dead maps.
+
+    Raises:
+        InputError: another shape, or values outside [0, 1].
+    """
+    maps = checked(maps)
+    pixels = maps.shape[1] * maps.shape[2]
+    pictures = quantise(maps)
+    counts = np.arange(pixels + 1.0)
+    terms = counts * np.log2(np.maximum(counts, 1))
+    sums = np.empty(len(maps))
+    step = max(1, _CHUNK // max(pixels, _LEVELS))
+    for start in range(0, len(maps), step):
+        chunk = slice(start, start + step)
+        sums[chunk] = terms[_histograms(pictures[chunk])].sum(axis=1)
+    bits = np.maximum(np.log2(pixels) - sums / pixels, 0.0)
+    return np.where(dead(maps) | dead(pictures), np.nan, bits)
+
+
+def measure(maps: np.ndarray) -> dict[str, np.ndarray]:
+    """Every variant of the measure: its name -> (N,) values."""
+    return {"grey_level": grey_level_entropy(maps), "spatial": spatial_entropy(maps)}
+
+
+def _histograms(pictures: np.ndarray) -> np.ndarray:
+    """(N, 256) counts: one ``bincount`` for all maps, each with bins of its own."""
+    n = len(pictures)
+    bins = pictures.reshape(n, -1) + _LEVELS * np.arange(n)[:, None]
+    return np.bincount(bins.ravel(), minlength=_LEVELS * n).reshape(n, _LEVELS)

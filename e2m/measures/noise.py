@@ -1,0 +1,109 @@
+"""Measure (b): what happens to salience under noise, and on samples from unseen sources?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from e2m.images import quantise
+from e2m.similarity import checked, dead, ssim
+from e2m.types import Change, InputError
+
+TITLE = "Noise and unseen sources"
+LETTER = "b"
+QUESTION = "Does the detector still look at the same places when noise covers the image or its source is new?"
+BLIND_SPOT = (
+    "A detector whose map never depends on the image passes perfectly, and the predicted class, whose salience is "
+    "compared, can flip under noise."
+)
+BETTER = {"ssim": "higher", "score": "closer to clean", "score_sigmoid": "closer to clean", "distance_to_mean": "lower"}
+PAPER_EXACT = ("score_sigmoid", "ssim")
+AXIS = "SSIM with the clean map"
+
+AMOUNTS = (0.0, 0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 1.0)
+"""Shares of channel values that noise replaces, as in the paper; 0 is the clean image."""
+
+
+def salt_and_pepper(images: np.ndarray, amount: float, seed: int) -> np.ndarray:
+    """Images with a share of their channel values replaced, half by 0 and half by 255.
+
+    Every value is replaced with probability ``amount``, independently in each channel. The noise of an image is drawn
+    from a generator keyed by (seed, amount, the image's bytes), so that batch and order never matter.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        amount: in [0, 1]; 0 returns the images.
+        seed: whole number; another seed gives other noise.
+
+    Returns:
+        (N, H, W, 3) uint8.
+
+    Raises:
+        InputError: an amount outside [0, 1], or images of another shape or type.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.dtype != np.uint8:
+        raise InputError(f"images are {images.dtype} of shape {images.shape}; give uint8 of shape (N, H, W, 3)")
+    if _share(amount) == 0:
+        return images
+    noisy = images.copy()
+    for image, changed in zip(images, noisy, strict=True):
+        draw = _generator(seed, amount, image).random(image.shape, np.float32)
+        changed[draw < amount] = 255
+        changed[draw < amount / 2] = 0
+    return noisy
+
+
+def distance_to_mean(maps: np.ndarray, reference_maps: np.ndarray) -> np.ndarray:
+    """How far each map of an unseen source is from the mean map of a known one: 1 - SSIM, on native 8-bit maps.
+
+    The mean is taken over the 8-bit maps that are not dead, and truncated to 8 bits: sums of whole numbers do not
+    depend on the order of the maps.
+
+    Args:
+        maps: (N, h, w) float in [0, 1] or uint8, of any source.
+        reference_maps: (M, h, w), of the in-set source.
+
+    Returns:
+        (N,) in [0, 2]; NaN for dead maps.
+
+    Raises:
+        InputError: maps of another size, values outside [0, 1], or no live reference map.
+    """
+    maps, reference_maps = checked(maps), checked(reference_maps)
+    known = quantise(reference_maps)[~_dead(reference_maps)]
+    if len(known) == 0:
+        raise InputError(f"none of the {len(reference_maps)} reference maps is alive; a mean needs at least one")
+    mean = known.mean(axis=0, dtype=np.float64).astype(np.uint8)
+    return np.where(_dead(maps), np.nan, 1 - ssim(mean[None], quantise(maps), data_range=255))
+
+
+def changes(
+    images: np.ndarray, maps: dict[str, np.ndarray], amounts: Sequence[float] = AMOUNTS, seed: int = 0
+) -> Iterator[Change]:
+    """The images under every amount of noise but 0, which is the clean image itself; ``level`` is the amount.
+
+    Raises:
+        InputError: an amount outside [0, 1].
+    """
+    for amount in map(_share, amounts):
+        if amount:
+            yield Change(salt_and_pepper(images, amount, seed), level=f"{amount:g}")
+
+
+def _share(amount: float) -> float:
+    if not 0 <= amount <= 1:
+        raise InputError(f"amount of noise is {amount}; give a share from 0 to 1")
+    return float(amount)
+
+
+def _generator(seed: int, amount: float, image: np.ndarray) -> np.random.Generator:
+    key = hashlib.blake2b(f"{int(seed)} {float(amount)!r} ".encode(), digest_size=16)
+    key.update(np.ascontiguousarray(image))
+    return np.random.default_rng(int.from_bytes(key.digest(), "little"))
+
+
+def _dead(maps: np.ndarray) -> np.ndarray:
+    return dead(maps) | dead(quantise(maps))

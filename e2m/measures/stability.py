@@ -1,0 +1,74 @@
+"""Measure (d): do detectors trained again in the same way look at the same places?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from e2m.images import quantise
+from e2m.similarity import checked, dead, local_moments, ssim
+from e2m.types import InputError
+
+TITLE = "Stability"
+LETTER = "d"
+QUESTION = "Do detectors that differ only in their training run look at the same places of an image?"
+BLIND_SPOT = (
+    "Runs can agree on a wrong or fixed place, and the pairs share runs: 45 pairs of ten runs are not 45 "
+    "independent observations."
+)
+BETTER = {"ssim": "higher"}
+PAPER_EXACT = ("ssim",)
+AXIS = "SSIM between two runs"
+
+_CHUNK = 1 << 22  # pixels of all runs held at once
+
+
+def stability(maps: np.ndarray, runs: Sequence | None = None) -> pd.DataFrame:
+    """Structural similarity of the native 8-bit maps of every pair of runs, image by image.
+
+    On 7 x 7 maps the window covers the whole map (Crum et al. 2023 average over images and pairs). Resample runs, not
+    pairs, for an interval.
+
+    Args:
+        maps: (R, N, h, w) float in [0, 1], quantised first, or uint8: the maps of R runs on the same N images.
+        runs: R different names; 0 to R - 1 if not given.
+
+    Returns:
+        One row a pair and image: run, run_other, image (its position, 0 to N - 1), value in [-1, 1]; NaN where either
+        map is dead, that is, not finite, or constant as an 8-bit picture.
+
+    Raises:
+        InputError: one run, names that do not fit, maps smaller than 7 x 7 pixels, or values outside [0, 1].
+    """
+    maps = checked(maps, ndim=4)
+    count, images = maps.shape[:2]
+    if count < 2:
+        raise InputError(f"stability compares runs and needs two runs or more; the maps hold {count}")
+    names = list(range(count)) if runs is None else list(runs)
+    if len(names) != count or len(set(names)) != count:
+        raise InputError(f"{count} runs of maps, but the names are {names}; give {count} different ones")
+    pairs = list(combinations(range(count), 2))
+    step = max(1, _CHUNK // maps[:, 0].size) if images else 1
+    chunks = [_of_pairs(maps[:, start : start + step], pairs) for start in range(0, images, step)]
+    values = np.concatenate(chunks, axis=1) if chunks else np.empty((len(pairs), 0))
+    return pd.DataFrame(
+        {
+            "run": np.repeat([names[i] for i, _ in pairs], images),
+            "run_other": np.repeat([names[j] for _, j in pairs], images),
+            "image": np.tile(np.arange(images), len(pairs)),
+            "value": values.ravel(),
+        }
+    )
+
+
+def _of_pairs(maps: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
+    """(P, N) similarity of the runs of each pair; maps: (R, N, h, w). What a run alone decides is computed once."""
+    pictures = quantise(maps)
+    gone = dead(maps) | dead(pictures)
+    moments = [local_moments(of_run) for of_run in pictures]
+    values = np.stack([ssim(moments[i], moments[j], data_range=255) for i, j in pairs])
+    values[np.stack([gone[i] | gone[j] for i, j in pairs])] = np.nan
+    return values

@@ -1,0 +1,291 @@
+"""Salience maps and scores of a detector, clean and after perturbation, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torchcam import methods as torchcam_methods
+
+from e2m import images as pictures
+from e2m import similarity
+from e2m.detectors import as_input, logits_of, network_class, two_logits
+from e2m.types import LABELS, Change, Detector, Explanation, InputError
+
+METHODS = ("CAM", "GradCAM", "GradCAMpp", "ISCAM", "LayerCAM", "ScoreCAM", "XGradCAM")
+"""TorchCAM's methods that draw no random numbers: the others give another map on every call."""
+
+TARGETS = ("predicted", "label", *LABELS)
+
+
+def explain(
+    detector: Detector,
+    images: np.ndarray | Iterable[np.ndarray],
+    method: str = "GradCAM",
+    target: str | int | Sequence | np.ndarray = "predicted",
+    batch_size: int = 64,
+    labels: Sequence[str] | None = None,
+) -> Explanation:
+    """Salience maps and scores of images, through TorchCAM.
+
+    Args:
+        detector: from ``e2m.load_detector``.
+        images: (N, H, W, 3) uint8, or an iterable of such batches; resized to the detector's input.
+        method: one of ``METHODS``. CAM is not rectified, so it also shows evidence against the class.
+        target: the class explained: "predicted", "authentic", "synthetic", "label" (then give ``labels``),
+            a class number, or (N,) class numbers.
+        batch_size: images a forward pass; maps and scores depend on it by less than 1e-5.
+        labels: (N,) "authentic" or "synthetic", for ``target="label"``.
+
+    Returns:
+        Explanation of the N images in order; constant and non-finite maps are marked dead, their rows NaN.
+
+    Raises:
+        InputError: unknown method or target, arrays of another shape or type, as many targets as images not given.
+    """
+    classes = _classes(target, labels)
+    parts, start = [], 0
+    with Explainer(detector, (method,)) as explainer:
+        for batch in _rebatch(images, batch_size):
+            stop = start + len(batch)
+            wanted = classes[start:stop] if isinstance(classes, np.ndarray) and classes.ndim else classes
+            parts.append(explainer(batch, wanted)[method])
+            start = stop
+    if not parts:
+        raise InputError("no images to explain")
+    if isinstance(classes, np.ndarray) and classes.ndim and len(classes) != start:
+        raise InputError(f"{len(classes)} targets for {start} images; give one a picture")
+    return Explanation.join(parts)
+
+
+class Explainer:
+    """A detector with its TorchCAM hooks in place, for explaining many batches: one forward pass serves all methods.
+
+    Used as a context manager; outside it the network is as it was.
+
+    Args:
+        detector: the detector to explain.
+        methods: names out of ``METHODS``.
+    """
+
+    def __init__(self, detector: Detector, methods: Sequence[str] = ("GradCAM",)):
+        for method in methods:
+            if method not in METHODS:
+                raise InputError(f"no salience method named {method!r}; choose from {', '.join(METHODS)}")
+            if method == "CAM" and detector.head is None:
+                raise InputError(
+                    f"CAM needs pooling and one linear layer, and {detector.name!r} names no head; use GradCAM"
+                )
+        self.detector = detector
+        self.methods = tuple(methods)
+
+    def __enter__(self) -> Explainer:
+        model = self.detector.model
+        self._stack = ExitStack()
+        self._device = next(model.parameters()).device
+        self._freeze(model)
+        # Registered before TorchCAM's own hooks: the graph begins at the layer's output, so that a map costs no
+        # backward pass through the network. The clone is what in-place operations behind the layer write on.
+        cut = model.get_submodule(self.detector.layer).register_forward_hook(
+            lambda _module, _inputs, output: output.detach().requires_grad_(torch.is_grad_enabled()).clone()
+        )
+        self._stack.callback(cut.remove)
+        self._extractors = {method: self._stack.enter_context(self._extractor(method)) for method in self.methods}
+        self._needs_graph = any(extractor._score_used for extractor in self._extractors.values())
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._stack.close()
+
+    def __call__(self, images: np.ndarray, target: str | int | np.ndarray = "predicted") -> dict[str, Explanation]:
+        """Explanations of one batch, (n, H, W, 3) uint8, by method."""
+        return {method: found for (method, _), found in self.several(images, (target,)).items()}
+
+    def several(
+        self, images: np.ndarray, targets: Sequence[str | int | np.ndarray], methods: Sequence[str] | None = None
+    ) -> dict[tuple[str, int], Explanation]:
+        """Explanations of one batch for several targets from one forward pass, by (method, position of the target)."""
+        batch = as_input(images, self.detector, self._device)
+        with torch.set_grad_enabled(self._needs_graph):
+            logits = two_logits(self.detector, self.detector.model(batch))
+        scores = logits.detach().softmax(1)[:, 1]
+        predicted = logits.detach().argmax(1)
+        found = {}
+        for method, (position, target) in product(methods or self.methods, enumerate(targets)):
+            classes = _as_classes(target, predicted)
+            raw = self._raw_maps(method, classes, logits)
+            maps, dead = _normalise(raw, logits.detach())
+            found[method, position] = Explanation(
+                maps=maps,
+                scores=scores.cpu().numpy(),
+                predicted=predicted.cpu().numpy(),
+                target=classes.cpu().numpy(),
+                dead=dead,
+                logits=logits.detach().cpu().numpy(),
+            )
+        return found
+
+    def _freeze(self, model: nn.Module) -> None:
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.requires_grad_(False)
+                self._stack.callback(weight.requires_grad_, True)
+        if model.training:
+            model.eval()
+            self._stack.callback(model.train)
+
+    def _extractor(self, method: str):
+        head = {"fc_layer": self.detector.head} if method == "CAM" else {}
+        size = self.detector.size
+        build = getattr(torchcam_methods, method)
+        return build(self.detector.model, self.detector.layer, input_shape=(3, size, size), **head)
+
+    def _raw_maps(self, method: str, classes: Tensor, logits: Tensor) -> Tensor:
+        extractor = self._extractors[method]
+        gradients = {"retain_graph": True} if hasattr(extractor, "_backprop") else {}
+        if method != "CAM":
+            return extractor(classes.tolist(), logits, normalized=False, **gradients)[0]
+        # CAM reads rows of the head, in the network's own order; a single logit has one row, for "synthetic".
+        single = logits_of(self.detector) == 1
+        rows = torch.zeros_like(classes) if single else network_class(self.detector, classes)
+        raw = extractor(rows.tolist(), normalized=False)[0]
+        return torch.where((classes == 1)[:, None, None], raw, -raw) if single else raw
+
+
+def respond(
+    explainer: Explainer,
+    images: np.ndarray,
+    clean: dict[str, Explanation],
+    about: pd.DataFrame,
+    changes: Callable[[np.ndarray, dict[str, np.ndarray]], Iterator[Change]],
+) -> pd.DataFrame:
+    """Compare salience and scores of one batch before and after a measure's changes, as tidy rows.
+
+    Changed images live no longer than the call. SSIM is taken on 8-bit maps upsampled to the images' size
+    (scikit-image's defaults).
+
+    Args:
+        explainer: an open ``Explainer``.
+        images: (n, H, W, 3) uint8.
+        clean: what the explainer found for them.
+        about: n rows of columns about the images, repeated in the result.
+        changes: of a measure; takes the images and their 8-bit clean maps (n, H, W) by method, yields ``Change``s.
+
+    Returns:
+        The columns of ``about`` and salience, target, variant, level, value. Variants: "ssim"; "ssim_valid" on the
+        pixels that the change says are valid; "score" (softmax) and "score_sigmoid" (sigmoid of the synthetic logit,
+        as published). Target "clean" explains the class that was predicted for the clean image. Values of dead maps
+        are NaN.
+    """
+    before = {method: _Compared(found, images.shape[1:3]) for method, found in clean.items()}
+    predicted = next(iter(clean.values())).predicted
+    maps = {method: compared.maps for method, compared in before.items()}
+    rows = [
+        {"level": change.level, **row}
+        for change in changes(images, maps)
+        for row in _compare(explainer, before, predicted, change)
+    ]
+    return _tidy(about, rows)
+
+
+class _Compared:
+    """Clean maps as the 8-bit pictures of the images' size that SSIM compares, with the sums that it reuses."""
+
+    def __init__(self, found: Explanation, shape: tuple[int, int]):
+        self.shape = shape
+        self.maps = pictures.upsample(found.maps, *shape)
+        self.dead = found.dead
+        self.moments = similarity.local_moments(self.maps)
+
+    def ssim(self, found: Explanation, change: Change, which: np.ndarray) -> dict[str, np.ndarray]:
+        """Similarity of the maps of some of the images, by variant; NaN where either map is dead."""
+        after = change.undo(pictures.upsample(found.maps, *self.shape))
+        before = similarity.Moments(*(getattr(self.moments, part)[which] for part in ("maps", "sums", "variances")))
+        gone = self.dead[which] | found.dead
+        if change.valid is None:
+            return {"ssim": np.where(gone, np.nan, similarity.ssim(before, after, data_range=255))}
+        areas = np.stack([np.ones_like(change.valid), change.valid])[: 1 if change.valid.all() else 2]
+        values = np.where(gone, np.nan, similarity.ssim(before, after, data_range=255, valid=areas))
+        return {"ssim": values[0], "ssim_valid": values[-1]}
+
+
+def _compare(explainer: Explainer, before: dict, predicted: np.ndarray, change: Change) -> Iterator[dict]:
+    methods = (change.guide,) if change.guide else explainer.methods
+    suffix = f"_{change.kind}" if change.kind else ""
+    explained = explainer.several(change.images, ("predicted", predicted), methods)
+    found = explained[methods[0], 0]
+    unguided = before[change.guide].dead if change.guide else np.zeros(len(predicted), bool)
+    scores = {"score": found.scores, "score_sigmoid": 1 / (1 + np.exp(-found.logits[:, 1].astype(np.float64)))}
+    for variant, values in scores.items():
+        values = np.where(unguided, np.nan, values)
+        yield {"salience": change.guide, "target": "", "variant": variant + suffix, "value": values}
+    flipped = found.predicted != predicted
+    for method in methods:
+        now = before[method].ssim(explained[method, 0], change, np.full(len(flipped), True))
+        # Where the prediction has not flipped, both targets are one class, and the maps the same.
+        then = {variant: values.copy() for variant, values in now.items()}
+        if flipped.any():
+            for variant, values in before[method].ssim(explained[method, 1][flipped], change, flipped).items():
+                then[variant][flipped] = values
+        for target, similar in (("predicted", now), ("clean", then)):
+            for variant, values in similar.items():
+                yield {"salience": method, "target": target, "variant": variant + suffix, "value": values}
+
+
+def _tidy(about: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
+    """Rows of (N,) values, and columns about the N images, as one long frame."""
+    long = pd.concat([about] * len(rows), ignore_index=True)
+    for column in ("salience", "target", "variant", "level"):
+        long[column] = np.repeat([row[column] for row in rows], len(about))
+    return long.assign(value=np.concatenate([np.asarray(row["value"], np.float64) for row in rows]))
+
+
+def _normalise(raw: Tensor, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Min-max normalised maps and which of them are dead. TorchCAM sums NaN away, so logits are asked as well."""
+    flat = raw.detach().flatten(1).double().cpu().numpy()
+    low, high = flat.min(1), flat.max(1)
+    finite = np.isfinite(flat).all(1) & torch.isfinite(logits).all(1).cpu().numpy()
+    dead = ~finite | ~(high > low)
+    span = np.where(dead, np.nan, high - low)
+    maps = ((flat - low[:, None]) / span[:, None]).astype(np.float32)
+    return maps.reshape(raw.shape), dead
+
+
+def _classes(target, labels) -> str | np.ndarray:
+    if isinstance(target, str):
+        if target not in TARGETS:
+            raise InputError(f"no target named {target!r}; choose from {', '.join(TARGETS)}, or give class numbers")
+        if target == "predicted":
+            return target
+        if target in LABELS:
+            return np.asarray(LABELS.index(target))
+        if labels is None:
+            raise InputError('target="label" explains the true class; give labels= too')
+        unknown = sorted(set(labels) - set(LABELS))
+        if unknown:
+            raise InputError(f"labels {unknown} are neither of {LABELS}")
+        return np.asarray([LABELS.index(label) for label in labels])
+    classes = np.asarray(target)
+    if classes.ndim > 1 or not np.isin(classes, (0, 1)).all():
+        raise InputError(
+            f"targets are class numbers, 0 authentic or 1 synthetic, one or (N,); got shape {classes.shape}"
+        )
+    return classes
+
+
+def _as_classes(target: str | np.ndarray, predicted: Tensor) -> Tensor:
+    if isinstance(target, str):
+        return predicted
+    return torch.as_tensor(target, device=predicted.device, dtype=torch.long).expand(len(predicted))
+
+
+def _rebatch(images: np.ndarray | Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    batches = [images] if isinstance(images, np.ndarray) else images
+    for batch in batches:
+        for start in range(0, len(batch), batch_size):
+            yield batch[start : start + batch_size]

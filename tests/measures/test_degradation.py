@@ -1,0 +1,172 @@
+"""Measure (e)."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from e2m.images import upsample
+from e2m.measures.degradation import REGIONS, changes, degrade, degrade_many, sharpness
+from e2m.types import InputError
+
+REFERENCE = np.load("tests/data/reference.npz")
+
+
+def faces(side, count=2):
+    """The reference faces, cut to a corner of this size."""
+    return REFERENCE["images"][:count, 60 : 60 + side, 60 : 60 + side]
+
+
+def literal(image, map_, region, top):
+    """The definition, one level at a time, with scipy's filter on real numbers."""
+    scale = len(image) / 224
+    guide = (map_ if region == "background" else 255 - map_).astype(float)
+    smooth = gaussian_filter(guide, 5 * scale)
+    sharp = np.round(top * smooth / smooth.max(), 1)
+    out = np.empty_like(image)
+    for s in np.unique(sharp):
+        sigma = max(0, top - s) ** 4 / top**3 * scale
+        for c in range(3):
+            blurred = gaussian_filter(image[..., c].astype(float), sigma) if sigma else image[..., c]
+            out[sharp == s, c] = np.rint(blurred)[sharp == s]
+    return out
+
+
+@pytest.mark.parametrize("region", ["background", "salient"])
+def test_published_algorithm(region):
+    found = degrade(REFERENCE["images"], REFERENCE["maps7"], region).astype(int)
+    assert np.percentile(np.abs(found - REFERENCE[f"blurred_{region}"]), 99) <= 3
+
+
+def test_upsampling_is_the_published_one():
+    assert (upsample(REFERENCE["maps7"], 224, 224) == REFERENCE["maps224"]).all()
+
+
+@pytest.mark.parametrize("region", ["background", "salient"])
+@pytest.mark.parametrize(("side", "top"), [(112, 10.0), (56, 3.3), (112, 20.0)])
+def test_oracle(region, side, top):
+    images, maps = faces(side), REFERENCE["maps7"][:2]
+    images[1] = images[1, ..., :1]  # a grey one takes a shorter way
+    found = degrade(images, maps, region, top).astype(int)
+    for n, map_ in enumerate(upsample(maps, side, side)):
+        wrong = found[n] - literal(images[n], map_, region, top)
+        assert np.abs(wrong).max() <= 2  # where a level of sharpness falls on a tie
+        assert (wrong != 0).mean() < 0.01
+
+
+def test_a_step_worked_by_hand():
+    # The left half is salient, so far from the edge its sharpness is 10 or 0.
+    map_ = np.zeros((1, 112, 112), np.uint8)
+    map_[:, :, :56] = 255
+    images = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), np.uint8)
+    blurred = np.rint(gaussian_filter(images[0].astype(float), (5, 5, 0)))  # sigma 10 at 224
+    background, salient = (degrade(images, map_, region)[0] for region in ("background", "salient"))
+    assert (background[:, :40] == images[0, :, :40]).all()
+    assert (salient[:, 72:] == images[0, :, 72:]).all()
+    assert np.abs(background[:, 72:] - blurred[:, 72:]).max() <= 1  # rounding of ties
+    assert np.abs(salient[:, :40] - blurred[:, :40]).max() <= 1
+    assert np.abs(images[0] - blurred).mean() > 20
+
+
+def test_controls_have_exactly_the_blur_of_salient():
+    maps = upsample(REFERENCE["maps7"], 56, 56)
+    levels = {region: sharpness(maps, region) for region in REGIONS}
+    budget = np.sort(levels["salient"].reshape(5, -1))
+    for control in ("random", "centre"):
+        assert (np.sort(levels[control].reshape(5, -1)) == budget).all()
+        assert (levels[control] != levels["salient"]).mean() > 0.5
+    centre = levels["centre"][0]
+    assert centre[28, 28] == centre.min()
+    assert centre[0, 0] == centre.max()
+    assert (np.diff(centre[28, 28:].astype(int)) >= 0).all()
+
+
+def test_random_blobs_are_smooth_and_belong_to_map_and_seed():
+    maps = upsample(REFERENCE["maps7"], 112, 112)
+    blobs = sharpness(maps, "random", seed=1).astype(int)
+    neighbours = np.abs(np.diff(blobs, axis=2)).mean()
+    strangers = np.abs(blobs - np.random.default_rng(0).permuted(blobs, axis=2)).mean()
+    assert neighbours < strangers / 5
+    assert (sharpness(maps[::-1], "random", seed=1)[::-1] == blobs).all()
+    assert (sharpness(maps, "random", seed=2) != blobs).mean() > 0.5
+    ranks = np.argsort(np.argsort(blobs.reshape(5, -1), axis=1), axis=1)
+    assert np.abs(np.corrcoef(ranks)[np.triu_indices(5, 1)]).max() < 0.9
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 2**32), st.sampled_from(REGIONS), st.floats(0.5, 12), st.sampled_from([(28, 28), (32, 24)]))
+def test_alone_or_in_company(seed, region, top, shape):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (3, *shape, 3), np.uint8)
+    maps = rng.random((3, shape[0] // 4, shape[1] // 4))
+    before = images.copy()
+    together = degrade(images, maps, region, top, seed)
+    assert (degrade(images[::-1], maps[::-1], region, top, seed) == together[::-1]).all()
+    assert (degrade(images[:1], maps[:1], region, top, seed) == together[:1]).all()
+    shared = degrade_many(images, [(maps[::-1], "background"), (maps, region)], top, seed)
+    assert (shared[1] == together).all()
+    assert (images == before).all()
+    assert (degrade(images, maps, region, 0, seed) == images).all()
+
+
+def test_flat_pictures_stay_as_they_are():
+    images = np.full((1, 40, 40, 3), (0, 130, 255), np.uint8)
+    maps = np.random.default_rng(0).random((1, 5, 5))
+    for region in REGIONS:
+        assert (degrade(images, maps, region) == images).all()
+
+
+def test_changes_equal_separate_calls():
+    images = faces(56)[:2]
+    maps = {"CAM": upsample(REFERENCE["maps7"][:2], 56, 56), "GradCAM": upsample(REFERENCE["maps7"][2:4], 56, 56)}
+    found = list(changes(images, maps, (5.0, 10.0), seed=4))
+    names = [(change.level, change.guide, change.kind) for change in found]
+    assert names == [(level, method, region) for level in ("5", "10") for method in maps for region in REGIONS]
+    for change in found:
+        expected = degrade(images, maps[change.guide], change.kind, float(change.level), seed=4)
+        assert (change.images == expected).all()
+
+
+def test_changes_leave_images_with_dead_maps_alone():
+    images, alive = faces(56)[:2], upsample(REFERENCE["maps7"][:2], 56, 56)
+    half_dead = alive.copy()
+    half_dead[0] = 7
+    found = {
+        change.guide: change.images
+        for change in changes(images, {"CAM": alive, "GradCAM": half_dead}, (10.0,), ["salient"])
+    }
+    assert (found["GradCAM"][0] == images[0]).all()
+    assert (found["GradCAM"][1] == found["CAM"][1]).all()
+    assert (found["CAM"] != images).any(axis=(1, 2, 3)).all()
+
+
+def test_dead_maps_cannot_guide():
+    images = np.zeros((4, 28, 28, 3), np.uint8)
+    maps = np.random.default_rng(0).random((4, 7, 7))
+    maps[1], maps[2, 0, 0] = 0.5, np.nan
+    with pytest.raises(InputError, match="2 of 4 maps are dead"):
+        degrade(images, maps)
+
+
+@pytest.mark.parametrize(
+    ("images", "maps", "options", "message"),
+    [
+        ((2, 28, 28, 3), (2, 7, 7), {"region": "edges"}, "no region named 'edges'; choose from salient"),
+        ((2, 28, 28, 3), (2, 7, 7), {"max_sigma": -1}, "max_sigma is -1"),
+        ((2, 28, 28, 3), (2, 7, 7), {"max_sigma": np.nan}, "max_sigma is nan"),
+        ((2, 28, 28, 3), (1, 7, 7), {}, "one map an image"),
+        ((2, 28, 28, 3), (2, 7, 6), {}, "aspect ratio"),
+        ((28, 28, 3), (2, 7, 7), {}, r"\(N, H, W, 3\)"),
+        ((2, 28, 28, 3), (7, 7), {}, r"\(N, h, w\)"),
+    ],
+)
+def test_input_that_does_not_fit(images, maps, options, message):
+    with pytest.raises(InputError, match=message):
+        degrade(np.zeros(images, np.uint8), np.random.default_rng(0).random(maps), **options)
+    if "region" in options:
+        with pytest.raises(InputError, match=message):
+            list(changes(faces(56)[:1], {"CAM": upsample(REFERENCE["maps7"][:1], 56, 56)}, regions=("edges",)))
+    if "max_sigma" in options:
+        with pytest.raises(InputError, match=message):
+            list(changes(faces(56)[:1], {"CAM": upsample(REFERENCE["maps7"][:1], 56, 56)}, (options["max_sigma"],)))

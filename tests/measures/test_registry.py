@@ -1,0 +1,64 @@
+"""What every measure must say of itself: a new file in ``e2m/measures`` is tested without a new line here."""
+
+import subprocess
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from e2m import plugins
+from e2m.types import Change
+
+NAMES = plugins.names("measure")
+
+
+@pytest.fixture(params=NAMES)
+def measure(request) -> ModuleType:
+    return plugins.load("measure", request.param)
+
+
+def test_the_papers_five_are_there():
+    letters = {plugins.load("measure", name).LETTER: name for name in NAMES}
+    assert {letter: letters[letter] for letter in "abcde"} == {
+        "a": "entropy",
+        "b": "noise",
+        "c": "transformations",
+        "d": "stability",
+        "e": "degradation",
+    }
+    assert len(letters) == len(NAMES)
+
+
+def test_a_measure_presents_itself(measure):
+    for constant in ("TITLE", "LETTER", "QUESTION", "BLIND_SPOT", "AXIS"):
+        text = getattr(measure, constant)
+        assert isinstance(text, str), constant
+        assert text.strip() == text != "", constant
+    assert len(measure.LETTER) == 1
+    assert measure.QUESTION.endswith("?")
+    assert measure.BLIND_SPOT.endswith(".")
+    assert measure.__doc__.startswith(f"Measure ({measure.LETTER})")
+
+
+def test_a_measure_says_which_way_is_better_and_which_variant_is_the_papers(measure):
+    assert set(measure.BETTER.values()) <= {"lower", "higher", "closer to clean"}
+    assert isinstance(measure.PAPER_EXACT, tuple)
+    assert measure.PAPER_EXACT
+    assert set(measure.PAPER_EXACT) <= set(measure.BETTER)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(plugins.load("measure", name), "changes")])
+def test_changes_are_distinct_and_keep_the_images_shape(name):
+    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 3), np.uint8)
+    found = list(plugins.load("measure", name).changes(images, {"CAM": images[..., 0]}))
+    assert all(isinstance(change, Change) and change.images.shape == images.shape for change in found)
+    assert len({(change.kind, change.level) for change in found}) == len(found) > 0
+
+
+def test_measures_do_without_torch():
+    code = "import sys, importlib; sys.modules['torch'] = None\n" + "\n".join(
+        f"importlib.import_module('e2m.measures.{name}')" for name in NAMES
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,376 @@
+from itertools import product
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu, permutation_test, t, ttest_ind
+
+from e2m import statistics
+from e2m.statistics import (
+    Interval,
+    auc,
+    auc_difference_interval,
+    auc_interval,
+    cliffs_delta,
+    difference_interval,
+    equivalent,
+    holm,
+    mean_interval,
+    probability_greater,
+)
+from e2m.types import InputError
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+# By hand.
+
+
+def test_two_runs_of_two_images_by_enumeration():
+    values = np.array([[0.0, 1.0], [4.0, 5.0]])
+    # Two draws of two things: (2, 0), (1, 1), (1, 1), (0, 2); the means move by 4 / 2 for runs and 1 / 2 for images.
+    runs = np.array([values[list(drawn)].mean() for drawn in product(range(2), repeat=2)])
+    images = np.array([values[:, list(drawn)].mean() for drawn in product(range(2), repeat=2)])
+    v_run, v_image = 2 * runs.var(), 2 * images.var()
+    assert (v_run, v_image) == (4.0, 0.25)
+    freedom = (v_run + v_image) ** 2 / (v_run**2 + v_image**2)
+    reach = t.ppf(0.975, freedom) * np.sqrt(v_run + v_image)
+    found = mean_interval(values, resamples=40_000)
+    assert (found.mean, found.runs, found.images, found.missing, found.note) == (2.5, 2, 2, 0, "few runs (2)")
+    assert np.allclose([found.low, found.high], [2.5 - reach, 2.5 + reach], rtol=0.02)
+
+
+def test_missing_values_are_left_out_and_counted():
+    found = mean_interval([[1.0, 2.0, np.nan, np.nan], [3.0, np.nan, 6.0, np.inf], [np.nan] * 4])
+    assert (found.mean, found.runs, found.images, found.missing) == (3.0, 2, 3, 8)
+    # The third image has no live value in one regime: 1, 2 against 5, 5.
+    difference = difference_interval([[1.0, 2.0, 9.0]] * 2, [[5.0, 5.0, np.nan]] * 2)
+    assert (difference.mean, difference.images, difference.missing) == (-3.5, 2, 4)
+
+
+def test_auc_by_hand():
+    assert auc([0.1, 0.4], [0.3, 0.9]) == 0.75
+    assert auc([0.5, 0.5], [0.5]) == 0.5
+    assert auc([0.1, np.nan], [0.3]) == 1.0
+
+
+def test_chances_by_hand():
+    found = probability_greater([3.0, 1.0], [0.0, 2.0, 3.0])
+    assert found.mean == (1 + 1 + 0.5 + 1 + 0 + 0) / 6
+    assert cliffs_delta([3.0, 1.0], [0.0, 2.0, 3.0]).mean == pytest.approx(2 * found.mean - 1)
+    # Newcombe's equation at the ends: |found - end| = 1.96 sqrt(V(end)).
+    for end in (found.low, found.high):
+        factor = 1 + 1.5 * ((1 - end) / (2 - end) + end / (1 + end))
+        assert abs(found.mean - end) == pytest.approx(1.959964 * np.sqrt(end * (1 - end) / 6 * factor), abs=1e-6)
+    # All above: the lower end still says that there are only three runs each.
+    apart = probability_greater([4.0, 5.0, 6.0], [1.0, 2.0, 3.0])
+    assert apart.mean == apart.high == 1.0
+    assert 0.4 < apart.low < 0.7
+    assert probability_greater([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]).high == pytest.approx(1 - apart.low, abs=1e-6)
+
+
+def test_permutation_by_hand():
+    apart = statistics.permutation_test([6.0, 7, 8, 9, 10], [1.0, 2, 3, 4, 5])
+    assert (apart.difference, apart.p, apart.smallest, apart.splits, apart.exact) == (5, 2 / 252, 2 / 252, 252, True)
+    # Differences of the splits of 1, 2, 4: 1 - 3, 2 - 2.5, 4 - 1.5.
+    uneven = statistics.permutation_test([1.0], [2.0, 4.0])
+    assert (uneven.difference, uneven.p, uneven.smallest) == (-2.0, 2 / 3, 1 / 3)
+    assert statistics.permutation_test([0.1, 0.3], [0.3, 0.1]).p == 1.0
+    assert statistics.permutation_test([0.7] * 4, [0.7] * 4).smallest == 1.0
+
+
+def test_holm_by_hand():
+    assert np.allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    assert np.allclose(holm([0.5, np.nan, 0.9]), [1.0, np.nan, 1.0], equal_nan=True)
+    assert holm([]).shape == (0,)
+
+
+# Against slow, literal transcriptions, and SciPy.
+
+
+def slow_draws(tables, clusters, value, resamples, seed):
+    """Draws of runs of each table, then of clusters, made of repeated rows and columns instead of weights."""
+    drawn = []
+    kinds = np.unique(clusters)
+
+    def counts(factor, size):
+        return statistics._counts(np.random.default_rng([seed, factor]), resamples, size).astype(int)
+
+    for number, table in enumerate(tables):
+        values = []
+        for count in counts(1 + number, len(table)):
+            changed = [np.repeat(table, count, axis=0) if other is table else other for other in tables]
+            values.append(value(changed, np.arange(table.shape[1])))
+        drawn.append(np.array(values))
+    values = []
+    for count in counts(0, len(kinds)):
+        columns = [
+            n
+            for kind, times in zip(kinds, count, strict=True)
+            for _ in range(times)
+            for n in np.flatnonzero(clusters == kind)
+        ]
+        values.append(value(tables, np.array(columns)))
+    return [*drawn, np.array(values)]
+
+
+def slow_spread(tables, clusters, value, resamples, seed, level):
+    draws = slow_draws(tables, clusters, value, resamples, seed)
+    sizes = [*(len(table) for table in tables), len(np.unique(clusters))]
+    parts = [size / (size - 1) * np.nanvar(drawn) for drawn, size in zip(draws, sizes, strict=True)]
+    freedom = sum(parts) ** 2 / sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
+    return t.ppf((1 + level) / 2, freedom) * np.sqrt(sum(parts))
+
+
+def slow_auc(scores, synthetic):
+    wins = [(s > a) + (s == a) / 2 for s in scores[synthetic] for a in scores[~synthetic]]
+    return np.nan if not wins else np.mean(wins)
+
+
+def slow_means(tables, columns):
+    found = [np.nanmean(table[:, columns]) for table in tables]
+    return found[0] - found[1] if len(found) == 2 else found[0]
+
+
+CLUSTERS = np.array(["c", "a", "b", "a", "d", "e", "f", "g", "f", "c"])
+
+
+def test_mean_and_difference_against_repeated_rows():
+    guided, traditional = normal(4, 10), normal(3, 10, seed=1)
+    guided[0, 3] = traditional[1, 8] = np.nan
+    found = mean_interval(guided, CLUSTERS, resamples=60, seed=3)
+    assert found.high - found.mean == pytest.approx(slow_spread([guided], CLUSTERS, slow_means, 60, 3, 0.95))
+    found = difference_interval(guided, traditional, CLUSTERS, resamples=60, seed=3, level=0.9)
+    assert found.mean == pytest.approx(np.nanmean(guided) - np.nanmean(traditional))
+    assert found.mean - found.low == pytest.approx(slow_spread([guided, traditional], CLUSTERS, slow_means, 60, 3, 0.9))
+
+
+def test_auc_intervals_against_repeated_rows():
+    synthetic = np.array([True, False] * 5)
+    # Rounded, so that scores tie.
+    guided, traditional = normal(4, 10).round(0) + synthetic, normal(3, 10, seed=1).round(0)
+
+    def slow_aucs(tables, columns):
+        found = [np.mean([slow_auc(row[columns], synthetic[columns]) for row in table]) for table in tables]
+        return found[0] - found[1] if len(found) == 2 else found[0]
+
+    found = auc_interval(guided, synthetic, CLUSTERS, resamples=60, seed=5)
+    assert found.mean == pytest.approx(slow_aucs([guided], np.arange(10)))
+    reach = slow_spread([guided], CLUSTERS, slow_aucs, 60, 5, 0.95) / (found.mean * (1 - found.mean))
+    odds = np.log([found.low / (1 - found.low), found.high / (1 - found.high)])
+    assert np.allclose(odds, np.log(found.mean / (1 - found.mean)) + np.array([-reach, reach]))
+
+    found = auc_difference_interval(guided, traditional, synthetic, CLUSTERS, resamples=60, seed=5, level=0.5)
+    assert found.mean == pytest.approx(slow_aucs([guided, traditional], np.arange(10)))
+    assert found.high - found.mean == pytest.approx(slow_spread([guided, traditional], CLUSTERS, slow_aucs, 60, 5, 0.5))
+
+
+def test_permutation_against_scipy():
+    a, b = normal(5), normal(4, seed=1) + 0.8
+    peer = permutation_test((a, b), lambda x, y: abs(x.mean() - y.mean()), alternative="greater", n_resamples=np.inf)
+    assert statistics.permutation_test(a, b).p == pytest.approx(peer.pvalue)
+
+
+def test_drawn_splits_come_close_to_all(monkeypatch):
+    a, b = normal(8), normal(8, seed=1) + 0.8
+    exact = statistics.permutation_test(a, b)
+    assert exact.splits == comb(16, 8)
+    monkeypatch.setattr(statistics, "MAX_SPLITS", 10_000)
+    drawn = statistics.permutation_test(a, b)
+    assert drawn == statistics.permutation_test(a, b)
+    assert not drawn.exact
+    assert (drawn.splits, drawn.smallest) == (10_000, 1 / 10_001)
+    assert drawn.note == "10000 of 12870 splits, drawn"
+    assert drawn.p == pytest.approx(exact.p, abs=0.02)
+
+
+def test_equivalence_against_two_t_tests():
+    a, b = 0.8 + 0.01 * normal(6), 0.8 + 0.02 * normal(5, seed=1)
+    lower = ttest_ind(a + 0.05, b, equal_var=False, alternative="greater")
+    upper = ttest_ind(a - 0.05, b, equal_var=False, alternative="less")
+    found = equivalent(a, b, margin=0.05)
+    assert found.p == pytest.approx(max(lower.pvalue, upper.pvalue))
+    assert np.allclose([found.low, found.high], ttest_ind(a, b, equal_var=False).confidence_interval(0.9))
+    assert (found.margin, found.equivalent, found.note) == (0.05, True, "few runs (5)")
+    assert not equivalent(a, b, margin=0.005).equivalent
+    assert not equivalent(a, b + 0.1, margin=0.05).equivalent
+
+
+def test_equivalence_needs_the_given_interval_inside_as_well():
+    a, b = 0.8 + 0.01 * normal(6), 0.8 + 0.01 * normal(6, seed=1)
+    wide = Interval(0.0, -0.06, 0.04, 6, 100, 0, "few runs (6)")
+    found = equivalent(a, b, 0.05, interval=wide)
+    assert found.p < 0.05
+    assert (found.low, found.high, found.equivalent, found.note) == (-0.06, 0.04, False, "few runs (6)")
+    unknown = Interval(0.0, np.nan, np.nan, 6, 1, 0, "1 image: no interval over images")
+    assert not equivalent(a, b, 0.05, interval=unknown).equivalent
+
+
+# Properties.
+
+scores_of_both = st.tuples(*[st.lists(st.integers(-3, 3), min_size=1, max_size=12)] * 2)
+
+
+@given(scores_of_both)
+def test_auc_is_the_double_loop_and_mann_whitneys_u(scores):
+    authentic, synthetic = np.array(scores[0], float), np.array(scores[1], float)
+    found = auc(authentic, synthetic)
+    both = np.concatenate([authentic, synthetic])
+    assert found == pytest.approx(slow_auc(both, np.arange(both.size) >= authentic.size))
+    assert found == pytest.approx(mannwhitneyu(synthetic, authentic).statistic / (authentic.size * synthetic.size))
+    assert found == pytest.approx(1 - auc(synthetic, authentic))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 6), st.integers(2, 12), st.integers(0, 99))
+def test_interval_properties(runs, images, seed):
+    values = normal(runs, images, seed=seed)
+    found = mean_interval(values, resamples=100)
+    assert found == mean_interval(values, resamples=100)
+    assert found.low < found.mean < found.high
+    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+    moved = mean_interval(3 * values + 7, resamples=100)
+    assert np.allclose([moved.low, moved.high], [3 * found.low + 7, 3 * found.high + 7])
+    wider = mean_interval(values, resamples=100, level=0.99)
+    assert wider.low < found.low < found.high < wider.high
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations(range(10)), st.permutations(range(4)))
+def test_order_of_images_with_their_clusters_changes_nothing(images, runs):
+    values, synthetic = normal(4, 10), np.array([True, False] * 5)
+    for interval in (
+        lambda columns: mean_interval(values[:, columns], CLUSTERS[columns], resamples=50),
+        lambda columns: auc_interval(values[:, columns], synthetic[columns], CLUSTERS[columns], resamples=50),
+    ):
+        before, after = interval(list(range(10))), interval(images)
+        assert np.allclose([before.mean, before.low, before.high], [after.mean, after.low, after.high])
+    assert mean_interval(values[runs]).mean == pytest.approx(values.mean())
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_monotone_and_no_smaller(p_values):
+    p, adjusted = np.array(p_values), holm(p_values)
+    order = np.argsort(p, kind="stable")
+    assert np.all(np.diff(adjusted[order]) >= 0)
+    assert np.all((adjusted >= p) & (adjusted <= np.minimum(1, p * p.size)))
+
+
+def test_difference_cancels_what_images_do_to_both():
+    images = 100 * normal(1, 50)
+    guided, traditional = images + normal(5, 50), images + normal(5, 50, seed=1)
+    found = difference_interval(guided, traditional)
+    assert found.high - found.low < 2 < 20 < mean_interval(guided).high - mean_interval(guided).low
+
+
+def test_clusters_and_runs_make_intervals_longer_than_their_values_would():
+    runs, subjects = normal(5, 1), np.repeat(normal(1, 10, seed=1), 20, axis=1)
+    by_image, by_subject = (
+        mean_interval(subjects + 0.01 * normal(20, 200), labels) for labels in (None, np.arange(200) // 20)
+    )
+    assert by_subject.high - by_subject.low > 3 * (by_image.high - by_image.low)
+    # A hundred times the images bring no new run.
+    few, many = (mean_interval(runs + normal(5, images)) for images in (20, 2000))
+    assert many.high - many.low > 0.5 * (few.high - few.low)
+
+
+def test_memory_bound_changes_nothing(monkeypatch):
+    values, synthetic = normal(3, 10), np.array([True, False] * 5)
+    before = mean_interval(values), auc_interval(values, synthetic)
+    monkeypatch.setattr(statistics, "WEIGHTS_AT_ONCE", 170)
+    after = mean_interval(values), auc_interval(values, synthetic)
+    for found, other in zip(before, after, strict=True):
+        assert np.allclose([found.low, found.high], [other.low, other.high], rtol=1e-12)
+
+
+# What cannot be estimated, and what does not fit.
+
+
+@pytest.mark.parametrize(
+    ("found", "note"),
+    [
+        (lambda: mean_interval(normal(1, 9)), "1 run: no interval over runs"),
+        (lambda: mean_interval(normal(9, 1)), "1 image: no interval over images"),
+        (lambda: mean_interval(normal(9, 5), np.zeros(5)), "1 cluster: no interval over clusters"),
+        (lambda: mean_interval([[0.3]]), "1 run: no interval over runs; 1 image: no interval over images"),
+        (lambda: mean_interval(np.full((5, 9), 0.1)), "no spread: no interval"),
+        (lambda: difference_interval(normal(5, 9), normal(1, 9)), "1 run: no interval over runs"),
+        (lambda: probability_greater([1.0], [2.0, 3.0]), "1 run: no interval over runs"),
+        # All runs separate the classes: the spread of such an AUC is unknown, not 0.
+        (lambda: auc_interval(normal(5, 8) + 99 * (np.arange(8) < 4), np.arange(8) < 4), "no spread: no interval"),
+    ],
+)
+def test_no_interval_and_why(found, note):
+    found = found()
+    assert np.isfinite(found.mean)
+    assert np.isnan([found.low, found.high]).all()
+    assert found.note == note
+
+
+def test_too_few_images_to_resample_both_classes():
+    # Four draws from two images a class are all of one class with a chance of 2 / 16.
+    found = auc_interval([[0.1, 0.3, 0.2, 0.4], [0.1, 0.5, 0.2, 0.3]], np.array([False, False, True, True]))
+    assert found.mean == 0.625
+    assert np.isnan([found.low, found.high]).all()
+    assert found.note in {f"too few images of a class: {share}% of resamples have none" for share in (11, 12, 13, 14)}
+
+
+def test_nothing_alive_yields_no_number():
+    dead, synthetic = np.full((3, 4), np.nan), np.array([True, True, False, False])
+    one_class = np.where(synthetic, 0.5, dead)
+    for found in (
+        mean_interval(dead),
+        difference_interval(dead, np.ones((3, 4))),
+        auc_interval(dead, synthetic),
+        auc_interval(one_class, synthetic),
+        probability_greater([np.nan], [1.0]),
+    ):
+        assert np.isnan([found.mean, found.low, found.high]).all()
+        assert found.runs == 0
+        assert found.missing >= 1
+        assert found.note.startswith("no live ")
+    nothing = statistics.permutation_test([np.nan], [1.0])
+    assert np.isnan([nothing.p, nothing.smallest]).all()
+
+
+def test_a_run_without_scores_of_one_class_is_left_out():
+    synthetic = np.array([True, True, False, False])
+    found = auc_interval([[0.9, 0.8, np.nan, np.nan], [0.9, 0.1, 0.5, 0.6]], synthetic)
+    assert (found.mean, found.runs, found.missing) == (0.5, 1, 4)
+
+
+@pytest.mark.parametrize(("a", "note"), [([0.8], "1 run: no test"), ([], "0 runs: no test")])
+def test_equivalence_that_cannot_be_tested(a, note):
+    found = equivalent(a, [0.8, 0.9], margin=0.05)
+    assert np.isnan(found.p)
+    assert not found.equivalent
+    assert found.note == note
+    assert equivalent([0.1] * 3, [0.1] * 3, 0.05).note == "no spread between runs: no test"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mean_interval([[1.0, 2.0], [1.0]]), "runs of 2, 1 values"),
+        (lambda: mean_interval([np.ones(3), np.ones(2)]), "runs of 3, 2 values"),
+        (lambda: mean_interval([1.0, 2.0]), r"shape \(2,\)"),
+        (lambda: mean_interval(np.ones((2, 3)), [1, 2]), "one label an image"),
+        (lambda: mean_interval(np.ones((2, 3)), ["a", None, "b"]), "1 of 3 clusters have no label"),
+        (lambda: difference_interval(np.ones((2, 3)), np.ones((2, 4))), "tables of 3 and 4 images"),
+        (lambda: auc([], [1.0], source="dcgan"), "AUC of dcgan: no authentic scores"),
+        (lambda: auc([1.0], [np.nan], source="dcgan"), "AUC of dcgan: no synthetic scores"),
+        (lambda: auc([[1.0]], [1.0]), r"shape \(1, 1\)"),
+        (lambda: auc_interval(np.ones((2, 3)), [True] * 3, source="dcgan"), "AUC of dcgan: no authentic images"),
+        (lambda: auc_interval(np.ones((2, 3)), [0, 1, 1]), "True for synthetic"),
+        (lambda: auc_interval(np.ones((2, 3)), [False, True]), "scores of 3 images arrived with 2 classes"),
+        (lambda: holm([0.1, 1.2]), "from 0.1 to 1.2"),
+        (lambda: equivalent([1.0, 2.0], [1.0, 2.0], margin=0), "margin 0"),
+    ],
+)
+def test_errors_say_what_arrived(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
