@@ -3,8 +3,9 @@ PROFILE ?= demo
 PYTHON  ?= python3
 CORES   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 BIN     := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 UV      := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
-SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --config profile=$(PROFILE) --rerun-incomplete --keep-going --nolock --quiet rules progress host
+SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --config profile=$(PROFILE) --rerun-incomplete --keep-going --nolock --quiet rules host
 
 .DEFAULT_GOAL := help
 .PHONY: help book test test-fast smoke lint format lab lock plan clean
@@ -52,8 +53,6 @@ clean:  ## remove everything derived but the environment
 	touch $@
 
 .venv/done: requirements.lock pyproject.toml | .venv/uv
-	command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
 	$(UV) pip sync --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
-	command -v uv >/dev/null || $(BIN)/python -m ensurepip >/dev/null && $(BIN)/python -m pip --version >/dev/null
-	$(UV) pip install --python $(BIN)/python --no-deps --quiet --editable .
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --quiet --editable .
 	touch $@

@@ -1,12 +1,15 @@
 """How often 95 % intervals hold the truth with few runs: ``python -m benchmarks.coverage OUT.parquet``.
 
 Tables of known truth are simulated from value = run + subject + image + residual, 120 images of 12 subjects, and each
-candidate's coverage and mean width are counted over replications. "ours" is what ``e2m.statistics`` does, called as
+candidate's coverage and mean width are counted over replications; for pairs of runs, value = run + other run + pair +
+image + residual, or the correlations of maps. "ours" is what ``e2m.statistics`` does, called as
 anyone calls it; the other methods live here only.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,14 @@ DEVIATIONS = {  # of runs, subjects, images and residuals
     "balanced": (0.65, 1.0, 1.0, 1.0),
     "residuals dominate": (0.02, 0.02, 0.1, 1.0),
 }
+PAIR_DEVIATIONS = {  # of runs, pairs, images and residuals
+    "runs dominate": (1.0, 0.0, 0.3, 0.5),
+    "balanced": (0.5, 0.5, 1.5, 0.5),
+    "pairs dominate": (0.0, 1.0, 0.3, 0.5),
+}
+MAP_DEVIATIONS = {"maps of biased runs": (0.6, 0.0), "maps of runs that differ in noise": (0.0, 0.5)}
+"""Of what a run's maps have in common, and of the logarithm of their noise."""
+SIDE = 6
 SCORE_DEVIATIONS = (0.3, 0.3, 0.8, 0.6)
 SYNTHETIC = np.arange(CLUSTERS.size) % 2 == 0
 SEPARATIONS = {"AUC .80": 1.4, "AUC .97": 3.2}
@@ -68,6 +79,8 @@ def _studies() -> Iterator[tuple[str, Study, str, int]]:
     studies = [
         ("mean", mean, DEVIATIONS),
         ("difference", difference, ["balanced"]),
+        ("contrast", contrast, ["balanced"]),
+        ("pairs", pairs, [*PAIR_DEVIATIONS, *MAP_DEVIATIONS]),
         ("AUC", auc, SEPARATIONS),
         ("AUC difference", auc_difference, SEPARATIONS),
         ("P(a > b)", probability, SHIFTS),
@@ -96,6 +109,37 @@ def difference(generator: np.random.Generator, setting: str, runs: int) -> tuple
     guided, traditional = (shared + _table(generator, run, subject / 2, image / 2, residual, runs) for _ in range(2))
     ours = statistics.difference_interval(guided, traditional, CLUSTERS, resamples=RESAMPLES, seed=_seed(generator))
     return 0.0, {"ours": (ours.low, ours.high)}
+
+
+def contrast(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Difference of two classes of images, of six subjects each, which runs tell apart more or less: truth 0."""
+    second = CLUSTERS % 2 == 0
+    run, *others = DEVIATIONS[setting]
+    table = _table(generator, run, *others, runs) + run * second * generator.normal(size=(runs, 1))
+    ours = statistics.contrast_interval(table, second, CLUSTERS, resamples=RESAMPLES, seed=_seed(generator))
+    return 0.0, {"ours": (ours.low, ours.high)}
+
+
+def pairs(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Mean over pairs of runs, and the intervals that draw runs, or pairs, with replacement."""
+    both = np.array(list(combinations(range(runs), 2)))
+    if setting in PAIR_DEVIATIONS:
+        run, pair, image, residual = PAIR_DEVIATIONS[setting]
+        own = run * generator.normal(size=runs)[both].sum(axis=1) + pair * generator.normal(size=len(both))
+        truth, table = 0.0, own[:, None] + _table(generator, 0, 0, image, residual, len(both))
+    else:
+        truth, table = _map_truth(setting), _correlations(_maps(generator, setting, runs), both)
+    ours = statistics.pairs_interval(table, both.tolist(), resamples=RESAMPLES, seed=_seed(generator))
+    of_pairs, over_images = table.mean(axis=1), table.mean(axis=0).var(ddof=1) / table.shape[1]
+    weights = (_shares(generator, runs)[:, both] * runs).prod(axis=2)
+    weights = weights[weights.any(axis=1)]
+    drawn = (weights @ of_pairs / weights.sum(axis=1)).var() * runs / (runs - 1)
+    alone = of_pairs.var(ddof=1) / len(both)
+    return truth, {
+        "ours": (ours.low, ours.high),
+        "t, runs drawn": _t_interval(table.mean(), [drawn, over_images], [runs, table.shape[1]]),
+        "t, pairs independent": _t_interval(table.mean(), [alone, over_images], [len(both), table.shape[1]]),
+    }
 
 
 def auc(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
@@ -165,6 +209,40 @@ def _candidates(table: np.ndarray, generator: np.random.Generator) -> dict[str, 
         "t, residual once": estimate + np.array([-1, 1]) * t * np.sqrt(once),
     }
     return {method: tuple(interval) for method, interval in ends.items()}
+
+
+def _t_interval(estimate: float, variances: list[float], sizes: list[int]) -> tuple[float, float]:
+    variances, sizes = np.array(variances), np.array(sizes)
+    freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(variances.sum())
+    return estimate - reach, estimate + reach
+
+
+def _maps(generator: np.random.Generator, setting: str, runs: int) -> np.ndarray:
+    """(runs, images, pixels): a gradient, what the image asks for, what the run always does, and noise."""
+    bias, spread = MAP_DEVIATIONS[setting]
+    images, pixels = CLUSTERS.size, SIDE**2
+    noise = 0.5 * np.exp(spread * generator.normal(size=(runs, 1, 1)))
+    return (
+        np.linspace(-1, 1, pixels)
+        + 0.5 * generator.normal(size=(images, pixels))
+        + bias * generator.normal(size=(runs, 1, pixels))
+        + noise * generator.normal(size=(runs, images, pixels))
+    )
+
+
+def _correlations(maps: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """(pairs, images) correlations of the maps of two runs."""
+    centred = maps - maps.mean(axis=2, keepdims=True)
+    unit = centred / np.linalg.norm(centred, axis=2, keepdims=True)
+    return np.einsum("pnk,pnk->pn", unit[both[:, 0]], unit[both[:, 1]])
+
+
+@cache
+def _map_truth(setting: str) -> float:
+    """Mean correlation of two runs, each pair of many independent of the others."""
+    generator, both = np.random.default_rng(0), np.array([[0, 1]])
+    return float(np.mean([_correlations(_maps(generator, setting, 2), both).mean() for _ in range(4000)]))
 
 
 def _bca_levels(table: np.ndarray, joint: np.ndarray) -> np.ndarray:

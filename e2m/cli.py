@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 
@@ -47,9 +48,20 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     from e2m import notebook
 
-    # YAML reads 3 as a number, [0.1, 0.5] as a list and anything else as text, as papermill's own -p does.
-    parameters = {name: yaml.safe_load(value) for name, value in options.parameters}
+    parameters = {name: _value(text) for name, text in options.parameters}
     print(notebook.run(options.notebook, parameters, options.output))
+
+
+def _value(text: str):
+    """YAML: 3 is a number, [0.1, 0.5] a list, true a truth value, and anything else text."""
+    from e2m.types import InputError
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"the value {text!r} is not YAML; quote it, as in '\"[\"'") from error
+    # YAML 1.1 takes 1e-3 for text, for want of a point.
+    return float(text) if re.fullmatch(r"[-+]?\d+(\.\d*)?e[-+]?\d+", text, re.IGNORECASE) else value
 
 
 def _data(options: argparse.Namespace) -> None:

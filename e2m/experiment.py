@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from e2m import paths, plugins, store
 from e2m.datasets import load_dataset
-from e2m.images import check_images, read_images
+from e2m.images import check_images, read_images, read_maps
+from e2m.statistics import softmax_scores
 from e2m.types import Explanation, InputError
 
 PROFILES = paths.CHECKOUT / "notebooks" / "params"
@@ -234,12 +235,180 @@ class Experiment:
             yield names, self.maps(detector, regime, method, source)
 
     def rows(self, measure: str, **kept: str) -> pd.DataFrame:
-        """Tidy rows of a measure over all detectors and sources; ``kept`` filters, for example ``salience="CAM"``."""
+        """Tidy rows of a measure for all detectors, regimes, runs and sources.
+
+        A measure of maps alone is taken here, from the clean maps; one that changes images is read, as ``explain`` left
+        it. ``kept`` filters the latter, for example ``salience="CAM"``.
+        """
+        module = plugins.load("measure", measure)
+        if hasattr(module, "measure"):
+            found = [self._of_maps(measure, module.measure, names, maps) for names, maps in self.each()]
+            return pd.concat(found, ignore_index=True)
         files = [
             paths.rows(self.profile, one.detector, one.regime, one.run, measure, source)
             for one, source in product(self.trained, self.sources)
         ]
         return store.read_rows(files, filters=[(name, "=", value) for name, value in kept.items()] or None)
+
+    def pairs(self, measure: str) -> pd.DataFrame:
+        """Tidy rows of a measure that compares runs, one a pair of runs and image, from the clean maps."""
+        compare = getattr(plugins.load("measure", measure), measure)
+        found = []
+        for names, maps in self.each():
+            rows = compare(maps["salience"].to_numpy())
+            place = rows["image"].to_numpy()
+            right = correct(maps)
+            about = {"image": maps["image"].to_numpy()[place], "label": maps["label"].to_numpy()[place]}
+            both = right[rows["run"], place] & right[rows["run_other"], place]
+            found.append(rows.assign(**names, **about, correct=both, measure=measure, variant="ssim"))
+        return pd.concat(found, ignore_index=True)
+
+    def _of_maps(self, measure: str, function: Callable, names: dict, maps: xr.Dataset) -> pd.DataFrame:
+        about = self._about(names, maps).assign(measure=measure, target="predicted")
+        values = function(maps["salience"].to_numpy().reshape(-1, *maps["salience"].shape[2:]))
+        return pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
+
+    def _scores(self, names: dict, maps: xr.Dataset) -> pd.DataFrame:
+        about = self._about(names | {"salience": ""}, maps)
+        return about.assign(measure="score", variant="score", value=maps["score"].to_numpy().ravel().astype(np.float64))
+
+    def _about(self, names: dict, maps: xr.Dataset) -> pd.DataFrame:
+        """What tidy rows say of every run and image of some maps, before any value."""
+        runs, images = maps["salience"].shape[:2]
+        rows = {
+            "run": np.repeat(np.arange(runs), images),
+            "image": np.tile(maps["image"], runs),
+            "label": np.tile(maps["label"], runs),
+            "correct": correct(maps).ravel(),
+        }
+        return pd.DataFrame(rows).assign(profile=self.profile, dataset=self.dataset, **names)
+
+    def human_rows(self, measure: str, shape: tuple[int, int]) -> pd.DataFrame:
+        """Tidy rows of a measure of maps on human salience, reduced to the size of the detectors' maps.
+
+        Sources without human maps have no rows. The regime and the salience are called "human", the run 0; the rows
+        stand beside those of every detector.
+        """
+        samples = self.samples[self.samples["salience"] != ""]
+        if samples.empty:
+            return pd.DataFrame()
+        values = plugins.load("measure", measure).measure(read_maps(samples["salience"], shape=shape))
+        about = samples[["image", "label", "source"]].assign(regime="human", salience="human", run=0, measure=measure)
+        rows = pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
+        return rows.merge(pd.DataFrame({"detector": self.detectors}), how="cross")
+
+    def scores(self) -> pd.DataFrame:
+        """Tidy rows of P(synthetic) of the clean test images, measure and variant "score"."""
+        found = [self._scores(names, maps) for names, maps in self.each() if names["salience"] == self.methods[0]]
+        return pd.concat(found, ignore_index=True)
+
+    @property
+    def subjects(self) -> pd.Series:
+        """Image -> the person (or group of images) that the bootstrap draws whole."""
+        return self.samples.set_index("image")["subject"]
+
+    def images(self, names: Sequence[str]) -> np.ndarray:
+        """(N, H, W, 3) uint8, the test images of these names."""
+        return np.concatenate(list(read_images(self._named(names), size=self.image_size)))
+
+    def salience(self, names: Sequence[str], detector: str, regime: str, method: str, run: int = 0) -> np.ndarray:
+        """(N, h, w), the clean maps of the test images of these names."""
+        place = (self.profile, detector, regime, run, method)
+        found = [store.read_maps(paths.maps(*place, source)) for source in self._named(names)["source"]]
+        return np.stack([maps["salience"].sel(image=name) for maps, name in zip(found, names, strict=True)])
+
+    def human(self, names: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
+        """(N, h, w) uint8, human salience of the test images of these names; 0 everywhere where there is none."""
+        files = self._named(names)["salience"]
+        return np.concatenate(
+            [read_maps([file], shape=shape) if file else np.zeros((1, *shape), np.uint8) for file in files]
+        )
+
+    def salience_by_regime(self, names: Sequence[str], detector: str, method: str) -> dict[str, np.ndarray]:
+        """The maps of run 0 of every regime on the test images of these names, by what figures call the regime."""
+        return {
+            plugins.load("regime", regime).LABEL: self.salience(names, detector, regime, method)
+            for regime in self.regimes
+        }
+
+    def clean_scores(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of level "0" for rows of scores of changed images: the same images, unchanged, a row a variant."""
+        scores = softmax_scores(rows)
+        cases = scores[["salience", "variant"]].drop_duplicates().astype(str)
+        clean = self.scores().drop(columns=["salience", "variant"])
+        return clean[clean["image"].isin(set(scores["image"]))].assign(level="0").merge(cases, how="cross")
+
+    def score_changes(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of scores of changed images with, as value, how far the score lies from the clean image's."""
+        keys = ["detector", "regime", "run", "image"]
+        clean = self.scores()[[*keys, "value"]].rename(columns={"value": "clean"})
+        scores = softmax_scores(rows)
+        both = scores.astype(dict.fromkeys(("detector", "regime", "image"), str)).merge(clean, on=keys, how="left")
+        return both.assign(value=(both["value"] - both["clean"]).abs()).drop(columns="clean")
+
+    def ceiling(self, method: str, images: int = 30) -> pd.DataFrame:
+        """What a perfectly equivariant detector would reach in measure (c) with maps as coarse as these, as a table.
+
+        Taken on the in-set maps of run 0 of every regime, so many images of each source.
+        """
+        from e2m.measures.transformations import interpolation_ceiling
+
+        names = {"ssim": "whole", "ssim_valid": "valid"}
+        found = []
+        for detector in self.detectors:
+            cases = product(self.regimes, self.in_set)
+            maps = [self.maps(detector, regime, method, source)["salience"][0, :images] for regime, source in cases]
+            side = self.image_size or 224
+            table = interpolation_ceiling(np.concatenate(maps), side).rename(columns={"transformation": "level"})
+            table["variant"] = table["variant"].map({value: name for name, value in names.items()})
+            means = table.groupby(["variant", "level"], sort=False)["value"].mean().rename("mean").reset_index()
+            found.append(
+                means.assign(detector=detector, regime="ceiling", salience=method, low=np.nan, high=np.nan, missing=0)
+            )
+        return pd.concat(found, ignore_index=True)
+
+    def curves(self, detector: str, regime: str) -> pd.DataFrame:
+        """Learning curves of all finished runs of a regime, with a column ``run``."""
+        from e2m.detectors import read_checkpoint
+
+        runs = [Trained(detector, regime, run) for run in range(self.runs)]
+        finished = [(one.run, self.checkpoint(one)) for one in runs if self.checkpoint(one).is_file()]
+        return pd.concat([pd.DataFrame(read_checkpoint(path)["curves"]).assign(run=run) for run, path in finished])
+
+    def _named(self, names: Sequence[str]) -> pd.DataFrame:
+        return self.samples.set_index("image", drop=False).loc[list(names)]
+
+    def page(self, name: str) -> Path:
+        """Where a notebook puts a picture that other pages of the book show."""
+        path = paths.ROOT / "book" / "executed" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def weights_hash(self, *checkpoints: Path) -> str:
+        """One hash of the given checkpoints, or of all of the experiment's, for a page's provenance."""
+        chosen = checkpoints or [self.checkpoint(one) for one in self.trained]
+        return _short([store.file_hash(path) for path in chosen])
+
+    def data_hash(self) -> str:
+        """One hash of the test images' names and files, for a page's provenance."""
+        return _short(
+            [
+                [name, store.file_hash(path)]
+                for name, path in zip(*map(self.samples.get, ("image", "path")), strict=True)
+            ]
+        )
+
+    def save(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Keep a summary table as ``results/PROFILE/tables/NAME.parquet``, for other notebooks and for checks."""
+        store.write_table(paths.table(self.profile, name), table)
+        return table
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A summary table that another notebook kept."""
+        path = paths.table(self.profile, name)
+        if not path.is_file():
+            raise InputError(f"{path}: no such table; execute the {name} notebook first, or all with `make book`")
+        return pd.read_parquet(path)
 
     def detector(self, detector: str, regime: str, run: int):
         """A trained detector, loaded."""
@@ -247,17 +416,14 @@ class Experiment:
 
         return load_detector(detector, checkpoint=self.checkpoint(Trained(detector, regime, run)))
 
-    def table(self, name: str) -> Path:
-        """Where a notebook keeps its summary table."""
-        return paths.table(self.profile, name)
+
+def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:
+    """The best, the median and the worst image by the mean of their values: {"best": image, ...}."""
+    means = rows.groupby("image", observed=True)["value"].mean().dropna().sort_values(ascending=better != "higher")
+    return {"best": means.index[0], "median": means.index[len(means) // 2], "worst": means.index[-1]}
 
 
-def labels(kind: str, names: Sequence[str]) -> dict[str, str]:
-    """What figures call plug-ins: name -> LABEL."""
-    return {name: plugins.load(kind, name).LABEL for name in names}
-
-
-def _short(content: dict) -> str:
+def _short(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 

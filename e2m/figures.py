@@ -16,17 +16,17 @@ from e2m.images import upsample
 MAP_COLOURS = "viridis"
 """Colour-blind safe, and even in grey: bright is salient."""
 
-_HUMAN = {"human": ("human (simulated)", "#4D4D4D")}
+_OTHERS = {"human": ("human (simulated)", "#4D4D4D"), "ceiling": ("ceiling of coarse maps", "#4D4D4D")}
 _MARKERS = "osD^vP"
 
 sns.set_theme(context="notebook", style="whitegrid", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
 
 
 def regime_style(regimes: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Label, colour and marker of each regime; "human" is a regime here."""
+    """Label, colour and marker of each regime; "human" and "ceiling" count as regimes here."""
     known = plugins.names("regime")
     own = {name: plugins.load("regime", name) for name in regimes if name in known}
-    looks = {name: (module.LABEL, module.COLOUR) for name, module in own.items()} | _HUMAN
+    looks = {name: (module.LABEL, module.COLOUR) for name, module in own.items()} | _OTHERS
     return {name: (*looks[name], _MARKERS[place % len(_MARKERS)]) for place, name in enumerate(regimes)}
 
 
@@ -221,6 +221,72 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)") -> Figure
     axes[0, 0].invert_yaxis()
     _legend(figure, axes[0, 0])
     return figure
+
+
+def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequence[str] = "regime", digits: int = 3):
+    """A summary table for reading: "mean [low, high]" in a column a regime, and how many values were missing.
+
+    Args:
+        table: mean, low, high, missing and the columns named.
+        rows: columns that name a row.
+        columns: column or columns whose values become columns.
+        digits: after the point.
+    """
+    rows, columns = list(rows), [columns] if isinstance(columns, str) else list(columns)
+    cells = [_cell(*parts, digits) for parts in table[["mean", "low", "high"]].to_numpy()]
+    wide = table.assign(cell=cells).pivot(index=rows, columns=columns, values="cell")
+    order = (
+        pd.MultiIndex.from_frame(table[rows].drop_duplicates())
+        if len(rows) > 1
+        else list(dict.fromkeys(table[rows[0]]))
+    )
+    wide = wide.loc[order, list(dict.fromkeys(table[columns[0]])) if len(columns) == 1 else slice(None)]
+    wide["missing"] = table.groupby(rows, sort=False)["missing"].sum().reindex(wide.index)
+    return wide.fillna("").rename_axis(columns=None).reset_index().style.hide(axis="index")
+
+
+def difference_table(differences: pd.DataFrame, digits: int = 3):
+    """What ``statistics.compare`` found, for reading."""
+    found = (
+        "difference",
+        "low",
+        "high",
+        "probability_greater",
+        "p",
+        "p_holm",
+        "p_smallest",
+        "runs",
+        "images",
+        "missing",
+    )
+    names = [name for name in differences.columns[: differences.columns.get_loc("difference")] if name != "detector"]
+    cells = [_cell(*parts, digits) for parts in differences[["difference", "low", "high"]].to_numpy()]
+    kept = differences[[*names, *found[3:]]].rename(columns={"probability_greater": "P"})
+    kept.insert(len(names), "difference", cells)
+    shown = kept.style.hide(axis="index").format(precision=3, na_rep="–")
+    return shown.format(precision=2, subset=["P"], na_rep="–")
+
+
+def in_words(difference: pd.Series, digits: int = 2) -> str:
+    """One row of ``statistics.compare`` as text: the difference with its interval."""
+    low, high = difference["low"], difference["high"]
+    return f"{difference['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def in_brackets(row: pd.Series, digits: int = 2) -> str:
+    """One row of a summary table as text: the mean with its interval."""
+    return _cell(row["mean"], row["low"], row["high"], digits)
+
+
+def regime_label(regime: str) -> str:
+    """What figures call a regime."""
+    return regime_style([regime])[regime][0]
+
+
+def _cell(mean: float, low: float, high: float, digits: int) -> str:
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:.{digits}f}" + ("" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
 
 
 def _tiles(rows: int, columns: int, inches: float):

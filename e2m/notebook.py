@@ -43,10 +43,11 @@ def run(notebook: str | Path, parameters: Mapping[str, Any] | None = None, outpu
 
     Raises:
         InputError: no such notebook, an unknown parameter (the known ones are listed), a value of another type.
-        NotebookError: a cell failed.
+        NotebookError: a cell failed, or the kernel died.
     """
     import nbformat
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     template, parameters = _template(notebook), dict(parameters or {})
     known = papermill.inspect_notebook(str(template))
@@ -70,6 +71,8 @@ def run(notebook: str | Path, parameters: Mapping[str, Any] | None = None, outpu
             raise NotebookError(
                 f"{unfinished}: cell {error.exec_count} failed: {error.ename}: {error.evalue}"
             ) from error
+        except DeadKernelError as error:
+            raise NotebookError(f"{unfinished}: the kernel died, as it does when memory runs out") from error
     finished = nbformat.read(unfinished, as_version=4)
     for key, path in (("input_path", template), ("output_path", output)):
         finished.metadata["papermill"][key] = os.path.relpath(path, paths.CHECKOUT)
@@ -113,8 +116,13 @@ def _private_kernel(scratch: str):
     """Sockets and IPython's folder of one run's own: kernels started side by side collide on those they share."""
     from traitlets.config import Config
 
-    os.environ["IPYTHONDIR"] = f"{scratch}/ipython"
-    return Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/k"}})
+    Path(scratch, "ipython").mkdir()
+    return Config(
+        {
+            "KernelManager": {"transport": "ipc", "ip": f"{scratch}/k"},
+            "NotebookClient": {"extra_arguments": [f"--IPKernelApp.ipython_dir={scratch}/ipython"]},
+        }
+    )
 
 
 def provenance(**about: Any) -> pd.DataFrame:

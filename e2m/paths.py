@@ -56,7 +56,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
         temporary.replace(path)
     except OSError as error:
         raise OSError(
-            error.errno, f"{path}: not written ({error.strerror}); what stood there before is unchanged"
+            error.errno, f"{path}: not written ({error.strerror or error}); what stood there before is unchanged"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

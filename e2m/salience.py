@@ -14,7 +14,7 @@ from torchcam import methods as torchcam_methods
 
 from e2m import images as pictures
 from e2m import similarity
-from e2m.detectors import as_input, logits_of, network_class, two_logits
+from e2m.detectors import as_input, check_detector, logits_of, network_class, two_logits
 from e2m.types import LABELS, Change, Detector, Explanation, InputError
 
 METHODS = ("CAM", "GradCAM", "GradCAMpp", "ISCAM", "LayerCAM", "ScoreCAM", "XGradCAM")
@@ -46,9 +46,14 @@ def explain(
         Explanation of the N images in order; constant and non-finite maps are marked dead, their rows NaN.
 
     Raises:
-        InputError: unknown method or target, arrays of another shape or type, as many targets as images not given.
+        InputError: unknown method or target, arrays of another shape or type, as many targets as images not given,
+            a batch size below 1, a layer whose output is no stack of square maps.
     """
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give a whole number from 1 up")
     classes = _classes(target, labels)
+    if isinstance(images, np.ndarray):
+        _check_number(classes, len(images))
     parts, start = [], 0
     with Explainer(detector, (method,)) as explainer:
         for batch in _rebatch(images, batch_size):
@@ -58,8 +63,7 @@ def explain(
             start = stop
     if not parts:
         raise InputError("no images to explain")
-    if isinstance(classes, np.ndarray) and classes.ndim and len(classes) != start:
-        raise InputError(f"{len(classes)} targets for {start} images; give one a picture")
+    _check_number(classes, start)
     return Explanation.join(parts)
 
 
@@ -81,22 +85,23 @@ class Explainer:
                 raise InputError(
                     f"CAM needs pooling and one linear layer, and {detector.name!r} names no head; use GradCAM"
                 )
+        check_detector(detector)
         self.detector = detector
         self.methods = tuple(methods)
 
     def __enter__(self) -> Explainer:
         model = self.detector.model
-        self._stack = ExitStack()
         self._device = next(model.parameters()).device
-        self._freeze(model)
-        # Registered before TorchCAM's own hooks: the graph begins at the layer's output, so that a map costs no
-        # backward pass through the network. The clone is what in-place operations behind the layer write on.
-        cut = model.get_submodule(self.detector.layer).register_forward_hook(
-            lambda _module, _inputs, output: output.detach().requires_grad_(torch.is_grad_enabled()).clone()
-        )
-        self._stack.callback(cut.remove)
-        self._extractors = {method: self._stack.enter_context(self._extractor(method)) for method in self.methods}
-        self._needs_graph = any(extractor._score_used for extractor in self._extractors.values())
+        with ExitStack() as stack:
+            self._freeze(model, stack)
+            # Registered before TorchCAM's own hooks: the graph begins at the layer's output, so that a map costs no
+            # backward pass through the network.
+            stack.callback(model.get_submodule(self.detector.layer).register_forward_hook(self._cut).remove)
+            # Every method sees the logits in E2M's order, ScoreCAM also those of the masked images that it makes.
+            stack.callback(model.register_forward_hook(self._reorder).remove)
+            self._extractors = {method: stack.enter_context(self._extractor(method)) for method in self.methods}
+            self._needs_graph = any(extractor._score_used for extractor in self._extractors.values())
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception) -> None:
@@ -111,8 +116,7 @@ class Explainer:
     ) -> dict[tuple[str, int], Explanation]:
         """Explanations of one batch for several targets from one forward pass, by (method, position of the target)."""
         batch = as_input(images, self.detector, self._device)
-        with torch.set_grad_enabled(self._needs_graph):
-            logits = two_logits(self.detector, self.detector.model(batch))
+        logits = self._forward(batch)
         scores = logits.detach().softmax(1)[:, 1]
         predicted = logits.detach().argmax(1)
         found = {}
@@ -130,14 +134,37 @@ class Explainer:
             )
         return found
 
-    def _freeze(self, model: nn.Module) -> None:
+    def _forward(self, batch: Tensor) -> Tensor:
+        """Logits of a batch; what ScoreCAM shows the network afterwards must not reach the other methods' hooks."""
+        for extractor in self._extractors.values():
+            extractor.enable_hooks()
+        with torch.set_grad_enabled(self._needs_graph):
+            logits = self.detector.model(batch)
+        for extractor in self._extractors.values():
+            extractor.disable_hooks()
+        return logits
+
+    def _cut(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+        if output.ndim != 4 or output.shape[2] != output.shape[3]:
+            raise InputError(
+                f"layer {self.detector.layer!r} of {self.detector.name!r} gives {tuple(output.shape)}; salience needs "
+                "(images, channels, h, w) of square maps: name a convolutional layer"
+            )
+        # The clone is what in-place operations behind the layer write on.
+        return output.detach().requires_grad_(torch.is_grad_enabled()).clone()
+
+    def _reorder(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+        return two_logits(self.detector, output)
+
+    @staticmethod
+    def _freeze(model: nn.Module, stack: ExitStack) -> None:
         for weight in model.parameters():
             if weight.requires_grad:
                 weight.requires_grad_(False)
-                self._stack.callback(weight.requires_grad_, True)
-        if model.training:
-            model.eval()
-            self._stack.callback(model.train)
+                stack.callback(weight.requires_grad_, True)
+        for module in model.modules():
+            stack.callback(setattr, module, "training", module.training)
+        model.eval()
 
     def _extractor(self, method: str):
         head = {"fc_layer": self.detector.head} if method == "CAM" else {}
@@ -251,8 +278,9 @@ def _normalise(raw: Tensor, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
     low, high = flat.min(1), flat.max(1)
     finite = np.isfinite(flat).all(1) & torch.isfinite(logits).all(1).cpu().numpy()
     dead = ~finite | ~(high > low)
-    span = np.where(dead, np.nan, high - low)
-    maps = ((flat - low[:, None]) / span[:, None]).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity, in rows that are dead
+        span = np.where(dead, np.nan, high - low)
+        maps = ((flat - low[:, None]) / span[:, None]).astype(np.float32)
     return maps.reshape(raw.shape), dead
 
 
@@ -279,9 +307,16 @@ def _classes(target, labels) -> str | np.ndarray:
 
 
 def _as_classes(target: str | np.ndarray, predicted: Tensor) -> Tensor:
-    if isinstance(target, str):
+    classes = _classes(target, None)
+    if isinstance(classes, str):
         return predicted
-    return torch.as_tensor(target, device=predicted.device, dtype=torch.long).expand(len(predicted))
+    _check_number(classes, len(predicted))
+    return torch.as_tensor(classes, device=predicted.device, dtype=torch.long).expand(len(predicted))
+
+
+def _check_number(classes: str | np.ndarray, images: int) -> None:
+    if isinstance(classes, np.ndarray) and classes.ndim and len(classes) != images:
+        raise InputError(f"{len(classes)} targets for {images} images; give one a picture")
 
 
 def _rebatch(images: np.ndarray | Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

@@ -20,14 +20,23 @@ An AUC's interval is taken on its log odds. Percentiles of joint resamples know 
 cover far less often than they say: ``benchmarks/coverage.py`` compares the two, and others. Where the residual
 outweighs runs and images alike, the sum counts it twice and the interval is longer than it need be.
 
+Where a row is a pair of runs, (P, N), pairs that share a run are not independent either:
+
+    value[i, j, n] = mean + run[i] + run[j] + pair[i, j] + image[n] + residual[i, j, n]
+
+The variance over runs is then the jackknife's (Efron & Stein 1981, Annals of Statistics 9, 586), each run left out with
+all its pairs: R - 1 times the variance of the R means that remain. It is right for ``run`` and errs upwards for
+``pair``, whose variance it takes 2 (R - 1) / (R - 2) times. Runs drawn with replacement err downwards: they put too
+much weight on too few pairs.
+
 Functions of run-level values (R,), one mean or AUC a run, speak of these images only: what other runs would do on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache, partial
 from itertools import chain, combinations
 from math import comb
 
@@ -58,7 +67,7 @@ class Interval:
     Attributes:
         mean: the estimate; NaN where nothing is alive.
         low, high: ends of the interval; NaN where it cannot be estimated, and ``note`` says why.
-        runs: runs with a live value; of two regimes, the smaller number.
+        runs: runs with a live value, themselves or in a pair; of two regimes, the smaller number.
         images: images with a live value (in both regimes, where two are compared); None where run-level values came in.
         missing: values that do not enter: dead, or on an image without a live value in the other regime.
         note: what to know, "" where there is nothing.
@@ -155,6 +164,55 @@ def difference_interval(
     return _interval([_table(guided), _table(traditional)], _sums, clusters, resamples, seed, level)
 
 
+def pairs_interval(
+    values: ArrayLike,
+    pairs: Sequence[tuple[Hashable, Hashable]],
+    clusters: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Mean over pairs of runs, say how alike their maps are, with an interval over other runs and other images.
+
+    Args:
+        values: (P, N), one row a pair, NaN where dead or missing.
+        pairs: P times (run, other run), each pair once, in either order.
+        clusters, resamples, seed, level: as in ``mean_interval``; runs are left out one by one instead of drawn.
+
+    Raises:
+        InputError: as ``mean_interval``; also pairs that are not P different ones of two different runs.
+    """
+    table = _table(values)
+    return _interval([table], _sums, clusters, resamples, seed, level, pairs=[_pairs(pairs, len(table))])
+
+
+def contrast_interval(
+    values: ArrayLike,
+    second: ArrayLike,
+    clusters: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Mean of the second class of images minus mean of the first, run by run, averaged over these same runs.
+
+    Args:
+        values: (R, N), NaN where dead or missing; a run without a live value in one class is left out.
+        second: (N,) bool, True for images of the second class. Each class is resampled by itself.
+        clusters: as in ``mean_interval``; what a cluster has in one class is resampled apart from what it has in the
+            other.
+        resamples, seed, level: as in ``mean_interval``.
+
+    Raises:
+        InputError: as ``mean_interval``; also where all images are of one class.
+    """
+    classes = _two_classes(second, "contrast", "first", "second")
+    tables = [_both_classes(_table(values), classes)]
+    if clusters is not None:
+        clusters = 2 * np.unique(_labels(tables, clusters), return_inverse=True)[1] + classes
+    return _interval(tables, partial(_contrasts, classes), clusters, resamples, seed, level, classes=classes)
+
+
 def auc(authentic: ArrayLike, synthetic: ArrayLike, source: str = "these scores") -> float:
     """Chance that a synthetic image scores above an authentic one, ties half: the area under the ROC curve.
 
@@ -192,7 +250,7 @@ def auc_interval(
     Raises:
         InputError: as ``mean_interval``; also where all images are of one class.
     """
-    classes = _classes(synthetic, source)
+    classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
     tables = [_both_classes(_table(scores), classes)]
     return _interval(tables, partial(_aucs, classes), clusters, resamples, seed, level, _inside_unit)
 
@@ -211,7 +269,7 @@ def auc_difference_interval(
 
     Arguments and errors as in ``auc_interval`` and ``difference_interval``.
     """
-    classes = _classes(synthetic, source)
+    classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
     tables = [_both_classes(_table(scores), classes) for scores in (guided, traditional)]
     return _interval(tables, partial(_aucs, classes), clusters, resamples, seed, level, _clipped)
 
@@ -324,6 +382,366 @@ def equivalent(a: ArrayLike, b: ArrayLike, margin: float, interval: Interval | N
     return Equivalence(difference, margin, p, low, high, inside and p < 0.05, "; ".join(notes))
 
 
+def summarise(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean of every group of tidy rows, with an interval over other runs and other images.
+
+    Args:
+        rows: columns run, image, value and those of ``by``, one row a run and image; where ``run_other`` is there and
+            not null, one row a pair of runs and image.
+        by: columns that tell groups apart; null is a group of its own, "" in the result.
+        clusters: image -> subject, say; images of one subject are resampled together.
+        resamples, seed: as in ``mean_interval``.
+
+    Returns:
+        One row a group, in order of first appearance: ``by``, then the attributes of ``Interval``, 95 %. ``missing``
+        also counts runs (or pairs of the runs there) that have no row on an image that others of the group have.
+
+    Raises:
+        InputError: a column that is not there, no rows, a run and image with two values in a group (the message names
+            the columns that tell them apart), an image without a cluster, pairs and single runs in one group.
+    """
+    names, groups = _groups(rows, by, clusters)
+    found = [_interval(tables, _sums, labels, resamples, seed, 0.95, pairs=pairs) for tables, labels, pairs in groups]
+    return names.join(pd.DataFrame(map(asdict, found), columns=[field.name for field in fields(Interval)]))
+
+
+def compare(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    guided: str = "cyborg",
+    traditional: str = "cross_entropy",
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two regimes in every group of tidy rows: how far apart they are, and whether runs tell them apart.
+
+    Args:
+        rows: as in ``summarise``, with the column ``regime``; rows of further regimes are left aside.
+        by: columns that tell groups apart, without ``regime``.
+        guided, traditional: the regimes.
+        clusters, resamples, seed: as in ``summarise``.
+
+    Returns:
+        One row a group: ``by``; difference (guided minus traditional), low, high as ``difference_interval``;
+        probability_greater, probability_low, probability_high and cliffs_delta of the runs' means; p and p_smallest of
+        ``permutation_test`` on them; p_holm, adjusted over all rows; runs, images, missing, note. Pairs of runs have no
+        independent means: difference and interval only.
+
+    Raises:
+        InputError: as ``summarise``; also no rows of one regime.
+    """
+    _check_columns(rows, ["regime"], by)
+    if guided == traditional:
+        raise InputError(f"regime {guided!r} arrived as guided and as traditional; give two different ones")
+    regimes = (guided, traditional)
+    for regime in regimes:
+        if not (rows["regime"] == regime).any():
+            known = ", ".join(sorted(rows["regime"].dropna().astype(str).unique())) or "none"
+            raise InputError(f"no rows of regime {regime!r} arrived; the regimes there are: {known}")
+    names, groups = _groups(rows[rows["regime"].isin(regimes)], by, clusters, regimes)
+    found = pd.DataFrame([_compared(*group, regimes, resamples, seed) for group in groups])
+    found.insert(found.columns.get_loc("p_smallest") + 1, "p_holm", holm(found["p"]))
+    return names.join(found)
+
+
+def accuracies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tidy rows of scores as rows of right (1) and wrong (0) decisions: variant "score..." becomes "accuracy..."."""
+    rows = softmax_scores(rows)
+    right = (rows["value"] >= 0.5) == (rows["label"] == "synthetic")
+    return _renamed(rows, "accuracy", right)
+
+
+def flips(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tidy rows of scores of changed images as rows of flipped (1) and kept (0) decisions, against the clean image."""
+    rows = softmax_scores(rows)
+    clean = rows["correct"].to_numpy(bool) == (rows["label"] == "synthetic").to_numpy()
+    return _renamed(rows, "flipped", (rows["value"] >= 0.5) != clean)
+
+
+def softmax_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of the tidy rows that hold P(synthetic): variants "score...", without those of the published sigmoid."""
+    variant = rows["variant"].astype(str)
+    return rows[variant.str.startswith("score") & ~variant.str.startswith("score_sigmoid")]
+
+
+def _renamed(rows: pd.DataFrame, name: str, value: pd.Series) -> pd.DataFrame:
+    variant = rows["variant"].astype(str).str.replace("score", name)
+    return rows.assign(variant=variant, value=value.astype(float).where(rows["value"].notna()))
+
+
+def summarise_auc(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    authentic: str,
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """AUC of every synthetic source against one authentic source, in every group of tidy rows of scores.
+
+    Args:
+        rows: columns run, image, label, source, variant, value and those of ``by``; only scores are read.
+        by: columns that tell groups apart, without ``source``.
+        authentic: the source whose images are the negatives.
+        clusters, resamples, seed: as in ``summarise``.
+
+    Returns:
+        One row a group and synthetic source: ``by``, source, then the attributes of ``Interval``.
+
+    Raises:
+        InputError: no rows of ``authentic``, or a group with nothing else.
+    """
+    found = []
+    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, [None], clusters):
+        interval = auc_interval(tables[0], synthetic, labels, resamples, seed, source=source)
+        found.append({**names, "source": source, **asdict(interval)})
+    return pd.DataFrame(found)
+
+
+def compare_auc(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    authentic: str,
+    guided: str = "cyborg",
+    traditional: str = "cross_entropy",
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two regimes by their AUC: the columns of ``compare`` and, for tests of equality, ``runs_guided`` and
+    ``runs_traditional``, the AUC of each run, and ``low_90`` and ``high_90``, the 90 % interval of the difference.
+
+    Arguments and errors as in ``summarise_auc`` and ``compare``; ``by`` goes without ``regime``.
+    """
+    found = []
+    regimes = (guided, traditional)
+    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, regimes, clusters):
+        apart = auc_difference_interval(*tables, synthetic, labels, resamples, seed, source=source)
+        within = auc_difference_interval(*tables, synthetic, labels, resamples, seed, level=0.9, source=source)
+        means = [[auc(run[~synthetic], run[synthetic], source) for run in table] for table in tables]
+        chance, test = probability_greater(*means), permutation_test(*means, seed)
+        found.append(
+            {
+                **names,
+                "source": source,
+                "difference": apart.mean,
+                "low": apart.low,
+                "high": apart.high,
+                "probability_greater": chance.mean,
+                "probability_low": chance.low,
+                "probability_high": chance.high,
+                "cliffs_delta": 2 * chance.mean - 1,
+                "p": test.p,
+                "p_smallest": test.smallest,
+                "runs": apart.runs,
+                "images": apart.images,
+                "missing": apart.missing,
+                "note": apart.note,
+                "runs_guided": means[0],
+                "runs_traditional": means[1],
+                "low_90": within.low,
+                "high_90": within.high,
+            }
+        )
+    table = pd.DataFrame(found)
+    table.insert(table.columns.get_loc("p_smallest") + 1, "p_holm", holm(table["p"]))
+    return table
+
+
+def _auc_groups(
+    rows: pd.DataFrame, by: Sequence[str], authentic: str, regimes: Sequence[str | None], clusters: Mapping | None
+) -> Iterator[tuple[dict, str, list[np.ndarray], np.ndarray, np.ndarray | None]]:
+    """Names, source, one (R, N) table of scores a regime, which images are synthetic, and their clusters."""
+    rows = softmax_scores(rows)
+    sources = list(dict.fromkeys(rows.loc[rows["label"] == "synthetic", "source"]))
+    if authentic not in set(rows["source"]) or not sources:
+        there = sorted(set(rows["source"]))
+        raise InputError(f"AUC needs scores of {authentic!r} and of a synthetic source; there are {there}")
+    for key, group in rows.groupby(list(by), observed=True, sort=False, dropna=False):
+        names = dict(zip(by, key, strict=True))
+        authentic_images = pd.unique(group.loc[group["source"] == authentic, "image"])
+        for source in sources:
+            fakes = pd.unique(group.loc[group["source"] == source, "image"])
+            images = [*authentic_images, *fakes]
+            kept = group[group["source"].isin([authentic, source])]
+            tables = [
+                (kept if regime is None else kept[kept["regime"] == regime])
+                .pivot(index="run", columns="image", values="value")
+                .reindex(columns=images)
+                .to_numpy(float)
+                for regime in regimes
+            ]
+            labels = None if clusters is None else np.array([clusters[image] for image in images])
+            yield names, source, tables, np.arange(len(images)) >= len(authentic_images), labels
+
+
+def _compared(
+    tables: list[np.ndarray],
+    labels: np.ndarray | None,
+    pairs: list[np.ndarray] | None,
+    regimes: tuple[str, str],
+    resamples: int,
+    seed: int,
+) -> dict:
+    apart = _interval(tables, _sums, labels, resamples, seed, 0.95, pairs=pairs)
+    means = _run_means(tables) if pairs is None else ([], [])
+    chance, test = probability_greater(*means), permutation_test(*means, seed)
+    notes = [f"no rows of {regime}" for regime, table in zip(regimes, tables, strict=True) if not len(table)]
+    notes += [apart.note, "pairs: no exact test" if pairs is not None else test.note if apart.runs else ""]
+    return {
+        "difference": apart.mean,
+        "low": apart.low,
+        "high": apart.high,
+        "probability_greater": chance.mean,
+        "probability_low": chance.low,
+        "probability_high": chance.high,
+        "cliffs_delta": cliffs_delta(*means).mean,
+        "p": test.p,
+        "p_smallest": test.smallest,
+        "runs": apart.runs,
+        "images": apart.images,
+        "missing": apart.missing,
+        "note": "; ".join(filter(None, notes)),
+    }
+
+
+def _run_means(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Means of the live runs of each table, on the images that are alive in all."""
+    columns = np.logical_and.reduce([np.isfinite(table).any(axis=0) for table in tables])
+    shared = [table[:, columns] for table in tables]
+    return [np.nanmean(table[np.isfinite(table).any(axis=1)], axis=1) for table in shared]
+
+
+# Tidy rows as tables.
+
+
+def _groups(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    clusters: Mapping | pd.Series | None,
+    regimes: Sequence[str] = (),
+) -> tuple[pd.DataFrame, Iterator[tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray] | None]]]:
+    """What groups are called (one row each), and of each its tables, labels (N,) of clusters and pairs.
+
+    There is one table, or one a regime, on the same images; pairs are (P, 2) numbers of runs a table, None where rows
+    are runs. Runs and images are sorted: the order of rows changes no number.
+    """
+    _check_columns(rows, ["run", "image", "value"], by)
+    if not len(rows):
+        raise InputError("no rows arrived; give tidy rows of at least one run and image")
+    group = np.zeros(len(rows), dtype=np.int64)
+    for column in by:
+        codes, kinds = pd.factorize(rows[column], use_na_sentinel=False)
+        group = pd.factorize(group * len(kinds) + codes)[0]
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    names = pd.DataFrame({column: _plain(rows[column].iloc[order[starts]]) for column in by})
+
+    image, images = pd.factorize(rows["image"], sort=True)
+    run, other = _run_numbers(rows)
+    regime = pd.Categorical(rows["regime"], regimes).codes if regimes else np.zeros(len(rows), dtype=int)
+    if min(image.min(), run.min()) < 0:
+        raise InputError("rows without a run or an image arrived; every row needs both")
+    _check_repeats(rows, by, np.column_stack([group, regime, run, other, image]))
+    labels = None if clusters is None else _cluster_numbers(clusters, images)
+    value = rows["value"].to_numpy(dtype=float, na_value=np.nan)
+    value = np.where(np.isfinite(value), value, np.nan)
+
+    def tables(at: np.ndarray):
+        shown, column = np.unique(image[at], return_inverse=True)
+        paired = other[at] >= 0
+        if paired.any() and not paired.all():
+            raise InputError("pairs of runs and single runs arrived in one group; add the column of the measure to by")
+        found, pairs = [], []
+        for number in range(max(1, len(regimes))):
+            mine = regime[at] == number
+            table, members = _pivot(run[at][mine], other[at][mine], column[mine], len(shown), value[at][mine])
+            found.append(table)
+            pairs.append(members)
+        return found, None if labels is None else labels[shown], pairs if paired.any() else None
+
+    return names, map(tables, np.split(order, starts[1:]))
+
+
+def _pivot(
+    run: np.ndarray, other: np.ndarray, column: np.ndarray, images: int, value: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(R, images) of runs, or (P, images) of all pairs of the runs there; and the rows' members, (R, 1) or (P, 2)."""
+    paired = bool((other >= 0).any())
+    runs = np.unique(np.concatenate([run, other]) if paired else run)
+    members = np.array(list(combinations(range(len(runs)), 1 + paired)), dtype=int).reshape(-1, 1 + paired)
+    places = np.zeros((len(runs), len(runs)), dtype=int)
+    places[members[:, 0], members[:, -1]] = np.arange(len(members))
+    first = np.searchsorted(runs, run)
+    table = np.full((len(members), images), np.nan)
+    table[places[first, np.searchsorted(runs, other) if paired else first], column] = value
+    return table, members
+
+
+def _run_numbers(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of ``run`` and ``run_other``, the smaller first; the other is -1 where the row is no pair."""
+    if "run_other" not in rows or rows["run_other"].isna().all():
+        return pd.factorize(rows["run"], sort=True)[0], np.full(len(rows), -1)
+    numbers = pd.factorize(pd.concat([rows["run"], rows["run_other"]]), sort=True)[0]
+    run, other = np.split(numbers, 2)
+    alone = (run == other) & (run >= 0)
+    if alone.any():
+        raise InputError(f"run {rows['run'].iloc[int(alone.argmax())]} is paired with itself; give two different runs")
+    single = other < 0
+    return np.where(single, run, np.minimum(run, other)), np.where(single, -1, np.maximum(run, other))
+
+
+def _cluster_numbers(clusters: Mapping | pd.Series, images: pd.Index) -> np.ndarray:
+    """(images,) numbers of the cluster that each image belongs to."""
+    of_image = clusters if isinstance(clusters, pd.Series) else pd.Series(dict(clusters))
+    if not of_image.index.is_unique:
+        twice = of_image.index[of_image.index.duplicated()][0]
+        raise InputError(f"image {twice!r} is in clusters more than once; give each image one cluster")
+    numbers, _ = pd.factorize(of_image.reindex(images), sort=True)
+    if (numbers < 0).any():
+        alone = images[numbers < 0]
+        raise InputError(f"{len(alone)} of {len(images)} images have no cluster, {alone[0]!r} first; give each one")
+    return numbers
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Numbers as they are, anything else as text, "" where null."""
+    column = column.reset_index(drop=True)
+    return column if pd.api.types.is_numeric_dtype(column) else column.astype(str).where(column.notna(), "")
+
+
+def _check_columns(rows: pd.DataFrame, needed: Sequence[str], by: Sequence[str]) -> None:
+    if isinstance(by, str) or not by:
+        raise InputError(f"by {by!r} arrived; give a list of at least one column")
+    if reserved := sorted({*needed, "run_other"} & set(by)):
+        raise InputError(f"by names {', '.join(reserved)}, which make up a group; leave them out of by")
+    if absent := [column for column in [*needed, *by] if column not in rows]:
+        raise InputError(f"rows have no column {', '.join(absent)}; their columns are {', '.join(rows.columns)}")
+
+
+def _check_repeats(rows: pd.DataFrame, by: Sequence[str], keys: np.ndarray) -> None:
+    """Raise where a run (or pair) has two values on an image, and name the columns by which they differ."""
+    key = np.zeros(len(keys), dtype=np.int64)
+    for codes in keys.T:
+        key = pd.factorize(key * (int(codes.max()) + 2) + codes + 1)[0]
+    repeated = pd.Series(key).duplicated(keep=False).to_numpy()
+    if not repeated.any():
+        return
+    kinds = rows[repeated].groupby(key[repeated])
+    others = [column for column in rows if column not in {*by, "run", "run_other", "image", "value"}]
+    differing = [column for column in others if kinds[column].nunique(dropna=False).max() > 1]
+    one = rows[repeated].iloc[0]
+    advice = f"add {', '.join(differing)} to by" if differing else "give each of them one row"
+    raise InputError(f"run {one['run']} has more than one value on image {one['image']!r} in a group; {advice}")
+
+
 # One table or two, one statistic, one interval.
 
 
@@ -354,34 +772,52 @@ def _interval(
     seed: int,
     level: float,
     ends: Callable[[float, float], tuple[float, float]] = _around,
+    pairs: Sequence[np.ndarray] | None = None,
+    classes: np.ndarray | None = None,
 ) -> Interval:
-    """Interval of the first table's value, minus the second's where there are two."""
+    """Interval of the first table's value, minus the second's where there are two.
+
+    Where rows are pairs, ``pairs`` gives each table's, (P, 2) numbers of runs. Where ``classes`` (N,) are given, which
+    no cluster may span, images of one class are drawn while those of the other stay whole.
+    """
     labels = _labels(tables, clusters)
     columns = np.logical_and.reduce([np.isfinite(table).any(axis=0) for table in tables])
-    used = [table[np.isfinite(table[:, columns]).any(axis=1)][:, columns] for table in tables]
-    runs, images = min(len(table) for table in used), int(columns.sum())
+    rows = [np.isfinite(table[:, columns]).any(axis=1) for table in tables]
+    used = [table[row][:, columns] for table, row in zip(tables, rows, strict=True)]
+    members = [np.arange(len(row)) for row in rows] if pairs is None else pairs
+    members = [member[row] for member, row in zip(members, rows, strict=True)]
+    sizes = [len(np.unique(member)) for member in members]
+    runs, images = min(sizes), int(columns.sum())
     missing = sum(table.size for table in tables) - sum(int(np.isfinite(table).sum()) for table in used)
     answer = partial(Interval, runs=runs, images=images, missing=missing)
     if runs == 0:
         return answer(np.nan, np.nan, np.nan, note="no live value")
 
-    kinds, codes = np.unique(labels[columns], return_inverse=True)
+    kinds, places, codes = np.unique(labels[columns], return_index=True, return_inverse=True)
+    strata = np.zeros(len(kinds), dtype=bool) if classes is None else classes[columns][places]
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    sizes = np.array([*sizes, *map(len, groups)])
     regimes = [statistic(table, columns, codes) for table in used]
     whole = [regime(np.ones((1, len(kinds)))) for regime in regimes]
     estimate = float(_difference([_ratio(*parts) for parts in whole])[0])
-    reason = _no_interval(estimate, runs, len(kinds), clusters)
+    reason = _no_interval(estimate, runs, sizes[len(tables) :], clusters, pairs is not None)
     if reason:
         return answer(estimate, np.nan, np.nan, note=reason)
 
-    draws = [_run_draws(*parts, resamples, [seed, 1 + k]) for k, parts in enumerate(whole)]
-    draws.append(_image_draws(regimes, len(kinds), resamples, [seed, 0]))
+    if pairs is None:
+        draws = [_run_draws(*parts, resamples, [seed, 1 + k]) for k, parts in enumerate(whole)]
+    else:
+        draws = [_left_out(*parts, member) for parts, member in zip(whole, members, strict=True)]
+        if np.isnan(np.concatenate(draws)).any():
+            return answer(estimate, np.nan, np.nan, note="all pairs share a run: no interval")
+    generator = np.random.default_rng([seed, 0])
+    draws += [_image_draws(regimes, group, len(kinds), resamples, generator) for group in groups]
     undefined = max(np.isnan(drawn).mean() for drawn in draws)
     if undefined > UNDEFINED_SHARE:
         return answer(
             estimate, np.nan, np.nan, note=f"too few images of a class: {undefined:.0%} of resamples have none"
         )
 
-    sizes = np.array([*(len(table) for table in used), len(kinds)])
     variances = np.array([np.nanvar(drawn) for drawn in draws]) * sizes / (sizes - 1)
     error = np.sqrt(variances.sum())
     if error <= 1e-12 * max(np.nanmax(np.abs(table)) for table in used):
@@ -397,14 +833,27 @@ def _run_draws(numerators: np.ndarray, denominators: np.ndarray, resamples: int,
     return _ratio(counts * numerators, counts * denominators)
 
 
-def _image_draws(regimes: Sequence[Statistic], clusters: int, resamples: int, seed: list[int]) -> np.ndarray:
-    """(resamples,) values, or differences, of all runs, the clusters of images drawn with replacement."""
-    generator = np.random.default_rng(seed)
+def _left_out(numerators: np.ndarray, denominators: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(R,) values of one regime without one run and its pairs, NaN where no pair is left.
+
+    They are stretched by (R - 1) / sqrt(R), after which R / (R - 1) times their variance is the jackknife's.
+    """
+    names = np.unique(pairs)
+    kept = (pairs[None] != names[:, None, None]).all(axis=2)
+    left = _ratio(kept * numerators, kept * denominators)
+    return left * (len(names) - 1) / np.sqrt(len(names))
+
+
+def _image_draws(
+    regimes: Sequence[Statistic], group: np.ndarray, clusters: int, resamples: int, generator: np.random.Generator
+) -> np.ndarray:
+    """(resamples,) values, or differences, of all runs, one group of clusters of images drawn with replacement."""
     at_once = max(1, WEIGHTS_AT_ONCE // clusters)
     drawn = []
     for start in range(0, resamples, at_once):
-        counts = _counts(generator, min(at_once, resamples - start), clusters)
-        drawn.append(_difference([_ratio(*regime(counts)) for regime in regimes]))
+        weights = np.ones((min(at_once, resamples - start), clusters))
+        weights[:, group] = _counts(generator, len(weights), len(group))
+        drawn.append(_difference([_ratio(*regime(weights)) for regime in regimes]))
     return np.concatenate(drawn)
 
 
@@ -420,6 +869,18 @@ def _sums(table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statisti
     sums = np.array([np.bincount(codes, row) for row in np.where(alive, table, 0.0)])
     numbers = np.array([np.bincount(codes, row) for row in alive])
     return lambda weights: (weights @ sums.T, weights @ numbers.T)
+
+
+def _contrasts(second: np.ndarray, table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
+    """Mean of the second class minus mean of the first, a run; the denominators are 1."""
+    classes = second[columns]
+    after, before = (_sums(np.where(mine, table, np.nan), columns, codes) for mine in (classes, ~classes))
+
+    def weighted(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = _divide(*after(weights)) - _divide(*before(weights))
+        return found, np.ones_like(found)
+
+    return weighted
 
 
 def _aucs(synthetic: np.ndarray, table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
@@ -496,6 +957,7 @@ def _newcombe(found: float, runs_a: int, runs_b: int, level: float) -> tuple[flo
     return low, high
 
 
+@lru_cache(maxsize=4)
 def _all_splits(total: int, chosen: int) -> np.ndarray:
     """(C(total, chosen), chosen) places of every split."""
     places = chain.from_iterable(combinations(range(total), chosen))
@@ -537,25 +999,41 @@ def _labels(tables: Sequence[np.ndarray], clusters: ArrayLike | None) -> np.ndar
     return labels
 
 
-def _classes(synthetic: ArrayLike, source: str) -> np.ndarray:
+def _pairs(pairs: Sequence[tuple[Hashable, Hashable]], rows: int) -> np.ndarray:
+    """(P, 2) numbers of runs."""
+    pairs = [tuple(pair) for pair in pairs]
+    if len(pairs) != rows:
+        raise InputError(f"{len(pairs)} pairs arrived for {rows} rows; give one pair of runs a row")
+    seen = set()
+    for pair in pairs:
+        if len(set(pair)) != 2 or len(pair) != 2:
+            raise InputError(f"pair {pair} arrived; give two different runs a row")
+        if frozenset(pair) in seen:
+            raise InputError(f"pair {pair} arrived twice, in this order or the other; give each pair of runs one row")
+        seen.add(frozenset(pair))
+    numbers = {run: number for number, run in enumerate(dict.fromkeys(chain.from_iterable(pairs)))}
+    return np.array([[numbers[run] for run in pair] for pair in pairs], dtype=int).reshape(-1, 2)
+
+
+def _two_classes(second: ArrayLike, what: str, first_name: str, second_name: str) -> np.ndarray:
     """(N,) bool with both classes in it."""
-    classes = np.asarray(synthetic)
+    classes = np.asarray(second)
     if classes.ndim != 1 or classes.dtype != bool:
         raise InputError(
-            f"AUC of {source}: classes {classes.dtype} {classes.shape} arrived; give (images,) bool, True for synthetic"
+            f"{what}: classes {classes.dtype} {classes.shape} arrived; give (images,) bool, True for {second_name}"
         )
     if classes.all() or not classes.any():
-        absent = "authentic" if classes.all() else "synthetic"
-        raise InputError(f"AUC of {source}: no {absent} images arrived; give images of both classes")
+        absent = first_name if classes.all() else second_name
+        raise InputError(f"{what}: no {absent} images arrived; give images of both classes")
     return classes
 
 
-def _both_classes(table: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
-    """The table, NaN in all of a run that has no live score of one class."""
-    if table.shape[1] != len(synthetic):
-        raise InputError(f"scores of {table.shape[1]} images arrived with {len(synthetic)} classes; give one an image")
+def _both_classes(table: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The table, NaN in all of a run that has no live value of one class."""
+    if table.shape[1] != len(classes):
+        raise InputError(f"values of {table.shape[1]} images arrived with {len(classes)} classes; give one an image")
     alive = np.isfinite(table)
-    both = alive[:, synthetic].any(axis=1) & alive[:, ~synthetic].any(axis=1)
+    both = alive[:, classes].any(axis=1) & alive[:, ~classes].any(axis=1)
     return np.where(both[:, None], table, np.nan)
 
 
@@ -567,14 +1045,17 @@ def _alive(values: ArrayLike) -> np.ndarray:
     return found[np.isfinite(found)]
 
 
-def _no_interval(estimate: float, runs: int, kinds: int, clusters: ArrayLike | None) -> str:
-    """Why there is no interval; "" where there may be one."""
+def _no_interval(estimate: float, runs: int, groups: np.ndarray, clusters: ArrayLike | None, paired: bool) -> str:
+    """Why there is no interval over runs, or over the clusters of each group; "" where there may be one."""
     if not np.isfinite(estimate):
         return "a class without live scores"
     reasons = ["1 run: no interval over runs"] if runs == 1 else []
-    if kinds == 1:
+    if paired and runs == 2:
+        reasons.append("2 runs: one pair, no interval")
+    if min(groups) == 1:
         thing = "image" if clusters is None else "cluster"
-        reasons.append(f"1 {thing}: no interval over {thing}s")
+        of = " of a class" if len(groups) > 1 else ""
+        reasons.append(f"1 {thing}{of}: no interval over {thing}s")
     return "; ".join(reasons)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,19 +90,33 @@ def read_rows(paths: Iterable[str | Path], columns: Sequence[str] | None = None,
         filters: pyarrow filters, for example ``[("salience", "=", "CAM")]``.
 
     Raises:
-        InputError: a file is missing; the message names it.
+        InputError: no files, a file that is missing or no Parquet, a column that it lacks; the message names the file.
     """
-    paths = [Path(path) for path in paths]
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path}: no such results; make them with `make book`, or `e2m salience` for one detector")
-    tables = [pq.read_table(path, columns=columns, filters=filters) for path in paths]
+    tables = [_read(path, pq.read_table, columns=columns, filters=filters) for path in paths]
+    if not tables:
+        raise InputError("no files of results to read: the list of paths is empty")
     return pa.concat_tables(tables).unify_dictionaries().to_pandas()
 
 
 def settings_of(path: str | Path) -> dict:
-    """The settings that a file of tidy rows was made with."""
-    return json.loads(pq.read_schema(path).metadata[b"e2m"])
+    """The settings that a file of tidy rows was made with.
+
+    Raises:
+        InputError: a file that is missing, or not one of tidy rows.
+    """
+    metadata = _read(path, pq.read_schema).metadata or {}
+    if b"e2m" not in metadata:
+        raise InputError(f"{path}: not a file of tidy rows; give one that `e2m salience` wrote")
+    return json.loads(metadata[b"e2m"])
+
+
+def _read(path: str | Path, read: Callable, **options):
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such results; make them with `make book`, or `e2m salience` for one detector")
+    try:
+        return read(path, **options)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
@@ -148,9 +162,12 @@ def read_maps(path: str | Path) -> xr.Dataset:
     if not path.is_file():
         raise InputError(f"{path}: no salience maps there; make them with `make book`, or `e2m salience`")
     try:
-        return xr.load_dataset(path, engine="scipy")
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a netCDF file of salience maps ({error})") from error
+        maps = xr.load_dataset(path, engine="scipy")
+    except (OSError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"{path}: not a netCDF file of salience maps; delete it and make it again") from error
+    if "salience" not in maps:
+        raise InputError(f"{path}: no salience maps in it, but {', '.join(maps)}; give a file that E2M wrote")
+    return maps
 
 
 def file_hash(path: str | Path) -> str:

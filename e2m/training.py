@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -59,14 +61,14 @@ class Seen:
         logits: (n, 2), authentic and synthetic.
         classes: (n,) true class numbers.
         features: (n, channels, h, w) output of the guided layer.
-        weights: (2, channels) of the head, authentic and synthetic.
+        weights: (2, channels) of the head, authentic and synthetic; None where the detector names no head.
         human_maps: (n, H, W) in [0, 1], human salience at any size; None where the regime is not guided.
     """
 
     logits: Tensor
     classes: Tensor
     features: Tensor
-    weights: Tensor
+    weights: Tensor | None
     human_maps: Tensor | None = None
     _cam: Tensor | None = field(default=None, repr=False)
 
@@ -74,6 +76,11 @@ class Seen:
     def cam(self) -> Tensor:
         """(n, h, w) in [0, 1]: the predicted class's weights times the features, not rectified, min-max normalised."""
         if self._cam is None:
+            if self.weights is None:
+                raise InputError(
+                    "a loss that reads the CAM needs pooling and one linear layer, and this detector names no head; "
+                    "give it one, or train with cross_entropy"
+                )
             rows = self.weights[self.logits.argmax(1)]
             self._cam = min_max(torch.einsum("nc,nchw->nhw", rows, self.features))
         return self._cam
@@ -88,7 +95,9 @@ class Seen:
 def min_max(maps: Tensor) -> Tensor:
     """(n, h, w) maps stretched to [0, 1] each; a constant map becomes zeros."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    return (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny ** 0.5)
+    span = high - low
+    # Divided by 1, and not by next to nothing, a constant map keeps its gradient within bounds.
+    return (maps - low) / span.masked_fill(span == 0, 1)
 
 
 def fit(
@@ -125,7 +134,8 @@ def fit(
         Learning curves: epoch, loss, train_accuracy, validation_accuracy, validation_cross_entropy, kept.
 
     Raises:
-        InputError: no images of one class, no human salience for a guided regime, a loss that is not finite.
+        InputError: no images of one class, no human salience for a guided regime, a loss that is not finite,
+            no epochs, batches of fewer than two images.
     """
     path = Path(path)
     recipe = {"detector": detector.name, "regime": regime, "run": run, "settings": asdict(settings)}
@@ -133,7 +143,7 @@ def fit(
         detector.model.load_state_dict(state["weights"])
         detector.model.eval()
         return pd.DataFrame(state["curves"])
-    _require(train, guided)
+    _require(train, guided, settings)
     trainer = _Trainer(detector, train, loss, settings, guided)
     held_out = _Images(validate, detector, guided=False)
     resume = path.with_suffix(".resume")
@@ -146,14 +156,22 @@ def fit(
             best = {"epoch": epoch, "rank": rank, "weights": weights}
         curves.append(row)
         state = {"recipe": recipe, "curves": curves, "best": best, "state": trainer.state()}
-        write_atomically(resume, lambda file, state=state: torch.save(state, file))
+        _save(state, resume)
     curves = [{**row, "kept": row["epoch"] == best["epoch"]} for row in curves]
     checkpoint = {"format": CHECKPOINT_FORMAT, **recipe, "epoch": best["epoch"], "weights": best["weights"]}
-    write_atomically(path, lambda file: torch.save({**checkpoint, "curves": curves}, file))
+    # By way of JSON, the file's bytes do not tell epochs that were read back from those that were not.
+    _save({**checkpoint, "curves": json.loads(json.dumps(curves))}, path)
     resume.unlink(missing_ok=True)
     load_weights(detector, path)
     detector.model.eval()
     return pd.DataFrame(curves)
+
+
+def _save(state: dict, path: Path) -> None:
+    # By way of memory: torch tells of a full disk by an error of its own that does not say so.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def _recipe(state: dict) -> dict:
@@ -170,7 +188,10 @@ def _go_on(trainer: _Trainer, resume: Path, recipe: dict) -> tuple[list[dict], d
     return state["curves"], state["best"]
 
 
-def _require(samples: pd.DataFrame, guided: bool) -> None:
+def _require(samples: pd.DataFrame, guided: bool, settings: Settings) -> None:
+    for name, least in (("epochs", 1), ("batch_size", 2), ("images_per_epoch", 2)):
+        if (value := getattr(settings, name)) is not None and value < least:
+            raise InputError(f"{name} is {value}; give a whole number from {least} up")
     missing = sorted(set(LABELS) - set(samples["label"]))
     if missing:
         raise InputError(f"no {missing[0]} images to train on; both of {LABELS} are needed")
@@ -222,6 +243,12 @@ class _Trainer:
     def epoch(self, epoch: int) -> dict[str, float]:
         # The order depends on seed and epoch alone, so that going on from a saved epoch repeats what would have been.
         random = np.random.default_rng([self.settings.seed, epoch])
+        with torch.random.fork_rng():
+            # Dropout draws from torch's own stream.
+            torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, epoch]).generate_state(1)[0]))
+            return self._epoch(epoch, random)
+
+    def _epoch(self, epoch: int, random: np.random.Generator) -> dict[str, float]:
         self.detector.model.train()
         total, right, count = 0.0, 0, 0
         for rows in _draw(self.data.classes.numpy(), self.settings, random):
@@ -266,11 +293,9 @@ class _Trainer:
         logits = two_logits(self.detector, logits.float())
         return Seen(logits, classes, kept["features"].float(), self._head_weights(), human)
 
-    def _head_weights(self) -> Tensor:
+    def _head_weights(self) -> Tensor | None:
         if self.detector.head is None:
-            raise InputError(
-                f"{self.detector.name!r} names no head; guided training needs pooling and one linear layer"
-            )
+            return None
         weights = self.detector.model.get_submodule(self.detector.head).weight
         if len(weights) == 1:
             return torch.cat([-weights, weights])

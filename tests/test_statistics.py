@@ -1,7 +1,9 @@
-from itertools import product
+from dataclasses import asdict
+from itertools import combinations, product
 from math import comb
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,17 +16,34 @@ from e2m.statistics import (
     auc_difference_interval,
     auc_interval,
     cliffs_delta,
+    compare,
+    contrast_interval,
     difference_interval,
     equivalent,
     holm,
     mean_interval,
+    pairs_interval,
     probability_greater,
+    summarise,
 )
 from e2m.types import InputError
 
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
+
+
+def tidy(table, names="run image", **columns):
+    """Rows of a table {(run, image): value}, or of an array (R, N)."""
+    if not isinstance(table, dict):
+        table = {(run, f"i{image:02}"): value for (run, image), value in np.ndenumerate(table)}
+    rows = pd.DataFrame(table.keys(), columns=names.split())
+    return rows.assign(value=list(table.values()), **columns)
+
+
+def paired(table, pairs, **columns):
+    cells = {(*pairs[row], f"i{image:02}"): value for (row, image), value in np.ndenumerate(table)}
+    return tidy(cells, "run run_other image", **columns)
 
 
 # By hand.
@@ -50,6 +69,53 @@ def test_missing_values_are_left_out_and_counted():
     # The third image has no live value in one regime: 1, 2 against 5, 5.
     difference = difference_interval([[1.0, 2.0, 9.0]] * 2, [[5.0, 5.0, np.nan]] * 2)
     assert (difference.mean, difference.images, difference.missing) == (-3.5, 2, 4)
+
+
+def test_three_pairs_by_hand():
+    # Without one run a single pair remains: 1, 2 or 6, whose variance is 14 / 3; the jackknife takes it 2 times.
+    values = np.array([[0.0, 2.0], [1.0, 3.0], [5.0, 7.0]])
+    found = pairs_interval(values, [("a", "b"), ("c", "a"), ("b", "c")], resamples=40_000)
+    v_run, v_image = 2 * 14 / 3, 1.0
+    reach = t.ppf(0.975, (v_run + v_image) ** 2 / (v_run**2 / 2 + v_image**2)) * np.sqrt(v_run + v_image)
+    assert (found.mean, found.runs, found.images, found.missing, found.note) == (3.0, 3, 2, 0, "few runs (3)")
+    assert np.allclose([found.low, found.high], [3 - reach, 3 + reach], rtol=0.02)
+
+
+def test_contrast_by_hand():
+    second = np.array([True, False, False, True])
+    # Run by run 6 - 2 and 1 - 3: the third run has no live value of the first class, the gap costs its run no weight.
+    found = contrast_interval([[5.0, 1, 3, 7], [1.0, np.nan, 3, np.nan], [1.0, np.nan, np.nan, 1]], second)
+    assert (found.mean, found.runs, found.images, found.missing) == (1.0, 2, 4, 6)
+
+
+def test_rows_become_tables_by_hand():
+    cells = {(1, "b"): 4.0, (0, "a"): 1.0, (0, "b"): np.nan, (1, "c"): 1.0}
+    found = summarise(tidy(cells, measure="noise"), ["measure"])
+    assert [*found] == ["measure", "mean", "low", "high", "runs", "images", "missing", "note"]
+    # One value is NaN; run 0 on c and run 1 on a have no row.
+    assert found[["measure", "mean", "runs", "images", "missing"]].to_numpy().tolist() == [["noise", 2.0, 2, 3, 3]]
+    # Pairs (0, 1), (0, 2), (1, 2) on two images are six cells; four have a row, one of them dead.
+    cells = {(1, 0, "a"): 1.0, (0, 1, "b"): 2.0, (2, 1, "a"): 6.0, (1, 2, "b"): np.inf}
+    found = summarise(tidy(cells, "run run_other image", measure="stability"), ["measure"])
+    assert found[["mean", "runs", "images", "missing"]].to_numpy().tolist() == [[3.0, 3, 2, 3]]
+
+
+def test_comparison_by_hand():
+    rows = pd.concat(
+        [
+            tidy(np.arange(6.0, 11)[:, None] + [0, 1], regime="cyborg", measure="far"),
+            tidy(np.arange(1.0, 6)[:, None] + [0, 1], regime="cross_entropy", measure="far"),
+            tidy(np.array([[0.3], [0.1]]), regime="cyborg", measure="near"),
+            tidy(np.array([[0.1], [0.3]]), regime="cross_entropy", measure="near"),
+            tidy(np.array([[99.0], [99.0]]), regime="other", measure="near"),
+        ]
+    )
+    far, near = compare(rows, ["measure"]).to_dict("records")
+    assert (far["measure"], far["difference"], far["probability_greater"], far["cliffs_delta"]) == ("far", 5, 1, 1)
+    assert (far["p"], far["p_smallest"], far["p_holm"]) == (2 / 252, 2 / 252, 4 / 252)
+    assert (far["runs"], far["images"], far["missing"], far["note"]) == (5, 2, 0, "few runs (5)")
+    assert (near["difference"], near["p"], near["p_holm"], near["cliffs_delta"]) == (0, 1, 1, 0)
+    assert near["note"] == "1 image: no interval over images"
 
 
 def test_auc_by_hand():
@@ -167,6 +233,98 @@ def test_auc_intervals_against_repeated_rows():
     found = auc_difference_interval(guided, traditional, synthetic, CLUSTERS, resamples=60, seed=5, level=0.5)
     assert found.mean == pytest.approx(slow_aucs([guided, traditional], np.arange(10)))
     assert found.high - found.mean == pytest.approx(slow_spread([guided, traditional], CLUSTERS, slow_aucs, 60, 5, 0.5))
+
+
+def test_pairs_against_loops():
+    pairs = [pair for pair in combinations("vwxyz", 2) if pair != ("w", "z")]
+    values = normal(9, 10)
+    values[2, 4] = values[5, 1] = np.nan
+    found = pairs_interval(values, pairs, CLUSTERS, resamples=60, seed=3)
+    without = [np.nanmean(values[[run not in pair for pair in pairs]]) for run in "vwxyz"]
+    v_run = 4 / 5 * sum((value - np.mean(without)) ** 2 for value in without)
+    v_image = 7 / 6 * slow_draws([values], CLUSTERS, slow_means, 60, 3)[-1].var()
+    freedom = (v_run + v_image) ** 2 / (v_run**2 / 4 + v_image**2 / 6)
+    assert (found.mean, found.runs) == (pytest.approx(np.nanmean(values)), 5)
+    assert found.high - found.mean == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(v_run + v_image))
+
+
+def test_contrast_against_repeated_rows():
+    values, second = normal(4, 10), np.arange(10) < 5
+    values[1, 3] = values[2, 7] = np.nan
+    labels = np.array(list("aabbcabcde"))  # a to c have images of both classes
+
+    def contrast(after, before):
+        return np.nanmean(after, axis=1) - np.nanmean(before, axis=1)
+
+    def resampled(own, other, names):
+        kinds = np.unique(names)
+        for count in statistics._counts(generator, 60, len(kinds)).astype(int):
+            columns = [n for kind in np.repeat(kinds, count) for n in np.flatnonzero(names == kind)]
+            yield contrast(own[:, columns], other).mean()
+
+    found = contrast_interval(values, second, labels, resamples=60, seed=3)
+    apart = contrast(values[:, second], values[:, ~second])
+    draws = statistics._counts(np.random.default_rng([3, 1]), 60, 4)
+    generator = np.random.default_rng([3, 0])
+    parts = [4 / 3 * (draws @ apart / 4).var()]
+    for mine in (~second, second):
+        size = len(np.unique(labels[mine]))
+        parts.append(size / (size - 1) * np.var(list(resampled(values[:, mine], values[:, ~mine], labels[mine]))))
+    freedom = sum(parts) ** 2 / sum(part**2 / df for part, df in zip(parts, (3, 4, 2), strict=True))
+    assert found.mean == pytest.approx(apart.mean())
+    assert found.high - found.mean == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(sum(parts)))
+
+
+def test_groups_are_what_the_functions_say_of_their_tables():
+    guided, traditional = normal(4, 10), normal(3, 10, seed=1)
+    guided[0, 3] = traditional[1, 8] = np.nan
+    subjects = {f"i{image:02}": label for image, label in enumerate(CLUSTERS)}
+    pairs, alike = list(combinations(range(4), 2)), normal(6, 10, seed=2)
+    rows = pd.concat(
+        [
+            tidy(guided, regime="cyborg", measure="noise"),
+            tidy(traditional, regime="cross_entropy", measure="noise"),
+            paired(alike, pairs, regime="cyborg", measure="stability"),
+            paired(alike[:3], list(combinations(range(3), 2)), regime="cross_entropy", measure="stability"),
+        ]
+    )
+    means = [
+        mean_interval(guided, CLUSTERS, 50, 3),
+        mean_interval(traditional, CLUSTERS, 50, 3),
+        pairs_interval(alike, pairs, CLUSTERS, 50, 3),
+        pairs_interval(alike[:3], list(combinations(range(3), 2)), CLUSTERS, 50, 3),
+    ]
+    found = summarise(rows, ["measure", "regime"], subjects, resamples=50, seed=3)
+    assert found.drop(columns=["measure", "regime"]).to_dict("records") == [asdict(interval) for interval in means]
+    assert found["regime"].tolist() == ["cyborg", "cross_entropy"] * 2
+    kinds = dict.fromkeys(("measure", "regime", "image"), "category")
+    shuffled = rows.sample(frac=1, random_state=0).astype(kinds).sort_values("measure", kind="stable")
+    again = summarise(shuffled, ["measure", "regime"], pd.Series(subjects), resamples=50, seed=3)
+    pd.testing.assert_frame_equal(
+        *(table.sort_values(["measure", "regime"], ignore_index=True) for table in (found, again))
+    )
+
+    noise, stability = compare(rows, ["measure"], clusters=subjects, resamples=50, seed=3).to_dict("records")
+    apart = difference_interval(guided, traditional, CLUSTERS, 50, 3)
+    levels = np.nanmean(guided, axis=1), np.nanmean(traditional, axis=1)
+    chance, test = probability_greater(*levels), statistics.permutation_test(*levels)
+    assert [noise[name] for name in ("difference", "low", "high")] == [apart.mean, apart.low, apart.high]
+    assert [noise[name] for name in ("runs", "images", "missing", "note")] == [3, 10, 2, apart.note]
+    assert noise["cliffs_delta"] == cliffs_delta(*levels).mean
+    assert [noise["probability_low"], noise["probability_high"]] == [chance.low, chance.high]
+    assert (noise["p"], noise["p_smallest"], noise["p_holm"]) == (test.p, test.smallest, test.p)
+
+    # Runs of the regimes are left out apart, images drawn together.
+    parts = [7 / 6 * slow_draws([alike, alike[:3]], CLUSTERS, slow_means, 50, 3)[-1].var()]
+    for table, members in ((alike, pairs), (alike[:3], list(combinations(range(3), 2)))):
+        size = len(np.unique(members))
+        without = [table[[run not in pair for pair in members]].mean() for run in range(size)]
+        parts.append((size - 1) * np.var(without))
+    freedom = sum(parts) ** 2 / sum(part**2 / df for part, df in zip(parts, (6, 3, 2), strict=True))
+    assert stability["difference"] == pytest.approx(alike.mean() - alike[:3].mean())
+    assert stability["high"] - stability["difference"] == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(sum(parts)))
+    assert (stability["runs"], stability["note"]) == (3, "few runs (3); pairs: no exact test")
+    assert np.isnan([stability[name] for name in ("p", "p_holm", "probability_greater", "cliffs_delta")]).all()
 
 
 def test_permutation_against_scipy():
@@ -289,6 +447,8 @@ def test_memory_bound_changes_nothing(monkeypatch):
 
 # What cannot be estimated, and what does not fit.
 
+HALVES = np.array([True, True, False, False])
+
 
 @pytest.mark.parametrize(
     ("found", "note"),
@@ -299,6 +459,17 @@ def test_memory_bound_changes_nothing(monkeypatch):
         (lambda: mean_interval([[0.3]]), "1 run: no interval over runs; 1 image: no interval over images"),
         (lambda: mean_interval(np.full((5, 9), 0.1)), "no spread: no interval"),
         (lambda: difference_interval(normal(5, 9), normal(1, 9)), "1 run: no interval over runs"),
+        (lambda: pairs_interval(normal(1, 9), ["ab"]), "2 runs: one pair, no interval"),
+        (lambda: pairs_interval([[0.1], [0.2], [0.3]], ["ab", "bc", "ca"]), "1 image: no interval over images"),
+        (lambda: pairs_interval(normal(3, 9), ["ab", "ac", "ad"]), "all pairs share a run: no interval"),
+        (lambda: pairs_interval(np.full((3, 9), 0.1), ["ab", "bc", "ca"]), "no spread: no interval"),
+        (lambda: contrast_interval(normal(1, 4), HALVES), "1 run: no interval over runs"),
+        (lambda: contrast_interval(normal(5, 3), HALVES[1:]), "1 image of a class: no interval over images"),
+        (
+            lambda: contrast_interval(normal(5, 4), HALVES, [0, 1, 2, 2]),
+            "1 cluster of a class: no interval over clusters",
+        ),
+        (lambda: contrast_interval(np.full((5, 4), 0.1), HALVES), "no spread: no interval"),
         (lambda: probability_greater([1.0], [2.0, 3.0]), "1 run: no interval over runs"),
         # All runs separate the classes: the spread of such an AUC is unknown, not 0.
         (lambda: auc_interval(normal(5, 8) + 99 * (np.arange(8) < 4), np.arange(8) < 4), "no spread: no interval"),
@@ -327,6 +498,8 @@ def test_nothing_alive_yields_no_number():
         difference_interval(dead, np.ones((3, 4))),
         auc_interval(dead, synthetic),
         auc_interval(one_class, synthetic),
+        pairs_interval(dead, ["ab", "bc", "ca"]),
+        contrast_interval(one_class, synthetic),
         probability_greater([np.nan], [1.0]),
     ):
         assert np.isnan([found.mean, found.low, found.high]).all()
@@ -335,6 +508,37 @@ def test_nothing_alive_yields_no_number():
         assert found.note.startswith("no live ")
     nothing = statistics.permutation_test([np.nan], [1.0])
     assert np.isnan([nothing.p, nothing.smallest]).all()
+
+
+def test_a_dead_pair_may_cost_the_interval():
+    values = normal(3, 9)
+    values[1] = np.nan
+    found = pairs_interval(values, ["ab", "bc", "ca"])
+    assert (found.runs, found.missing, found.note) == (3, 9, "all pairs share a run: no interval")
+    values[2] = np.nan
+    assert pairs_interval(values, ["ab", "bc", "ca"]).note == "2 runs: one pair, no interval"
+
+
+def test_groups_without_an_estimate_keep_their_row():
+    rows = pd.concat(
+        [
+            tidy(normal(2, 3), regime="cyborg", measure="alone", salience=None),
+            tidy(np.full((2, 3), np.nan), regime="cyborg", measure="dead", salience="CAM"),
+            tidy(normal(2, 3), regime="cross_entropy", measure="dead", salience="CAM"),
+            paired(normal(1, 3), [(0, 1)], regime="cyborg", measure="pairs", salience="CAM"),
+            paired(normal(1, 3), [(0, 1)], regime="cross_entropy", measure="pairs", salience="CAM"),
+        ]
+    )
+    found = compare(rows, ["measure", "salience"])
+    assert found["salience"].tolist() == ["", "CAM", "CAM"]
+    assert found["note"].tolist() == [
+        "no rows of cross_entropy; no live value",
+        "no live value",
+        "2 runs: one pair, no interval; pairs: no exact test",
+    ]
+    assert found["difference"].isna().tolist() == [True, True, False]
+    assert found[["low", "high", "probability_low", "cliffs_delta", "p", "p_smallest", "p_holm"]].isna().all(axis=None)
+    assert summarise(rows, ["measure", "regime"])["missing"].tolist() == [0, 6, 0, 0, 0]
 
 
 def test_a_run_without_scores_of_one_class_is_left_out():
@@ -366,11 +570,52 @@ def test_equivalence_that_cannot_be_tested(a, note):
         (lambda: auc([[1.0]], [1.0]), r"shape \(1, 1\)"),
         (lambda: auc_interval(np.ones((2, 3)), [True] * 3, source="dcgan"), "AUC of dcgan: no authentic images"),
         (lambda: auc_interval(np.ones((2, 3)), [0, 1, 1]), "True for synthetic"),
-        (lambda: auc_interval(np.ones((2, 3)), [False, True]), "scores of 3 images arrived with 2 classes"),
+        (lambda: auc_interval(np.ones((2, 3)), [False, True]), "values of 3 images arrived with 2 classes"),
+        (lambda: pairs_interval(np.ones((2, 3)), ["ab"]), "1 pairs arrived for 2 rows"),
+        (lambda: pairs_interval(np.ones((2, 3)), ["ab", "aa"]), "two different runs"),
+        (lambda: pairs_interval(np.ones((2, 3)), ["ab", "ba"]), "arrived twice"),
+        (lambda: contrast_interval(np.ones((2, 3)), [0, 1, 1]), "contrast: classes int64"),
+        (lambda: contrast_interval(np.ones((2, 3)), [False] * 3), "contrast: no second images"),
+        (lambda: contrast_interval(np.ones((2, 3)), [False, True]), "values of 3 images arrived with 2 classes"),
+        (lambda: contrast_interval(np.ones((2, 4)), HALVES, [1, 2]), "one label an image"),
         (lambda: holm([0.1, 1.2]), "from 0.1 to 1.2"),
         (lambda: equivalent([1.0, 2.0], [1.0, 2.0], margin=0), "margin 0"),
     ],
 )
 def test_errors_say_what_arrived(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+ROWS = tidy(normal(2, 3), regime="cyborg", measure="noise", level="0.1")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: summarise(pd.concat([ROWS, ROWS.assign(level="0.2")]), ["measure"]),
+            "'i00' in a group; add level to by",
+        ),
+        (lambda: summarise(pd.concat([ROWS, ROWS.assign(regime="other")]), ["measure"]), "add regime to by"),
+        (lambda: summarise(pd.concat([ROWS, ROWS]), ["measure"]), "one row"),
+        (lambda: summarise(ROWS, "measure"), "give a list"),
+        (lambda: summarise(ROWS, ["run"]), "by names run"),
+        (lambda: summarise(ROWS, ["source"]), "no column source; their columns are run, image, value"),
+        (lambda: summarise(ROWS[:0], ["measure"]), "no rows"),
+        (lambda: summarise(ROWS.assign(run=None), ["measure"]), "without a run"),
+        (lambda: summarise(ROWS, ["measure"], {"i00": "a", "i01": "a"}), "1 of 3 images have no cluster, 'i02'"),
+        (lambda: summarise(ROWS, ["measure"], pd.Series(["a", "b"], ["i00", "i00"])), "'i00' is in clusters more"),
+        (lambda: summarise(ROWS.assign(run_other=[1, 1, 1, None, None, None]), ["measure"]), "single runs arrived"),
+        (lambda: summarise(ROWS.assign(run_other=1), ["measure"]), "run 1 is paired with itself"),
+        (
+            lambda: compare(ROWS, ["measure"]),
+            "no rows of regime 'cross_entropy' arrived; the regimes there are: cyborg",
+        ),
+        (lambda: compare(ROWS, ["measure", "regime"]), "by names regime"),
+        (lambda: compare(ROWS, ["measure"], "cyborg", "cyborg"), "two different"),
+    ],
+)
+def test_errors_say_which_rows_do_not_fit(call, message):
     with pytest.raises(InputError, match=message):
         call()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import struct
 from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,6 +18,9 @@ from e2m import plugins
 from e2m.types import Detector, InputError
 
 CHECKPOINT_FORMAT = "e2m-checkpoint-1"
+
+BROKEN = (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AssertionError, struct.error)
+"""What ``torch.load`` raises on a file that is damaged or something else."""
 
 
 def load_detector(
@@ -41,12 +46,29 @@ def load_detector(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         detector = replace(_build(name, pretrained), name=name)
-    _check(detector)
+    check_detector(detector)
     if checkpoint is not None:
         load_weights(detector, checkpoint)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     detector.model.to(device, memory_format=torch.channels_last).eval()
     return detector
+
+
+def check_detector(detector: Detector) -> None:
+    """Whether a detector's network has the modules that the detector names.
+
+    Raises:
+        InputError: it has not, or the head is no linear layer.
+    """
+    modules = dict(detector.model.named_modules())
+    for role in ("layer", "head", "guided_layer"):
+        wanted = getattr(detector, role)
+        if wanted is not None and wanted not in modules:
+            last = ", ".join(list(modules)[-12:])
+            raise InputError(f"detector {detector.name!r} has no {role} named {wanted!r}; its last modules are {last}")
+    if detector.head is not None and not isinstance(modules[detector.head], nn.Linear):
+        kind = type(modules[detector.head]).__name__
+        raise InputError(f"detector {detector.name!r}: head {detector.head!r} is a {kind}; CAM needs a Linear layer")
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -60,7 +82,7 @@ def read_checkpoint(path: str | Path) -> dict:
         raise InputError(f"{path}: no checkpoint there; train one first, for example with `e2m run train_cyborg`")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except BROKEN as error:
         raise InputError(f"{path}: not a checkpoint ({type(error).__name__}); give a file that E2M wrote") from error
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise InputError(f"{path}: not a checkpoint of E2M; wrap other weights in a `package.module:function` detector")
@@ -130,24 +152,27 @@ def _from_timm(name: str, pretrained: bool) -> Detector:
     import timm
 
     if not timm.is_model(name):
-        close = timm.list_models(f"*{name.split('_')[0]}*")[:8]
+        close = difflib.get_close_matches(name, timm.list_models(), 8)
         raise InputError(f"timm has no network named {name!r}; similar names: {', '.join(close) or 'none'}")
     model = timm.create_model(name, pretrained=pretrained, num_classes=2)
     config = model.pretrained_cfg
-    layer = model.feature_info[-1]["module"] if getattr(model, "feature_info", None) else ""
-    if layer not in dict(model.named_modules()):
+    modules = dict(model.named_modules())
+    last = (getattr(model, "feature_info", None) or [{}])[-1]
+    if last.get("module") not in modules:
         raise InputError(
             f"{name!r} names no last feature layer; write a `package.module:function` detector with `layer=`"
         )
     head = config.get("classifier")
+    # Where more lies between the last features and the linear layer than pooling, there is no CAM.
+    follows = isinstance(head, str) and getattr(modules.get(head), "in_features", None) == last["num_chs"]
     return Detector(
         name=name,
         model=model,
-        layer=layer,
+        layer=last["module"],
         size=config["input_size"][-1],
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        head=head if isinstance(head, str) else None,
+        head=head if follows else None,
     )
 
 
@@ -162,15 +187,3 @@ def _from_function(name: str) -> Detector:
     if not isinstance(detector, Detector):
         raise InputError(f"detector {name!r} returned {type(detector).__name__}; return an e2m.types.Detector")
     return detector
-
-
-def _check(detector: Detector) -> None:
-    modules = dict(detector.model.named_modules())
-    for role in ("layer", "head", "guided_layer"):
-        wanted = getattr(detector, role)
-        if wanted is not None and wanted not in modules:
-            last = ", ".join(list(modules)[-12:])
-            raise InputError(f"detector {detector.name!r} has no {role} named {wanted!r}; its last modules are {last}")
-    if detector.head is not None and not isinstance(modules[detector.head], nn.Linear):
-        kind = type(modules[detector.head]).__name__
-        raise InputError(f"detector {detector.name!r}: head {detector.head!r} is a {kind}; CAM needs a Linear layer")

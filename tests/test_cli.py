@@ -1,0 +1,93 @@
+"""The command line: values as people write them, errors in one line, a quick --help."""
+
+import subprocess
+import sys
+
+import pytest
+
+from e2m import cli, notebook
+from e2m.types import InputError
+
+
+def e2m(*arguments):
+    return subprocess.run([sys.executable, "-m", "e2m.cli", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_help_lists_the_commands_without_loading_anything_heavy():
+    code = "import sys; from e2m import cli\ntry: cli.main(['--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("run", "data", "salience"):
+        assert f"\n    {command} " in done.stdout
+    assert not {"torch", "pandas", "papermill"} & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "absent.ipynb"], "e2m: absent.ipynb: no such notebook"),
+        (["run", "absent.ipynb", "-p", "amount", "[1"], "e2m: the value '[1' is not YAML; quote it"),
+        (["data", "--profile", "absent"], "e2m: no profile named 'absent'; choose from"),
+        (["salience", "--profile", "absent", "--regime", "cyborg", "--run", "0"], "e2m: no profile named 'absent'"),
+    ],
+)
+def test_errors_are_one_line_without_traceback(arguments, words):
+    done = e2m(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(words)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("bad"), OSError(28, "disk full", "a.pt"), notebook.NotebookError("cell 3")]
+)
+def test_errors_for_people_end_with_status_1(monkeypatch, capsys, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(notebook, "run", fail)
+    assert cli.main(["run", "noise"]) == 1
+    assert capsys.readouterr().err == f"e2m: {error}\n"
+
+
+def test_errors_of_the_program_keep_their_traceback(monkeypatch):
+    monkeypatch.setattr(notebook, "run", lambda *_: {}["absent"])
+    with pytest.raises(KeyError):
+        cli.main(["run", "noise"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["salience"], ["run"], ["run", "noise", "-p", "amount"]])
+def test_usage_is_explained_with_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: e2m" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("0.5", 0.5),
+        ("1e-3", 0.001),
+        ("2.5E2", 250.0),
+        ("-3", -3),
+        ('"1e-3"', "1e-3"),
+        ("true", True),
+        ("[0.1, 0.5]", [0.1, 0.5]),
+        ("{a: 1}", {"a": 1}),
+        ("demo", "demo"),
+        ("resnet50", "resnet50"),
+        ("notebooks/noise.ipynb", "notebooks/noise.ipynb"),
+        ("e2m", "e2m"),
+        ("'3'", "3"),
+        ("null", None),
+    ],
+)
+def test_values_are_read_as_yaml(monkeypatch, capsys, text, value):
+    given = []
+    monkeypatch.setattr(notebook, "run", lambda *arguments: given.append(arguments) or "page.ipynb")
+    assert cli.main(["run", "noise", "-p", "amount", text, "-p", "run", "1", "-o", "out.ipynb"]) == 0
+    assert given == [("noise", {"amount": value, "run": 1}, "out.ipynb")]
+    assert type(given[0][1]["amount"]) is type(value)
+    assert capsys.readouterr().out == "page.ipynb\n"

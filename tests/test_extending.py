@@ -1,0 +1,143 @@
+"""The examples of "Put your own in" and of the README work as they stand there."""
+
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from e2m import InputError, load_dataset, plugins
+from e2m.paths import CHECKOUT
+from e2m.training import Seen
+
+PAGE = (CHECKOUT / "book" / "extending.md").read_text()
+FILES = dict(re.findall(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def calls(text: str) -> list[str]:
+    """What a reader types, block after block."""
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch) -> Path:
+    """A reader's folder: the files of the page at their places, images and maps beside them."""
+    for name, code in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+    for folder in plugins.KINDS.values():
+        package = import_module(f"e2m.{folder}")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / "e2m" / folder)])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    draw_inputs(tmp_path)
+    known = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def draw_inputs(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    places = [
+        "faces/real/ffhq/0001.png",
+        "faces/fake/stylegan/0001.png",
+        "pictures/real_1.png",
+        "pictures/stylegan_1.png",
+    ]
+    for place in places:
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(path)
+    for run in ("first", "second", "third"):
+        (folder / "maps" / run).mkdir(parents=True)
+        for image in range(4):
+            np.save(folder / "maps" / run / f"{image}.npy", random.random((7, 7)))
+
+
+def test_every_kind_of_plug_in_has_an_example():
+    kinds = {name.split("/")[1] for name in FILES if name.startswith("e2m/")}
+    assert kinds | {"detectors"} == set(plugins.KINDS.values())
+    assert "mydetectors.py" in FILES
+
+
+def test_a_reader_can_type_the_page(reader):
+    seen = {}
+    for block in calls(PAGE):
+        exec(block, seen)
+    assert seen["found"].maps.shape == (2, 7, 7)
+    assert set(seen["rows"]["level"]) == {"0.5", "0.75", "1.25"}
+    assert seen["rows"]["value"].notna().any()
+    assert list(seen["samples"]["source"]) == ["real", "stylegan"]
+
+
+def test_a_reader_can_type_the_readme(reader):
+    seen = {}
+    for block in calls((CHECKOUT / "README.md").read_text()):
+        exec(block, seen)
+    assert seen["found"].maps.shape == (2, 7, 7)
+
+
+def test_centre_distance_by_hand(reader):
+    measure = plugins.load("measure", "centre_distance").measure
+    maps = np.zeros((5, 3, 5))
+    maps[0, 0, 0] = 1  # in a corner
+    maps[1, 1, 2] = 1  # in the middle
+    maps[2, 1, [0, 4]] = 1  # on both sides, its blind spot
+    maps[3, 1, 4] = 1  # 2 of sqrt(5) to the right
+    maps[4] = 0.5  # dead
+    np.testing.assert_allclose(measure(maps)["centre_distance"], [1, 0, 0, 2 / 5**0.5, np.nan])
+
+
+def test_light_by_hand(reader):
+    (change,) = plugins.load("measure", "light").changes(np.full((1, 7, 7, 3), 120, np.uint8), {}, gains=[2.5])
+    assert change.level == "2.5"
+    assert (change.images == 255).all()
+    with pytest.raises(InputError, match="a gain of 0"):
+        list(plugins.load("measure", "light").changes(change.images, {}, gains=[0]))
+
+
+def test_the_outside_penalty_by_hand(reader):
+    loss = plugins.load("regime", "outside").loss
+    features = torch.zeros(1, 1, 2, 2)
+    features[0, 0, 0, 0] = 1
+    features.requires_grad_()
+    weights = torch.tensor([[1.0], [1.0]])
+    logits = torch.zeros(1, 2)
+
+    def of(human) -> torch.Tensor:
+        return loss(Seen(logits, torch.tensor([0]), features, weights, torch.tensor([human])))
+
+    # Salience is 1 in one cell of four: free where a person looked, a quarter where none did.
+    assert of([[1.0, 0.0], [0.0, 0.0]]).item() == pytest.approx(np.log(2))
+    away = of([[0.0, 1.0], [0.0, 0.0]])
+    assert away.item() == pytest.approx(np.log(2) + 0.25)
+    away.backward()
+    assert features.grad.abs().sum() > 0
+
+
+def test_a_data_set_by_name(reader):
+    samples = load_dataset("named", root="pictures")
+    assert dict(zip(samples["image"], samples["label"], strict=True)) == {
+        "real_1": "authentic",
+        "stylegan_1": "synthetic",
+    }
+
+
+def test_measures_present_themselves(reader):
+    measures = [plugins.load("measure", name) for name in plugins.names("measure")]
+    assert len({measure.LETTER for measure in measures}) == len(measures) > 5
+    for measure in measures:
+        assert measure.__doc__.startswith(f"Measure ({measure.LETTER})")
+        assert measure.QUESTION.endswith("?")
+        assert measure.BLIND_SPOT.endswith(".")
+        assert set(measure.BETTER.values()) <= {"lower", "higher", "closer to clean"}
+        assert set(measure.PAPER_EXACT) <= set(measure.BETTER)
+        assert measure.AXIS
+        assert measure.TITLE

@@ -1,0 +1,127 @@
+"""The losses of the regimes, by hand; every regime's file is tested by the first tests without a new line here."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.nn.functional import cross_entropy
+
+from e2m import plugins
+from e2m.regimes import cross_entropy as traditional
+from e2m.regimes import cyborg
+from e2m.training import Seen, min_max
+from e2m.types import InputError
+
+NAMES = plugins.names("regime")
+
+
+def seen(n=4, side=5, human_side=20, seed=0, **changed):
+    random = torch.Generator().manual_seed(seed)
+    parts = {
+        "logits": torch.randn(n, 2, generator=random, requires_grad=True),
+        "classes": torch.arange(n) % 2,
+        "features": torch.randn(n, 3, side, side, generator=random, requires_grad=True),
+        "weights": torch.randn(2, 3, generator=random, requires_grad=True),
+        "human_maps": torch.rand(n, human_side, human_side, generator=random),
+    }
+    return Seen(**(parts | changed))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_regimes_loss_is_a_finite_number_that_teaches(name):
+    regime = plugins.load("regime", name)
+    batch = seen() if regime.GUIDED else seen(human_maps=None)
+    loss = regime.loss(batch)
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+    loss.backward()
+    assert batch.logits.grad.abs().max() > 0
+
+
+def test_regimes_are_told_apart_in_figures():
+    regimes = [plugins.load("regime", name) for name in NAMES]
+    assert {type(regime.GUIDED) for regime in regimes} == {bool}
+    assert len({regime.LABEL for regime in regimes}) == len(NAMES)
+    assert len({regime.COLOUR for regime in regimes}) == len(NAMES)
+    assert all(re.fullmatch("#[0-9A-F]{6}", regime.COLOUR) for regime in regimes)
+
+
+def worked_by_hand():
+    """One authentic image, taken for synthetic; a 2x2 CAM and a human map of the same size.
+
+    CAM of class 1: 1 * [[0, 1], [2, 3]] + 2 * [[1, 0], [1, 0]] = [[2, 1], [4, 3]], stretched [[1/3, 0], [1, 2/3]].
+    """
+    return Seen(
+        logits=torch.tensor([[0.0, np.log(3)]]),
+        classes=torch.tensor([0]),
+        features=torch.tensor([[[[0.0, 1], [2, 3]], [[1, 0], [1, 0]]]]),
+        weights=torch.tensor([[5.0, 5], [1, 2]]),
+        human_maps=torch.tensor([[[0.2, 0.2], [0.8, 0.5]]]),
+    )
+
+
+def test_losses_worked_by_hand():
+    batch = worked_by_hand()
+    torch.testing.assert_close(batch.cam[0], torch.tensor([[1 / 3, 0], [1, 2 / 3]]))
+    torch.testing.assert_close(batch.human[0], torch.tensor([[0, 0], [1, 0.5]]))
+    entropy = np.log(4)  # softmax gives the true class 1 / (1 + 3)
+    error = ((1 / 3) ** 2 + (1 / 6) ** 2) / 4
+    assert traditional.loss(batch).item() == pytest.approx(entropy)
+    assert cyborg.loss(batch).item() == pytest.approx(0.5 * entropy + 0.5 * error)
+    assert cyborg.loss(batch, alpha=0.9).item() == pytest.approx(0.9 * entropy + 0.1 * error)
+
+
+@settings(deadline=None, max_examples=20)
+@given(n=st.integers(1, 5), side=st.integers(2, 6), seed=st.integers(0, 99))
+def test_the_cam_is_its_equation(n, side, seed):
+    batch = seen(n, side, seed=seed)
+    logits, features, weights = (part.detach().numpy() for part in (batch.logits, batch.features, batch.weights))
+    for number in range(n):
+        cam = np.zeros((side, side))
+        for channel in range(3):
+            cam += weights[logits[number].argmax(), channel] * features[number, channel]
+        cam = (cam - cam.min()) / (cam.max() - cam.min())
+        np.testing.assert_allclose(batch.cam[number].detach(), cam, atol=1e-5)
+
+
+@pytest.mark.parametrize("human_side", [5, 20, 23])
+def test_human_maps_are_resized_as_pil_does_and_stretched(human_side):
+    batch = seen(side=5, human_side=human_side)
+    for number, own in enumerate(batch.human_maps.numpy()):
+        resized = np.asarray(Image.fromarray(own).resize((5, 5), Image.Resampling.BILINEAR))
+        expected = (resized - resized.min()) / np.ptp(resized)
+        np.testing.assert_allclose(batch.human[number], expected, atol=1e-5)
+
+
+def test_cyborg_lies_between_its_two_parts():
+    batch = seen()
+    assert torch.equal(cyborg.loss(batch, alpha=1.0), cross_entropy(batch.logits, batch.classes))
+    agreeing = seen(human_maps=batch.cam.detach() * 0.6 + 0.3)
+    assert cyborg.loss(agreeing, alpha=0.0).item() == pytest.approx(0, abs=1e-10)
+    assert 0 < cyborg.loss(batch, alpha=0.0) <= 1
+
+
+def test_guidance_reaches_the_head_and_the_features():
+    batch = seen()
+    cyborg.loss(batch, alpha=0.0).backward()
+    assert batch.weights.grad.abs().max() > 0
+    assert batch.features.grad.abs().max() > 0
+    assert batch.logits.grad.abs().max() == 0
+
+
+def test_a_constant_map_is_zeros_and_its_gradient_bounded():
+    maps = torch.stack([torch.full((3, 3), 7.0), torch.arange(9.0).view(3, 3)]).requires_grad_()
+    found = min_max(maps)
+    assert found[0].abs().max() == 0
+    torch.testing.assert_close(found[1], torch.arange(9.0).view(3, 3) / 8)
+    (found * torch.rand(2, 3, 3)).sum().backward()
+    assert maps.grad.abs().max() < 10
+
+
+def test_a_cam_takes_a_head():
+    with pytest.raises(InputError, match="this detector names no head"):
+        cyborg.loss(seen(weights=None))

@@ -1,0 +1,193 @@
+"""What is written is read back, to the bit; what was interrupted leaves no trace."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from e2m import paths, store
+from e2m.types import Explanation, InputError
+
+ROWS = pd.DataFrame(
+    {
+        "image": ["a.png", "ä/b.png", "c.png"],
+        "source": pd.Categorical(["orl", "swap", "orl"]),
+        "run": [0, 1, 2],
+        "correct": [True, False, True],
+        "value": [0.1, np.nan, -np.inf],
+    }
+)
+
+
+@pytest.fixture
+def found(random):
+    """Three explanations, the last of a dead map."""
+    maps = random.random((3, 7, 8)).astype(np.float32)
+    maps[2] = np.nan
+    logits = random.normal(size=(3, 2)).astype(np.float32)
+    classes = np.array([0, 1, 1])
+    return Explanation(
+        maps, random.random(3).astype(np.float32), classes, classes[::-1], np.isnan(maps[:, 0, 0]), logits
+    )
+
+
+SAMPLES = pd.DataFrame(
+    {"image": ["a", "ä/b", "c"], "label": ["authentic", "synthetic", "synthetic"], "subject": ["s1", "", "s2"]}
+)
+
+
+def test_rows_come_back(tmp_path):
+    path = tmp_path / "new" / "folder" / "rows.parquet"
+    store.write_rows(path, [ROWS], {"amounts": [0.1, 1], "seed": 3})
+    found = store.read_rows([path])
+    assert list(found) == store.SCHEMA.names
+    assert found["image"].tolist() == ROWS["image"].tolist()
+    assert found["source"].tolist() == ROWS["source"].tolist()
+    assert found["run"].tolist() == [0, 1, 2]
+    assert found["correct"].tolist() == [True, False, True]
+    np.testing.assert_array_equal(found["value"], ROWS["value"])
+    assert store.settings_of(path) == {"amounts": [0.1, 1], "seed": 3}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_missing_column_is_null_and_a_nan_is_a_value(tmp_path):
+    store.write_rows(tmp_path / "rows.parquet", [ROWS])
+    table = pq.read_table(tmp_path / "rows.parquet")
+    assert table.schema.equals(store.SCHEMA)
+    assert table["value"].null_count == 0
+    missing = set(store.SCHEMA.names) - set(ROWS)
+    assert {name for name in store.SCHEMA.names if table[name].null_count == len(ROWS)} == missing
+
+
+def test_files_are_joined_in_the_given_order_and_filtered(tmp_path):
+    names = [tmp_path / name for name in ("b.parquet", "a.parquet")]
+    for name, frame in zip(names, (ROWS.iloc[:2], ROWS.assign(source="dcgan", run=None)), strict=True):
+        store.write_rows(name, [frame.iloc[:1], frame.iloc[1:]], {"of": str(name)})
+    found = store.read_rows(names)
+    assert found["source"].tolist() == ["orl", "swap", "dcgan", "dcgan", "dcgan"]
+    assert isinstance(found["source"].dtype, pd.CategoricalDtype)
+    assert found["run"].isna().tolist() == [False, False, True, True, True]
+    few = store.read_rows(names, columns=["image"], filters=[("source", "=", "dcgan")])
+    assert (list(few), len(few)) == (["image"], 3)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(
+    values=st.lists(st.floats(), max_size=6),
+    texts=st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8"))), min_size=6, max_size=6),
+    cut=st.integers(0, 6),
+)
+def test_any_rows_come_back_however_they_are_cut(tmp_path, values, texts, cut):
+    frame = pd.DataFrame({"value": np.array(values, float), "level": texts[: len(values)]})
+    store.write_rows(tmp_path / "rows.parquet", [frame.iloc[:cut], frame.iloc[cut:]])
+    found = store.read_rows([tmp_path / "rows.parquet"])
+    np.testing.assert_array_equal(found["value"], frame["value"])
+    assert [None if pd.isna(text) else text for text in found["level"]] == texts[: len(values)]
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path, found):
+    files = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        store.write_rows(tmp_path / name / "rows", [ROWS, ROWS], {"b": 1, "a": 2})
+        store.write_table(tmp_path / name / "table", ROWS)
+        store.write_maps(tmp_path / name / "maps", found, SAMPLES, {"method": "CAM"})
+        files.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert files[0] == files[1]
+    assert store.file_hash(tmp_path / "one" / "rows") == store.file_hash(tmp_path / "two" / "rows")
+    assert re.fullmatch("[0-9a-f]{16}", store.file_hash(tmp_path / "one" / "rows"))
+
+
+def test_maps_come_back_with_what_describes_them(tmp_path, found):
+    store.write_maps(tmp_path / "maps.nc", found, SAMPLES, {"method": "CAM", "weights_sha256": "ab12", "run": 3})
+    maps = store.read_maps(tmp_path / "maps.nc")
+    assert maps["salience"].dims == ("image", "y", "x")
+    assert maps["salience"].dtype == np.float32
+    pairs = {"salience": "maps", "score": "scores", "logits": "logits", "predicted": "predicted", "target": "target"}
+    for name, attribute in pairs.items():
+        np.testing.assert_array_equal(maps[name], getattr(found, attribute))
+    assert maps["dead"].to_numpy().tolist() == [0, 0, 1]
+    for name in SAMPLES:
+        assert maps[name].to_numpy().tolist() == SAMPLES[name].tolist()
+    assert maps.attrs == {"method": "CAM", "weights_sha256": "ab12", "run": 3}
+
+
+def test_an_unknown_column_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(InputError, match=r"no column \['amount'\]; the columns are profile, regime"):
+        store.write_rows(tmp_path / "rows.parquet", [ROWS, ROWS.assign(amount=1)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (OSError(28, "No space left on device"), OSError, r"rows\.parquet: not written \(No space left on device\)"),
+        (OSError("pipe burst"), OSError, r"rows\.parquet: not written \(pipe burst\)"),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+    ],
+)
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, error, raised, words):
+    path = tmp_path / "rows.parquet"
+
+    def frames():
+        yield ROWS
+        raise error
+
+    for before in (None, b"old"):
+        if before:
+            path.write_bytes(before)
+        with pytest.raises(raised, match=words):
+            store.write_rows(path, frames())
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == ({path.name: before} if before else {})
+
+
+def test_a_folder_that_takes_no_files_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"file"):
+        store.write_table(tmp_path / "file" / "table.parquet", ROWS)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"folder: not written \(Is a directory\)"):
+        store.write_table(tmp_path / "folder", ROWS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_missing_and_broken_files_are_named_with_the_remedy(tmp_path):
+    with pytest.raises(InputError, match=r"absent\.parquet: no such results; make them with `make book`"):
+        store.read_rows([tmp_path / "absent.parquet"])
+    with pytest.raises(InputError, match=r"absent\.nc: no salience maps there; make them with"):
+        store.read_maps(tmp_path / "absent.nc")
+    with pytest.raises(InputError, match="list of paths is empty"):
+        store.read_rows([])
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"garbage" * 20)
+    for read in (lambda path: store.read_rows([path]), store.settings_of, store.read_maps):
+        with pytest.raises(InputError, match=f"{garbage}: "):
+            read(garbage)
+    store.write_table(tmp_path / "table", ROWS)
+    with pytest.raises(InputError, match="table: not a file of tidy rows"):
+        store.settings_of(tmp_path / "table")
+
+
+def test_a_truncated_or_foreign_netcdf_file_is_refused(tmp_path, found):
+    store.write_maps(tmp_path / "maps.nc", found, SAMPLES, {})
+    whole = (tmp_path / "maps.nc").read_bytes()
+    for length in (0, 3, 10, 50, 200, 500, len(whole) // 2):
+        (tmp_path / "maps.nc").write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"maps\.nc: not a netCDF file of salience maps"):
+            store.read_maps(tmp_path / "maps.nc")
+    xr.Dataset({"depth": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="scipy")
+    with pytest.raises(InputError, match=r"other\.nc: no salience maps in it, but depth"):
+        store.read_maps(tmp_path / "other.nc")
+
+
+def test_results_lie_where_paths_says(roots):
+    one, demo = ("demo", "toy", "cyborg", 3), roots / "results" / "demo"
+    assert paths.checkpoint(*one) == demo / "checkpoints/toy/cyborg/run-3.pt"
+    assert paths.maps(*one, "CAM", "orl") == demo / "maps/toy/cyborg/run-3/CAM-orl.nc"
+    assert paths.rows(*one, "noise", "orl") == demo / "measures/toy/cyborg/run-3/noise-orl.parquet"
+    assert paths.table("demo", "noise") == demo / "tables/noise.parquet"
