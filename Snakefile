@@ -2,16 +2,21 @@
 #
 # `make book` runs it; `--config profile=NAME` chooses notebooks/params/NAME.yaml.
 
+from pathlib import Path
+
+from e2m import plugins
 from e2m.experiment import Experiment, Trained
 
 PROFILE = config.get("profile", "demo")
 experiment = Experiment.load(PROFILE)
 
-MEASURES = ["entropy", "noise", "transformations", "stability", "degradation"]
+# A measure has a page where it has a notebook of its name.
+MEASURES = [name for name in plugins.names("measure") if Path(f"notebooks/{name}.ipynb").is_file()]
 TRAINING = [f"train_{regime}" for regime in experiment.regimes]
 PAGES = ["data", *TRAINING, *MEASURES, "model_selection"]
 RESULTS = f"results/{PROFILE}"
-LIBRARY = [f"e2m/{name}.py" for name in ("experiment", "figures", "images", "statistics", "store")]
+LIBRARY = [f"e2m/{name}.py" for name in ("experiment", "figures", "images", "notebook", "statistics", "store")]
+PROSE = glob_wildcards("book/{page,[^/]+}.md").page
 
 
 def inside(paths):
@@ -100,6 +105,7 @@ rule measure_page:
     input:
         [results(one) for one in experiment.trained],
         LIBRARY,
+        "e2m/unseen.py",
         "e2m/measures/{measure}.py",
         notebook="notebooks/{measure}.ipynb",
     params: profile=PROFILE
@@ -110,21 +116,31 @@ rule measure_page:
 rule model_selection:
     output:
         notebook="book/executed/model_selection.ipynb",
+        picture="book/executed/summary.png",
         table=f"{RESULTS}/tables/model_selection.parquet",
     input:
-        expand(rules.measure_page.output.table, measure=MEASURES),
+        [results(one) for one in experiment.trained],
         LIBRARY,
+        "e2m/selection.py",
         notebook="notebooks/model_selection.ipynb",
     params: profile=PROFILE
-    shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output.notebook}"
+    shell:
+        "e2m run {input.notebook} -p profile {PROFILE} -o {output.notebook}"
+        " && cp {RESULTS}/figures/summary.png {output.picture}"
 
 
 rule pages:
     output: "_build/html/index.html"
     input:
         expand("book/executed/{page}.ipynb", page=PAGES),
+        rules.model_selection.output.picture,
+        expand("book/{page}.md", page=PROSE),
+        # Shown or read by pages.
         "_config.yml",
-        glob_wildcards("book/{page,[^/]+}.md") and expand("book/{page}.md", page=glob_wildcards("book/{page,[^/]+}.md").page),
         "book/_toc.yml",
         "book/references.bib",
+        "book/style/e2m.css",
+        "data/README.md",
+        "e2m/regimes/cyborg.py",
+        expand("notebooks/params/{profile}.yaml", profile=["smoke", "demo", "paper"]),
     shell: "jupyter-book build book --all -W -n --keep-going --quiet"

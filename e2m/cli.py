@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,10 @@ import yaml
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; errors for people are printed in one line, and the exit status is 1."""
+    # Read by numpy and torch when they start, here and in kernels: jobs run side by side, so that threads which wait
+    # must not hold a core, and small products of matrices are not worth a second thread.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:
         options.act(options)

@@ -307,6 +307,11 @@ class Experiment:
         """Image -> the person (or group of images) that the bootstrap draws whole."""
         return self.samples.set_index("image")["subject"]
 
+    @property
+    def resampling(self) -> dict:
+        """How intervals are made here: the arguments ``clusters`` and ``resamples`` of ``e2m.statistics``."""
+        return {"clusters": self.subjects, "resamples": self.resamples}
+
     def images(self, names: Sequence[str]) -> np.ndarray:
         """(N, H, W, 3) uint8, the test images of these names."""
         return np.concatenate(list(read_images(self._named(names), size=self.image_size)))
@@ -378,9 +383,9 @@ class Experiment:
     def _named(self, names: Sequence[str]) -> pd.DataFrame:
         return self.samples.set_index("image", drop=False).loc[list(names)]
 
-    def page(self, name: str) -> Path:
-        """Where a notebook puts a picture that other pages of the book show."""
-        path = paths.ROOT / "book" / "executed" / name
+    def figure(self, name: str) -> Path:
+        """Where a notebook puts a picture that prose pages show."""
+        path = paths.RESULTS / self.profile / "figures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 

@@ -268,9 +268,10 @@ def difference_table(differences: pd.DataFrame, digits: int = 3):
 
 
 def in_words(difference: pd.Series, digits: int = 2) -> str:
-    """One row of ``statistics.compare`` as text: the difference with its interval."""
+    """One row of ``statistics.compare`` as text: the difference with its interval, or why there is none."""
     low, high = difference["low"], difference["high"]
-    return f"{difference['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    interval = f"[{low:+.{digits}f}, {high:+.{digits}f}]" if np.isfinite(low) else f"({difference['note']})"
+    return f"{difference['difference']:+.{digits}f} {interval}"
 
 
 def in_brackets(row: pd.Series, digits: int = 2) -> str:

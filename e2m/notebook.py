@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from e2m import paths
 from e2m.types import InputError
@@ -125,7 +126,7 @@ def _private_kernel(scratch: str):
     )
 
 
-def provenance(**about: Any) -> pd.DataFrame:
+def provenance(**about: Any) -> Styler:
     """What a page came from: code, machine, packages, duration, and whatever else the notebook names.
 
     Shown at the end of every page. It is not part of any table of results, whose bytes stay the same between runs.
@@ -139,7 +140,8 @@ def provenance(**about: Any) -> pd.DataFrame:
         "hardware": f"{_processor()}, {os.cpu_count()} cores",
         "executed": f"{time.strftime('%Y-%m-%d', time.gmtime())}, in {time.time() - _STARTED:.0f} s",
     }
-    return pd.DataFrame({"": list(entries), "value": [str(value) for value in entries.values()]})
+    table = pd.DataFrame({"": list(entries), "value": [str(value) for value in entries.values()]})
+    return table.style.hide(axis="index").set_caption("Where this page comes from")
 
 
 def _commit() -> str:

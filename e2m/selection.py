@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
 from e2m import statistics
@@ -27,10 +28,8 @@ def headlines(
         row (the quantity, with an arrow towards better), detector, regime and the attributes of ``Interval``.
     """
     rows = selected(experiment, scores, method, noise, max_sigma)
-    means = statistics.summarise(rows, ["row", "detector", "regime"], experiment.subjects, experiment.resamples)
-    aucs = statistics.summarise_auc(
-        scores, ["detector", "regime"], experiment.in_set[0], experiment.subjects, experiment.resamples
-    )
+    means = statistics.summarise(rows, ["row", "detector", "regime"], **experiment.resampling)
+    aucs = statistics.summarise_auc(scores, ["detector", "regime"], experiment.in_set[0], **experiment.resampling)
     return _in_order(pd.concat([means, _named(aucs)], ignore_index=True))
 
 
@@ -39,7 +38,7 @@ def differences(
 ) -> pd.DataFrame:
     """Guided minus traditional for every row of ``headlines``; p values are corrected over all of them together."""
     rows = selected(experiment, scores, method, noise, max_sigma)
-    settings = {**_regimes(experiment), "clusters": experiment.subjects, "resamples": experiment.resamples}
+    settings = {**_regimes(experiment), **experiment.resampling}
     means = statistics.compare(rows, ["row", "detector"], **settings)
     aucs = _named(statistics.compare_auc(scores, ["detector"], experiment.in_set[0], **settings))
     both = pd.concat([means, aucs[list(means.columns)]], ignore_index=True)
@@ -77,7 +76,7 @@ def selected(experiment: Experiment, scores: pd.DataFrame, method: str, noise: f
 
 def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) -> pd.DataFrame:
     """Two one-sided tests, a row a detector and synthetic source: do the AUCs differ by less than ``margin``?"""
-    settings = {**_regimes(experiment), "clusters": experiment.subjects, "resamples": experiment.resamples}
+    settings = {**_regimes(experiment), **experiment.resampling}
     compared = statistics.compare_auc(scores, ["detector"], experiment.in_set[0], **settings)
     found = []
     for _, row in compared.iterrows():
@@ -130,8 +129,10 @@ def glue_summary(glue: Callable, headlines: pd.DataFrame, differences: pd.DataFr
 def verdict(difference: pd.Series, digits: int = 2) -> str:
     """One row of ``statistics.compare`` as half a sentence."""
     low, high = difference["low"], difference["high"]
-    word = "higher" if low > 0 else "lower" if high < 0 else "not clearly different"
     found = f"difference {difference['difference']:+.{digits}f}"
+    if not np.isfinite(low):
+        return f"not comparable ({found}; {difference['note']})"
+    word = "higher" if low > 0 else "lower" if high < 0 else "not clearly different"
     return f"{word} ({found}, 95 % interval {low:+.{digits}f} to {high:+.{digits}f})"
 
 

@@ -399,7 +399,8 @@ def summarise(
         resamples, seed: as in ``mean_interval``.
 
     Returns:
-        One row a group, in order of first appearance: ``by``, then the attributes of ``Interval``, 95 %. ``missing``
+        One row a group, in order of first appearance: ``by``, then the attributes of ``Interval``, 95 %; where all
+        values are 0 or 1, the interval of their share is taken on log odds, as an AUC's. ``missing``
         also counts runs (or pairs of the runs there) that have no row on an image that others of the group have.
 
     Raises:
@@ -407,7 +408,11 @@ def summarise(
             the columns that tell them apart), an image without a cluster, pairs and single runs in one group.
     """
     names, groups = _groups(rows, by, clusters)
-    found = [_interval(tables, _sums, labels, resamples, seed, 0.95, pairs=pairs) for tables, labels, pairs in groups]
+    # Shares of right or flipped decisions stay between 0 and 1.
+    ends = _inside_unit if rows["value"].dropna().isin([0, 1]).all() else _around
+    found = [
+        _interval(tables, _sums, labels, resamples, seed, 0.95, ends, pairs=pairs) for tables, labels, pairs in groups
+    ]
     return names.join(pd.DataFrame(map(asdict, found), columns=[field.name for field in fields(Interval)]))
 
 

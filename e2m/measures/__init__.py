@@ -8,7 +8,12 @@ A measure's file opens with its constants, which notebooks and tables read:
 * ``PAPER_EXACT``: the variants that follow the paper, the others being corrections or controls;
 * ``AXIS``: what figures write along the axis, with the unit.
 
-Then comes the measure's pure function, arrays in and arrays or tidy rows out, with helpers below it. Measures that
-change the images offer ``perturbations(...)``, a list of ``e2m.types.Perturbation``. No measure imports torch or
-another measure.
+Then comes the measure's pure function, arrays in and arrays or tidy rows out, with helpers below it. What the
+pipeline calls is one of
+
+* ``measure(maps)``: clean maps (N, h, w) -> variant -> (N,) values;
+* ``changes(images, maps, **settings)``: yields ``e2m.types.Change``, the images changed in one way after the other;
+* a function of the file's own name, maps (R, N, h, w) of several runs -> tidy rows of pairs of runs.
+
+No measure imports torch or another measure.
 """
