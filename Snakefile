@@ -50,6 +50,7 @@ rule train:
         notebook=f"{RESULTS}/notebooks/train_{{regime}}-{{detector}}-run-{{run}}.ipynb",
     input:
         rules.data.output,
+        "e2m/jobs.py",
         "e2m/training.py",
         "e2m/regimes/{regime}.py",
         "notebooks/train_{regime}.ipynb",
@@ -69,6 +70,7 @@ for one in experiment.trained:
         output: results(one)
         input:
             inside([experiment.checkpoint(one)]),
+            "e2m/jobs.py",
             "e2m/salience.py",
             "e2m/similarity.py",
             [f"e2m/measures/{name}.py" for name in experiment.measures],

@@ -79,10 +79,11 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _salience(options: argparse.Namespace) -> None:
+    from e2m import jobs
     from e2m.experiment import Experiment, Trained
 
     one = Trained(options.detector, options.regime, options.run)
-    Experiment.load(options.profile).explain(one, options.source)
+    jobs.explain(Experiment.load(options.profile), one, options.source)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property, partial
-from importlib.metadata import version
+from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -15,13 +14,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import yaml
-from tqdm import tqdm
 
 from e2m import paths, plugins, store
 from e2m.datasets import load_dataset
-from e2m.images import check_images, read_images, read_maps
+from e2m.images import read_images, read_maps
 from e2m.statistics import softmax_scores
-from e2m.types import Explanation, InputError
+from e2m.types import InputError
 
 PROFILES = paths.CHECKOUT / "notebooks" / "params"
 
@@ -106,11 +104,6 @@ class Experiment:
         names = {"root", "csv", "salience"} & set(self.dataset_options)
         return {**self.dataset_options, **{name: str(paths.CHECKOUT / self.dataset_options[name]) for name in names}}
 
-    @property
-    def changing(self) -> list[str]:
-        """Measures that change images: their rows are made where the detector is, by ``explain``."""
-        return list(self.measures)
-
     # Where results lie
 
     def checkpoint(self, one: Trained) -> Path:
@@ -118,104 +111,15 @@ class Experiment:
         return paths.checkpoint(self.profile, one.detector, one.regime, one.run)
 
     def results(self, one: Trained, sources: Sequence[str] | None = None) -> list[Path]:
-        """The files that ``explain`` writes."""
+        """The files that ``e2m.jobs.explain`` writes for a trained detector."""
         place = (self.profile, one.detector, one.regime, one.run)
         return [
             *(paths.maps(*place, method, source) for source, method in product(sources or self.sources, self.methods)),
             *(
                 paths.rows(*place, measure, source)
-                for source, measure in product(sources or self.sources, self.changing)
+                for source, measure in product(sources or self.sources, self.measures)
             ),
         ]
-
-    # The two jobs
-
-    def train(self, one: Trained, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
-        """Train one detector, or read it where it is finished: its learning curves and its checkpoint.
-
-        ``changed`` replaces training settings of the profile, for example ``epochs=2``; such a trial has a file of
-        its own, so that it never stands in for the profile's detector.
-        """
-        import torch
-
-        from e2m.detectors import load_detector
-        from e2m.training import Settings, fit
-
-        settings = Settings(**self.training, seed=one.run)
-        wanted = replace(settings, **changed)
-        path = self.checkpoint(one)
-        if wanted != settings:
-            path = path.with_name(f"{path.stem}-{_short(asdict(wanted))}.pt")
-        regime = plugins.load("regime", one.regime)
-        splits = [load_dataset(self.dataset, split=split, **self.options) for split in ("train", "validate")]
-        for samples in splits:
-            check_images(samples)
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        detector = load_detector(one.detector, seed=one.run, pretrained=self.pretrained)
-        names = {"regime": one.regime, "run": one.run, "guided": regime.GUIDED}
-        return fit(detector, *splits, regime.loss, path, wanted, **names, progress=progress), path
-
-    def explain(self, one: Trained, sources: Sequence[str] | None = None, progress: bool = True) -> None:
-        """Explain the test images of one trained detector, clean and changed: all of ``results``.
-
-        One pass over the images: each batch is read and explained once, and that is shared by all measures.
-        """
-        import torch
-
-        from e2m.detectors import load_detector
-        from e2m.salience import Explainer
-
-        # One thread: jobs run side by side, and sums do not depend on how many cores there are.
-        torch.set_num_threads(1)
-        detector = load_detector(one.detector, checkpoint=self.checkpoint(one))
-        check_images(self.samples)
-        with Explainer(detector, self.methods) as explainer:
-            for source in tqdm(sources or self.sources, f"salience of {one}", disable=not progress, mininterval=2):
-                self._explain_source(one, explainer, source)
-
-    def _explain_source(self, one: Trained, explainer, source: str) -> None:
-        samples = self.samples[self.samples["source"] == source].reset_index(drop=True)
-        place = (self.profile, one.detector, one.regime, one.run)
-        found = {method: [] for method in self.methods}
-        rows = {measure: [] for measure in self.changing}
-        start = 0
-        for images in read_images(samples, size=self.image_size, batch=self.batch_size):
-            clean = explainer(images)
-            for method, explanation in clean.items():
-                found[method].append(explanation)
-            for measure in self.changing:
-                few = max(0, min(len(images), self.measures[measure]["images_per_source"] - start))
-                if few:
-                    about = samples.iloc[start : start + few]
-                    rows[measure].append(self._change(one, measure, explainer, images[:few], clean, about))
-            start += len(images)
-        for measure, frames in rows.items():
-            store.write_rows(paths.rows(*place, measure, source), frames, self.measures[measure])
-        attributes = {**asdict(one), **self._attributes(one, explainer.detector)}
-        for method, parts in found.items():
-            described = {**attributes, "method": method, "target_class": "predicted", "source": source}
-            store.write_maps(paths.maps(*place, method, source), Explanation.join(parts), samples, described)
-
-    def _change(self, one: Trained, measure: str, explainer, images, clean, about) -> pd.DataFrame:
-        from e2m.salience import respond
-
-        settings = {name: value for name, value in self.measures[measure].items() if name != "images_per_source"}
-        changes = partial(plugins.load("measure", measure).changes, **settings)
-        about = about[["image", "label", "source"]].assign(
-            profile=self.profile, dataset=self.dataset, measure=measure, **asdict(one)
-        )
-        return respond(explainer, images, {name: found[: len(images)] for name, found in clean.items()}, about, changes)
-
-    def _attributes(self, one: Trained, detector) -> dict:
-        packages = {f"version_{name}": version(name) for name in ("e2m", "torch", "torchcam", "torchvision")}
-        return {
-            "profile": self.profile,
-            "dataset": self.dataset,
-            "layer": detector.layer,
-            "weights_sha256": store.file_hash(self.checkpoint(one)),
-            **packages,
-        }
 
     # Reading results
 
@@ -237,8 +141,8 @@ class Experiment:
     def rows(self, measure: str, **kept: str) -> pd.DataFrame:
         """Tidy rows of a measure for all detectors, regimes, runs and sources.
 
-        A measure of maps alone is taken here, from the clean maps; one that changes images is read, as ``explain`` left
-        it. ``kept`` filters the latter, for example ``salience="CAM"``.
+        A measure of maps alone is taken here, from the clean maps; one that changes images is read, as
+        ``e2m.jobs.explain`` left it. ``kept`` filters the latter, for example ``salience="CAM"``.
         """
         module = plugins.load("measure", measure)
         if hasattr(module, "measure"):
@@ -392,11 +296,11 @@ class Experiment:
     def weights_hash(self, *checkpoints: Path) -> str:
         """One hash of the given checkpoints, or of all of the experiment's, for a page's provenance."""
         chosen = checkpoints or [self.checkpoint(one) for one in self.trained]
-        return _short([store.file_hash(path) for path in chosen])
+        return short_hash([store.file_hash(path) for path in chosen])
 
     def data_hash(self) -> str:
         """One hash of the test images' names and files, for a page's provenance."""
-        return _short(
+        return short_hash(
             [
                 [name, store.file_hash(path)]
                 for name, path in zip(*map(self.samples.get, ("image", "path")), strict=True)
@@ -428,7 +332,8 @@ def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:
     return {"best": means.index[0], "median": means.index[len(means) // 2], "worst": means.index[-1]}
 
 
-def _short(content: object) -> str:
+def short_hash(content: object) -> str:
+    """The first eight hexadecimal digits of the SHA-256 of something that JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -9,9 +9,9 @@ import torchcam.methods
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from e2m import plugins
+from e2m import plugins, similarity
 from e2m.detectors import as_input
-from e2m.images import quantise
+from e2m.images import quantise, upsample
 from e2m.salience import METHODS, Explainer, explain, respond
 from e2m.types import LABELS, Change, Detector, Explanation, InputError
 
@@ -93,6 +93,22 @@ def test_maps_and_scores_do_not_depend_on_the_batches(toy, pictures, method):
         same(explain(detector, images, method, batch_size=batch_size), whole)
     same(explain(detector, iter([images[:2], images[2:3], images[3:]]), method, batch_size=3), whole)
     same(explain(detector, images, method), whole, 0)
+
+
+def test_targets_follow_their_images_through_the_batches(toy, pictures):
+    detector, images, targets = toy(), pictures(5, 32), [1, 0, 0, 1, 0]
+    whole = explain(detector, images, target=targets)
+    same(explain(detector, images, target=targets, batch_size=2), whole)
+    same(explain(detector, iter([images[:1], images[1:]]), target=targets, batch_size=3), whole)
+
+
+@pytest.mark.parametrize("method", ["CAM", "GradCAM"])
+def test_the_scale_of_the_logits_does_not_show(toy, pictures, method):
+    detector, faint, images = toy(), toy(), pictures(4, 32)
+    with torch.no_grad():
+        faint.model.classifier.weight.mul_(1e-9)
+    found = [explain(one, images, method, "synthetic").maps for one in (detector, faint)]
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("order", [METHODS, METHODS[::-1]])
@@ -218,6 +234,13 @@ def test_a_network_of_nans_gives_dead_maps(toy, pictures):
         assert np.isnan(found.scores).all()
 
 
+@pytest.mark.parametrize("method", ["CAM", "GradCAM"])
+def test_a_map_of_a_score_that_is_no_number_is_dead(toy, pictures, method):
+    detector = toy()
+    nn.init.constant_(detector.model.classifier.bias, float("nan"))
+    assert explain(detector, pictures(2, 32), method, "synthetic").dead.all()
+
+
 @pytest.mark.parametrize("method", ["CAM", "GradCAM", "LayerCAM"])
 @pytest.mark.parametrize("value", [0.0, float("inf")])
 @pytest.mark.filterwarnings("error")
@@ -282,7 +305,7 @@ def test_the_network_is_as_it_was(toy, pictures, failing):
 # Before and after a change
 
 
-ABOUT = pd.DataFrame({"image": list("abcd"), "source": "orl"})
+ABOUT = pd.DataFrame({"image": list("abcdef"), "source": "orl"})
 
 
 def responses(detector, images, change, methods=("CAM", "GradCAM"), seen=None):
@@ -326,6 +349,36 @@ def test_no_change_is_perfect_similarity(toy, pictures):
     )
 
 
+@pytest.fixture
+def undecided(toy, pictures):
+    """A detector that takes about half of six images for synthetic, and the images."""
+    detector, images = toy(), pictures(6, 32)
+    logits = explain(detector, images).logits
+    with torch.no_grad():
+        detector.model.classifier.bias[1] -= float(np.median(logits[:, 1] - logits[:, 0]))
+    return detector, images
+
+
+@pytest.mark.parametrize("region", [None, (slice(4, 30), slice(0, 20)), (slice(None), slice(None))])
+def test_similarity_is_taken_for_the_class_now_predicted_and_for_the_one_before(undecided, region):
+    """Against the maps of both classes, explained on their own and compared over the whole stack."""
+    detector, images = undecided
+    order = [1, 0, 4, 3, 2, 5]
+    changed, valid = images[order], None
+    if region:
+        valid = np.zeros((32, 32), bool)
+        valid[region] = True
+    clean, rows = responses(detector, images, Change(changed, "exchanged", valid=valid), ("CAM",))
+    classes = {"clean": clean["CAM"].predicted, "predicted": clean["CAM"].predicted[order]}
+    assert 0 < (classes["clean"] != classes["predicted"]).sum() < 6
+    maps = upsample(clean["CAM"].maps, 32, 32)
+    for target, numbers in classes.items():
+        others = upsample(explain(detector, changed, "CAM", numbers).maps, 32, 32)
+        for variant, area in ({"ssim": None} if region is None else {"ssim": None, "ssim_valid": valid}).items():
+            found = rows.loc[(rows["target"] == target) & (rows["variant"] == variant), "value"]
+            np.testing.assert_allclose(found, similarity.ssim(maps, others, data_range=255, valid=area), atol=1e-3)
+
+
 def test_a_guided_change_is_explained_by_its_own_method_only(toy, pictures):
     images = pictures(2, 32)
     _, rows = responses(toy(), images, Change(images, "10", guide="CAM", kind="salient"))
@@ -357,6 +410,14 @@ def test_a_flip_undone_is_perfect_for_a_network_that_flips_along(pictures):
     ssim = [rows.loc[rows["variant"] == "ssim", "value"] for rows in (undone, left)]
     np.testing.assert_allclose(ssim[0], 1, atol=1e-3)  # a grey level may round either way
     assert (ssim[1] < 0.9).all()
+
+
+def test_what_a_dead_map_guided_has_no_score(blind, pictures):
+    images = pictures(4, 32)
+    images[1] = 0
+    _, rows = responses(blind, images, Change(images, "10", guide="CAM", kind="salient"), ("CAM", "GradCAM"))
+    missing = rows.groupby("image")["value"].agg(lambda values: values.isna().mean())
+    assert missing.tolist() == [0, 1, 0, 0]
 
 
 def test_dead_maps_have_no_similarity(blind, pictures):
