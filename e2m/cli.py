@@ -13,9 +13,7 @@ import yaml
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; errors for people are printed in one line, and the exit status is 1."""
-    # Read by numpy and torch when they start, here and in kernels: jobs run side by side, so that threads which wait
-    # must not hold a core, and small products of matrices are not worth a second thread.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Read by numpy when it starts, here and in kernels: jobs run side by side, and our products of matrices are small.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:

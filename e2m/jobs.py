@@ -41,7 +41,9 @@ def train(experiment: Experiment, one: Trained, progress: bool = True, **changed
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
     detector = load_detector(one.detector, seed=one.run, pretrained=experiment.pretrained)
-    names = {"regime": one.regime, "run": one.run, "guided": regime.GUIDED}
+    images = [[store.file_hash(path) for path in samples["path"]] for samples in splits]
+    origin = f"images {short_hash(images)}, weights {'pretrained' if experiment.pretrained else 'fresh'}"
+    names = {"regime": one.regime, "run": one.run, "guided": regime.GUIDED, "origin": origin}
     return fit(detector, *splits, regime.loss, path, wanted, **names, progress=progress), path
 
 

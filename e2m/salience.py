@@ -43,7 +43,8 @@ def explain(
         labels: (N,) "authentic" or "synthetic", for ``target="label"``.
 
     Returns:
-        Explanation of the N images in order; constant and non-finite maps are marked dead, their rows NaN.
+        Explanation of the N images in order; maps constant to six digits or not finite are marked dead, their
+        rows NaN.
 
     Raises:
         InputError: unknown method or target, arrays of another shape or type, as many targets as images not given,
@@ -277,8 +278,9 @@ def _normalise(raw: Tensor, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
     flat = raw.detach().flatten(1).double().cpu().numpy()
     low, high = flat.min(1), flat.max(1)
     finite = np.isfinite(flat).all(1) & torch.isfinite(logits).all(1).cpu().numpy()
-    dead = ~finite | ~(high > low)
     with np.errstate(invalid="ignore"):  # infinity minus infinity, in rows that are dead
+        # Single precision leaves a constant map a little uneven; stretched to [0, 1], that would look like salience.
+        dead = ~finite | ~(high - low > 1e-6 * np.maximum(np.abs(low), np.abs(high)))
         span = np.where(dead, np.nan, high - low)
         maps = ((flat - low[:, None]) / span[:, None]).astype(np.float32)
     return maps.reshape(raw.shape), dead

@@ -111,6 +111,7 @@ def fit(
     regime: str,
     run: int,
     guided: bool,
+    origin: str = "",
     progress: bool = True,
 ) -> pd.DataFrame:
     """Train a detector and keep the weights of its best epoch.
@@ -128,6 +129,7 @@ def fit(
         settings: hyper-parameters.
         regime, run: recorded in the checkpoint.
         guided: whether the loss reads human salience.
+        origin: names the images and the initial weights; a checkpoint of another origin is not taken for finished.
         progress: show a bar.
 
     Returns:
@@ -138,7 +140,7 @@ def fit(
             no epochs, batches of fewer than two images.
     """
     path = Path(path)
-    recipe = {"detector": detector.name, "regime": regime, "run": run, "settings": asdict(settings)}
+    recipe = {"detector": detector.name, "regime": regime, "run": run, "origin": origin, "settings": asdict(settings)}
     if path.is_file() and _recipe(state := read_checkpoint(path)) == recipe:
         detector.model.load_state_dict(state["weights"])
         detector.model.eval()
@@ -175,7 +177,7 @@ def _save(state: dict, path: Path) -> None:
 
 
 def _recipe(state: dict) -> dict:
-    return {name: state[name] for name in ("detector", "regime", "run", "settings")}
+    return {name: state[name] for name in ("detector", "regime", "run", "origin", "settings")}
 
 
 def _go_on(trainer: _Trainer, resume: Path, recipe: dict) -> tuple[list[dict], dict | None]:
@@ -334,17 +336,18 @@ def augment(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Mirror and move images (n, H, W, 3), and their human maps (n, H, W) in the same way; borders are replicated."""
     flips = random.random(len(images)) < 0.5 if settings.flip else np.zeros(len(images), bool)
-    shifts = random.integers(-settings.shift_px, settings.shift_px + 1, (len(images), 2))
-    return _moved(images, flips, shifts), None if human is None else _moved(human, flips, shifts)
+    reach = settings.shift_px
+    shifts = random.integers(-reach, reach + 1, (len(images), 2))
+    return _moved(images, flips, shifts, reach), None if human is None else _moved(human, flips, shifts, reach)
 
 
-def _moved(stack: np.ndarray, flips: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+def _moved(stack: np.ndarray, flips: np.ndarray, shifts: np.ndarray, reach: int) -> np.ndarray:
     height, width = stack.shape[1:3]
     out = np.empty_like(stack)
-    for moved, picture, flip, (down, right) in zip(out, stack, flips, shifts, strict=True):
-        rows = np.clip(np.arange(height) - down, 0, height - 1)
-        columns = np.clip(np.arange(width) - right, 0, width - 1)
-        moved[:] = picture[rows][:, columns[::-1] if flip else columns]
+    wide = np.pad(stack, [(0, 0), (reach, reach), (reach, reach), *[(0, 0)] * (stack.ndim - 3)], mode="edge")
+    for moved, picture, flip, (top, left) in zip(out, wide, flips, reach - shifts, strict=True):
+        window = picture[top : top + height, left : left + width]
+        moved[:] = window[:, ::-1] if flip else window
     return out
 
 

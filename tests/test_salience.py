@@ -52,7 +52,7 @@ def one_at_a_time(detector, images, method, classes):
 
 @pytest.mark.parametrize("method", ["GradCAM", "CAM"])
 @pytest.mark.parametrize("name", plugins.names("detector"))
-def test_maps_are_those_of_torchcam(named_detector, pictures, record_property, name, method):
+def test_maps_are_those_of_torchcam(named_detector, pictures, name, method):
     detector = named_detector(name)
     images, classes = pictures(2, detector.size)[[0, 1, 0]], np.array([0, 1, 1])
     expected = one_at_a_time(detector, images, method, classes)
@@ -60,8 +60,7 @@ def test_maps_are_those_of_torchcam(named_detector, pictures, record_property, n
     assert not found.dead.all()
     np.testing.assert_allclose(found.maps, expected, rtol=0, atol=1e-5)
     changed = int((quantise(found.maps) != quantise(expected)).sum())
-    record_property("changed_grey_levels", changed)
-    assert changed <= 0.01 * expected.size
+    assert changed <= 0.01 * expected.size, f"{changed} grey levels differ"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -424,7 +423,7 @@ def test_dead_maps_have_no_similarity(blind, pictures):
     images = pictures(4, 32)
     images[1] = 0
     changed = images.copy()
-    changed[2] = 0
+    changed[1], changed[2] = images[0], 0
     _, rows = responses(blind, images, Change(changed, "black"), ("CAM",))
     missing = rows[rows["variant"] == "ssim"].groupby("image")["value"].agg(lambda values: values.isna().mean())
     assert missing.tolist() == [0, 1, 1, 0]
