@@ -103,12 +103,15 @@ def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None)
 
 
 def check_images(samples: pd.DataFrame) -> None:
-    """Whether every file opens as an RGB picture, by its header alone: quick enough to come before any long work.
+    """Whether every file opens as an RGB picture, and every human map fits its image.
+
+    Only headers are read: quick enough to come before any long work.
 
     Raises:
         InputError: naming the first five bad files, and how many more there are.
     """
-    bad = [reason for path in samples["path"] if (reason := _bad_header(path))]
+    maps = samples["salience"] if "salience" in samples else [""] * len(samples)
+    bad = [reason for files in zip(samples["path"], maps, strict=True) if (reason := _bad_headers(*files))]
     if bad:
         more = f"\n... and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise InputError(f"{len(bad)} of {len(samples)} images cannot be used:\n" + "\n".join(bad[:5]) + more)
@@ -192,15 +195,32 @@ def _check_rgb(path: str | Path, picture: Image.Image) -> None:
         )
 
 
-def _bad_header(path: str | Path) -> str | None:
+def _bad_headers(path: str | Path, salience: str | Path) -> str | None:
+    """Why an image or its human map ("" where there is none) cannot be used; None where they can."""
+    reading = path
     try:
         with Image.open(path) as picture:
             _check_rgb(path, picture)
+            shape = picture.height, picture.width
+        if salience:
+            reading = salience
+            check_aspect(_map_shape(salience), shape, salience)
     except InputError as error:
         return str(error)
-    except BROKEN as error:
-        return _why_unreadable(path, error)
+    except (*BROKEN, EOFError) as error:
+        return _why_unreadable(reading, error)
     return None
+
+
+def _map_shape(path: str | Path) -> tuple[int, ...]:
+    """Height and width of a map, from the file's header."""
+    if Path(path).suffix.lower() == ".npy":
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        if len(shape) != 2:
+            raise InputError(f"{path}: an array of shape {shape}; a map is one array (height, width): save one a file")
+        return shape
+    with Image.open(path) as picture:
+        return picture.height, picture.width
 
 
 def _why_unreadable(path: str | Path, error: Exception) -> str:

@@ -148,6 +148,18 @@ def test_check_images_names_five_and_counts_the_rest(pictures, tmp_path):
     assert message.endswith("and 3 more")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".npy"])
+def test_check_images_compares_human_maps_with_their_images(pictures, tmp_path, suffix):
+    height, width = read_image(pictures[0]).shape[:2]
+    fits = save_map(tmp_path / f"fits{suffix}", noise(height, width))
+    long = save_map(tmp_path / f"long{suffix}", noise(height, 3 * width))
+    check_images(frame(pictures[:2]).assign(salience=[str(fits), ""]))
+    with pytest.raises(InputError, match=rf"long\{suffix}: a map of .* does not fit an image of"):
+        check_images(frame(pictures[:1]).assign(salience=str(long)))
+    with pytest.raises(InputError, match=rf"absent\{suffix}: no such file"):
+        check_images(frame(pictures[:1]).assign(salience=str(tmp_path / f"absent{suffix}")))
+
+
 def save_map(path, values):
     if path.suffix == ".npy":
         np.save(path, values)

@@ -619,3 +619,85 @@ ROWS = tidy(normal(2, 3), regime="cyborg", measure="noise", level="0.1")
 def test_errors_say_which_rows_do_not_fit(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+# Scores: decisions, flips and AUC by source
+
+
+@pytest.fixture
+def score_rows():
+    """Scores of three runs of two regimes on eight images of each source."""
+    random = np.random.default_rng(0)
+    images = [("orl", "authentic", f"orl/{n}") for n in range(8)]
+    images += [(source, "synthetic", f"{source}/{n}") for source in ("swap", "morph") for n in range(8)]
+    rows = [
+        (regime, run, source, label, image, "score", random.random(), bool(random.random() < 0.5))
+        for regime in ("cross_entropy", "cyborg")
+        for run in range(3)
+        for source, label, image in images
+    ]
+    columns = ["regime", "run", "source", "label", "image", "variant", "value", "correct"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_accuracies_by_hand(score_rows):
+    rows = score_rows.head(3).assign(value=[0.4, 0.5, np.nan], label=["authentic", "synthetic", "synthetic"])
+    found = statistics.accuracies(rows.assign(variant="score_salient"))
+    assert found["variant"].tolist() == ["accuracy_salient"] * 3
+    np.testing.assert_array_equal(found["value"], [1, 1, np.nan])
+
+
+def test_flips_by_hand(score_rows):
+    rows = score_rows.head(4).assign(
+        value=[0.9, 0.9, 0.1, 0.1], label=["synthetic"] * 4, correct=[True, False, True, False]
+    )
+    assert statistics.flips(rows)["value"].tolist() == [0, 1, 1, 0]
+
+
+def test_other_rows_are_no_scores(score_rows):
+    others = pd.concat([score_rows.assign(variant=name) for name in ("ssim", "score_sigmoid", "score_sigmoid_salient")])
+    assert statistics.softmax_scores(others).empty
+    assert len(statistics.softmax_scores(pd.concat([others, score_rows]))) == len(score_rows)
+
+
+def test_auc_of_every_source_is_that_of_each_run(score_rows):
+    found = statistics.summarise_auc(score_rows, ["regime"], "orl", resamples=50)
+    assert found[["regime", "source"]].to_numpy().tolist() == [
+        [regime, source] for regime in ("cross_entropy", "cyborg") for source in ("swap", "morph")
+    ]
+    for _, row in found.iterrows():
+        own = score_rows[score_rows["regime"] == row["regime"]]
+        runs = [
+            auc(run.loc[run["source"] == "orl", "value"], run.loc[run["source"] == row["source"], "value"])
+            for _, run in own.groupby("run")
+        ]
+        assert row["mean"] == pytest.approx(np.mean(runs))
+
+
+def test_differences_of_auc_and_their_tests(score_rows):
+    found = statistics.compare_auc(score_rows, ["variant"], "orl", resamples=50)
+    means = statistics.summarise_auc(score_rows, ["regime"], "orl", resamples=50).pivot(
+        index="source", columns="regime", values="mean"
+    )
+    expected = (means["cyborg"] - means["cross_entropy"])[found["source"]]
+    np.testing.assert_allclose(found["difference"], expected)
+    np.testing.assert_allclose(found["p_holm"], holm(found["p"]))
+    assert (found["p_smallest"] >= 2 / 20).all()
+    assert [len(runs) for runs in found["runs_guided"]] == [3, 3]
+    assert ((found["low"] <= found["low_90"]) & (found["high_90"] <= found["high"])).all()
+
+
+def test_auc_needs_both_classes(score_rows):
+    with pytest.raises(InputError, match=r"'nobody'.*there are"):
+        statistics.summarise_auc(score_rows, ["regime"], "nobody")
+    with pytest.raises(InputError, match="synthetic source"):
+        statistics.summarise_auc(score_rows[score_rows["source"] == "orl"], ["regime"], "orl")
+
+
+def test_shares_stay_between_0_and_1(score_rows):
+    rows = pd.DataFrame(
+        [(run, f"{image}", float(run == 0 and image == 0)) for run in range(3) for image in range(4)],
+        columns=["run", "image", "value"],
+    ).assign(variant="flipped")
+    (found,) = summarise(rows, ["variant"], resamples=50).itertuples()
+    assert 0 < found.low < found.mean < found.high < 1
