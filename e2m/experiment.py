@@ -299,8 +299,8 @@ class Experiment:
         return short_hash([store.file_hash(path) for path in chosen])
 
     def data_hash(self) -> str:
-        """One hash of the test images' names and files, for a page's provenance."""
-        return short_hash(
+        """The data set with one hash of the test images' names and files, for a page's provenance."""
+        return f"{self.dataset}, " + short_hash(
             [
                 [name, store.file_hash(path)]
                 for name, path in zip(*map(self.samples.get, ("image", "path")), strict=True)

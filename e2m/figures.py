@@ -121,26 +121,30 @@ def intervals(
         numeric: draw lines with bands.
         share_y: one scale for all panels.
         reference: a value to mark by a dashed line, such as chance.
-        wide: width of a panel in inches.
+        wide: width of a panel in inches; there are no more than three beside each other.
     """
     panels = [None] if column is None else list(dict.fromkeys(table[column]))
     detectors = list(dict.fromkeys(table["detector"])) if "detector" in table else [None]
-    size = (wide * len(panels) + 0.6, 3.1 * len(detectors) + 0.5)
-    figure, axes = plt.subplots(
-        len(detectors), len(panels), figsize=size, squeeze=False, sharey=share_y, layout="constrained"
-    )
+    shown = [(detector, panel) for detector in detectors for panel in panels]
+    across = 2 if len(panels) in (2, 4) else min(3, len(panels))
+    down = len(detectors) * -(-len(panels) // across)
+    size = (wide * across + 0.6, 3.0 * down + 0.5)
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey=share_y, layout="constrained")
     style = regime_style(list(dict.fromkeys(table["regime"])))
-    for row, detector in zip(axes, detectors, strict=True):
-        for place, panel in zip(row, panels, strict=True):
-            shown = table if column is None else table[table[column] == panel]
-            shown = shown if detector is None else shown[shown["detector"] == detector]
-            (_lines if numeric else _points)(place, shown, x, style)
-            if reference is not None:
-                place.axhline(reference, color="0.4", linestyle="--", linewidth=1, zorder=1)
-            title = "" if panel is None else (titles or {}).get(panel, panel)
-            place.set_title(title if len(detectors) == 1 else f"{detector}: {title}".strip(": "), fontsize=11)
-            place.set_xlabel(xlabel)
+    places = axes.reshape(len(detectors), -1)[:, : len(panels)].ravel()
+    for place, (detector, panel) in zip(places, shown, strict=True):
+        own = table if column is None else table[table[column] == panel]
+        own = own if detector is None else own[own["detector"] == detector]
+        (_lines if numeric else _points)(place, own, x, style)
+        if reference is not None:
+            place.axhline(reference, color="0.4", linestyle="--", linewidth=1, zorder=1)
+        title = "" if panel is None else (titles or {}).get(panel, panel)
+        place.set_title(title if len(detectors) == 1 else f"{detector}: {title}".strip(": "), fontsize=11)
+        place.set_xlabel(xlabel)
+    for row in axes:
         row[0].set_ylabel(ylabel)
+    for place in set(axes.flat) - set(places):
+        place.remove()
     _legend(figure, axes[0, 0])
     return figure
 
@@ -178,7 +182,8 @@ def run_matrix(pairs: pd.DataFrame, label: str) -> Figure:
     figure, axes = plt.subplots(
         1, len(regimes), figsize=(3.4 * len(regimes) + 0.8, 3.2), squeeze=False, layout="constrained"
     )
-    low = min(0.0, pairs["value"].min())
+    means = pairs.groupby(["regime", "run", "run_other"])["value"].mean()
+    low = min(0.0, means.min())
     for place, regime in zip(axes[0], regimes, strict=True):
         own = pairs[pairs["regime"] == regime]
         both = pd.concat([own, own.rename(columns={"run": "run_other", "run_other": "run"})])

@@ -141,7 +141,8 @@ def provenance(**about: Any) -> Styler:
         "executed": f"{time.strftime('%Y-%m-%d', time.gmtime())}, in {time.time() - _STARTED:.0f} s",
     }
     table = pd.DataFrame({"": list(entries), "value": [str(value) for value in entries.values()]})
-    return table.style.hide(axis="index").set_caption("Where this page comes from")
+    # Wrapped, to be read on a phone.
+    return table.style.hide(axis="index").set_properties(**{"white-space": "normal"})
 
 
 def _commit() -> str:

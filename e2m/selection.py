@@ -50,15 +50,13 @@ def selected(experiment: Experiment, scores: pd.DataFrame, method: str, noise: f
     changed = {name: experiment.rows(name) for name in ("noise", "transformations", "degradation")}
     entropy = experiment.rows("entropy")
     moved = changed["transformations"].query("variant == 'ssim_valid' and target == 'predicted'")
-    keys = ["detector", "regime", "salience", "source", "run", "image", "label"]
-    moved = moved.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
     blurred = statistics.accuracies(changed["degradation"])
     parts = {
         "accuracy ↑": statistics.accuracies(scores),
         "(a) grey-level entropy ↓": entropy[entropy["variant"] == "grey_level"],
         "(a) spatial entropy ↓": entropy[entropy["variant"] == "spatial"],
         f"(b) SSIM, noise {noise:g} ↑": _at(changed["noise"].query("variant == 'ssim' and target == 'clean'"), noise),
-        "(c) SSIM, moved back ↑": moved,
+        "(c) SSIM, moved back ↑": statistics.over_levels(moved),
         "(d) SSIM between runs ↑": experiment.pairs("stability"),
         "(e) accuracy, background blurred ↑": _at(blurred[blurred["variant"] == "accuracy_background"], max_sigma),
         "(e) accuracy, salient blurred ↓": _at(blurred[blurred["variant"] == "accuracy_salient"], max_sigma),

@@ -456,6 +456,12 @@ def compare(
     return names.join(found)
 
 
+def over_levels(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tidy rows with the levels of each image (all transformations, say) replaced by the mean of those not NaN."""
+    keys = [name for name in rows.columns if name not in ("level", "value") and rows[name].notna().any()]
+    return rows.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
+
+
 def accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     """Tidy rows of scores as rows of right (1) and wrong (0) decisions: variant "score..." becomes "accuracy..."."""
     rows = softmax_scores(rows)

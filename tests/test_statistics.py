@@ -640,6 +640,15 @@ def score_rows():
     return pd.DataFrame(rows, columns=columns)
 
 
+def test_mean_over_levels_by_hand():
+    rows = pd.DataFrame(
+        {"run": 0, "image": list("aab"), "level": list("xyx"), "value": [1.0, 2.0, np.nan], "target": None}
+    )
+    found = statistics.over_levels(rows)
+    assert found.columns.tolist() == ["run", "image", "value"]
+    np.testing.assert_array_equal(found["value"], [1.5, np.nan])
+
+
 def test_accuracies_by_hand(score_rows):
     rows = score_rows.head(3).assign(value=[0.4, 0.5, np.nan], label=["authentic", "synthetic", "synthetic"])
     found = statistics.accuracies(rows.assign(variant="score_salient"))
