@@ -142,6 +142,7 @@ rule pages:
         "book/_toc.yml",
         "book/references.bib",
         "book/style/e2m.css",
+        "book/style/e2m.js",
         "data/README.md",
         "e2m/regimes/cyborg.py",
         expand("notebooks/params/{profile}.yaml", profile=["smoke", "demo", "paper"]),

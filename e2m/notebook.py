@@ -140,7 +140,7 @@ def provenance(**about: Any) -> Styler:
         "hardware": f"{_processor()}, {os.cpu_count()} cores",
         "executed": f"{time.strftime('%Y-%m-%d', time.gmtime())}, in {time.time() - _STARTED:.0f} s",
     }
-    table = pd.DataFrame({"": list(entries), "value": [str(value) for value in entries.values()]})
+    table = pd.DataFrame({"this page": list(entries), "came from": [str(value) for value in entries.values()]})
     # Wrapped, to be read on a phone.
     return table.style.hide(axis="index").set_properties(**{"white-space": "normal"})
 

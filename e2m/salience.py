@@ -209,6 +209,9 @@ def respond(
         pixels that the change says are valid; "score" (softmax) and "score_sigmoid" (sigmoid of the synthetic logit,
         as published). Target "clean" explains the class that was predicted for the clean image. Values of dead maps
         are NaN.
+
+    Raises:
+        InputError: ``changes`` yields nothing.
     """
     before = {method: _Compared(found, images.shape[1:3]) for method, found in clean.items()}
     predicted = next(iter(clean.values())).predicted
@@ -218,6 +221,8 @@ def respond(
         for change in changes(images, maps)
         for row in _compare(explainer, before, predicted, change)
     ]
+    if not rows:
+        raise InputError("the measure changed no image: give it at least one level other than that of the clean image")
     return _tidy(about, rows)
 
 

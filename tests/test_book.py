@@ -88,6 +88,36 @@ def test_pages_need_no_network(built):
         assert not [address for address in Pictures(page).loaded if "//" in address], page
 
 
+@pytest.fixture(scope="module")
+def phone(built):
+    """Opens a page of the book in a window as narrow as a phone's."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium here")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=quiet) as browser:
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+
+        def show(name: str):
+            page.goto((built / "_build" / "html" / f"{name}.html").as_uri())
+            page.wait_for_timeout(500)
+            return page
+
+        yield show
+
+
+@pytest.mark.parametrize("name", ["intro", "reading", "executed/noise", "executed/model_selection", "extending"])
+def test_a_phone_shows_the_whole_width_to_everyone(phone, name):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = phone(name)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    found = Axe().run(page).response["violations"]
+    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found if rule["impact"] != "minor"] == []
+
+
 def test_nothing_is_left_to_do(built):
     assert (
         "Nothing to be done"

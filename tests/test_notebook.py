@@ -148,7 +148,7 @@ def test_notebooks_are_found_by_name(tmp_path, monkeypatch):
 
 
 def test_provenance_names_code_machine_and_packages():
-    table = notebook.provenance(profile="demo", seed=3).data.set_index("")["value"]
+    table = notebook.provenance(profile="demo", seed=3).data.set_index("this page")["came from"]
     assert table.loc[["profile", "seed"]].tolist() == ["demo", "3"]
     assert table["code"].startswith("e2m 0.")
     assert all(f"{name} " in table["packages"] for name in ("numpy", "pandas", "torch"))

@@ -428,3 +428,9 @@ def test_dead_maps_have_no_similarity(blind, pictures):
     missing = rows[rows["variant"] == "ssim"].groupby("image")["value"].agg(lambda values: values.isna().mean())
     assert missing.tolist() == [0, 1, 1, 0]
     assert rows.loc[rows["variant"] == "score", "value"].notna().all()
+
+
+def test_a_measure_that_changes_nothing_is_refused(toy, pictures):
+    images = pictures(2, 32)
+    with Explainer(toy()) as explainer, pytest.raises(InputError, match="changed no image"):
+        respond(explainer, images, explainer(images), pd.DataFrame({"image": ["a", "b"]}), lambda *_: iter(()))
