@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 
@@ -141,12 +141,20 @@ class Experiment:
     def rows(self, measure: str, **kept: str) -> pd.DataFrame:
         """Tidy rows of a measure for all detectors, regimes, runs and sources.
 
-        A measure of maps alone is taken here, from the clean maps; one that changes images is read, as
+        A measure of maps, alone or beside human ones, is taken here, from the clean maps (sources without human maps
+        have no rows of the latter); one that changes images is read, as
         ``e2m.jobs.explain`` left it. ``kept`` filters the latter, for example ``salience="CAM"``.
         """
         module = plugins.load("measure", measure)
         if hasattr(module, "measure"):
             found = [self._of_maps(measure, module.measure, names, maps) for names, maps in self.each()]
+            return pd.concat(found, ignore_index=True)
+        if hasattr(module, "with_human"):
+            found = [
+                self._of_maps(measure, partial(module.with_human, human=self._human_of(maps)), names, maps)
+                for names, maps in self.each()
+                if names["source"] in self.annotated
+            ]
             return pd.concat(found, ignore_index=True)
         files = [
             paths.rows(self.profile, one.detector, one.regime, one.run, measure, source)
@@ -200,6 +208,32 @@ class Experiment:
         about = samples[["image", "label", "source"]].assign(regime="human", salience="human", run=0, measure=measure)
         rows = pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
         return rows.merge(pd.DataFrame({"detector": self.detectors}), how="cross")
+
+    def fixed_rows(self, measure: str, shape: tuple[int, int]) -> pd.DataFrame:
+        """Tidy rows of a measure beside human maps for one map that never reads the image.
+
+        It is the mean human map of the training images. The regime is called "fixed", the salience "human"; the rows
+        stand beside those of every detector.
+        """
+        train = load_dataset(self.dataset, split="train", **self.options)
+        files = train.loc[train["salience"] != "", "salience"]
+        mean = (read_maps(files, shape=shape) / (255 * len(files))).sum(axis=0)
+        samples = self.samples[self.samples["source"].isin(self.annotated)]
+        fixed = np.broadcast_to(mean, (len(samples), *shape))
+        values = plugins.load("measure", measure).with_human(fixed, self.human(samples["image"], shape))
+        about = samples[["image", "label", "source"]].assign(regime="fixed", salience="human", run=0, measure=measure)
+        rows = pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
+        return rows.merge(pd.DataFrame({"detector": self.detectors}), how="cross")
+
+    @property
+    def annotated(self) -> set[str]:
+        """Sources with human maps."""
+        return set(self.samples.loc[self.samples["salience"] != "", "source"])
+
+    def _human_of(self, maps: xr.Dataset) -> np.ndarray:
+        """(runs x images, h, w): the human map of every image, once a run."""
+        runs, _, *shape = maps["salience"].shape
+        return np.tile(self.human(maps["image"].to_numpy(), tuple(shape)), (runs, 1, 1))
 
     def scores(self) -> pd.DataFrame:
         """Tidy rows of P(synthetic) of the clean test images, measure and variant "score"."""

@@ -16,14 +16,18 @@ from e2m.images import upsample
 MAP_COLOURS = "viridis"
 """Colour-blind safe, and even in grey: bright is salient."""
 
-_OTHERS = {"human": ("human (simulated)", "#4D4D4D"), "ceiling": ("ceiling of coarse maps", "#4D4D4D")}
+_OTHERS = {
+    "human": ("human (simulated)", "#4D4D4D"),
+    "ceiling": ("ceiling of coarse maps", "#4D4D4D"),
+    "fixed": ("mean human map, the same for all images", "#4D4D4D"),
+}
 _MARKERS = "osD^vP"
 
 sns.set_theme(context="notebook", style="whitegrid", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
 
 
 def regime_style(regimes: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Label, colour and marker of each regime; "human" and "ceiling" count as regimes here."""
+    """Label, colour and marker of each regime; "human", "ceiling" and "fixed" count as regimes here."""
     known = plugins.names("regime")
     own = {name: plugins.load("regime", name) for name in regimes if name in known}
     looks = {name: (module.LABEL, module.COLOUR) for name, module in own.items()} | _OTHERS

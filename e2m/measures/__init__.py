@@ -1,4 +1,4 @@
-"""The five measures, one file each: the file's name is the measure's name.
+"""The five measures and more, one file each: the file's name is the measure's name.
 
 A measure's file opens with its constants, which notebooks and tables read:
 
@@ -12,6 +12,7 @@ Then comes the measure's pure function, arrays in and arrays or tidy rows out, w
 pipeline calls is one of
 
 * ``measure(maps)``: clean maps (N, h, w) -> variant -> (N,) values;
+* ``with_human(maps, human)``: the same beside human maps of the same images and size;
 * ``changes(images, maps, **settings)``: yields ``e2m.types.Change``, the images changed in one way after the other;
 * a function of the file's own name, maps (R, N, h, w) of several runs -> tidy rows of pairs of runs.
 
