@@ -73,7 +73,11 @@ def selected(experiment: Experiment, scores: pd.DataFrame, method: str, noise: f
 
 
 def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """Two one-sided tests, a row a detector and synthetic source: do the AUCs differ by less than ``margin``?"""
+    """Two one-sided tests, a row a detector and synthetic source: do the AUCs differ by less than ``margin``?
+
+    The verdict is "equal" where both tests and the 90 % interval over runs and images say so, "different" where the
+    95 % interval leaves out 0, and "undecided" otherwise.
+    """
     settings = {**_regimes(experiment), **experiment.resampling}
     compared = statistics.compare_auc(scores, ["detector"], experiment.in_set[0], **settings)
     found = []
@@ -87,12 +91,12 @@ def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) 
             {
                 "detector": row["detector"],
                 "source": row["source"],
+                "verdict": verdict,
                 "AUC difference": test.difference,
                 "90 % low": test.low,
                 "90 % high": test.high,
                 "margin": margin,
                 "p": test.p,
-                "verdict": verdict,
                 "note": test.note,
             }
         )
