@@ -222,6 +222,8 @@ class _Trainer:
 
     def __init__(self, detector: Detector, train: pd.DataFrame, loss: Callable, settings: Settings, guided: bool):
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Writing over fresh memory first finds reads of what was never written; here it would cost time for nothing.
+        torch.utils.deterministic.fill_uninitialized_memory = False
         self.detector, self.loss, self.settings = detector, loss, settings
         self.data = _Images(train, detector, guided)
         self.device = next(detector.model.parameters()).device
