@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
-import platform
 import re
-import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +14,10 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from e2m import paths
+from e2m import provenance as sources
 from e2m.types import InputError
 
 NOTEBOOKS = paths.CHECKOUT / "notebooks"
-_STARTED = time.time()
 
 
 class NotebookError(ValueError):
@@ -131,37 +127,7 @@ def provenance(**about: Any) -> Styler:
 
     Shown at the end of every page. It is not part of any table of results, whose bytes stay the same between runs.
     """
-    packages = ("numpy", "pandas", "torch", "torchcam", "torchvision")
-    entries = {
-        "code": f"e2m {version('e2m')}, commit {_commit()}",
-        **about,
-        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "packages": ", ".join(f"{name} {version(name)}" for name in packages),
-        "hardware": f"{_processor()}, {os.cpu_count()} cores",
-        "executed": f"{time.strftime('%Y-%m-%d', time.gmtime())}, in {time.time() - _STARTED:.0f} s",
-    }
-    table = pd.DataFrame({"this page": list(entries), "came from": [str(value) for value in entries.values()]})
+    entries = sources.entries(**about)
+    table = pd.DataFrame({"this page": list(entries), "came from": list(entries.values())})
     # Wrapped, to be read on a phone.
     return table.style.hide(axis="index").set_properties(**{"white-space": "normal"})
-
-
-def _commit() -> str:
-    git = ["git", "-C", str(paths.CHECKOUT)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit.stdout.strip() + (" with local changes" if changed.stdout.strip() else "")
-
-
-def _processor() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    try:
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
