@@ -35,20 +35,46 @@ def read_images(samples: pd.DataFrame, size: int | None = None, batch: int = 64)
         InputError: a file that is no RGB picture, a size or a batch below 1, or pictures of differing sizes without
             ``size``.
     """
+    for images, wrong in read_or_mark(samples, size, batch):
+        for error in wrong.values():
+            raise error
+        yield images
+
+
+def read_or_mark(
+    samples: pd.DataFrame, size: int | None = None, batch: int = 64
+) -> Iterator[tuple[np.ndarray, dict[int, InputError]]]:
+    """``read_images`` that goes on where a file cannot be read.
+
+    Args:
+        samples, size, batch: as in ``read_images``.
+
+    Yields:
+        (n, H, W, 3) uint8, with a grey square in the place of what cannot be read; and why it cannot, by its position
+        in the batch.
+
+    Raises:
+        InputError: a size or a batch below 1, or pictures of differing sizes without ``size``.
+    """
     for name, value in (("size", size), ("batch", batch)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; give a whole number from 1 up")
     paths = list(samples["path"])
-    batches = [paths[start : start + batch] for start in range(0, len(paths), batch)]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with _readers() as pool:
         try:
             coming: list[tuple[str, Future]] = []
-            for wanted in [*batches, []]:
-                ready, coming = coming, [(path, pool.submit(_read_resized, path, size)) for path in wanted]
+            for start in range(0, len(paths) + batch, batch):
+                ready, coming = coming, [(p, pool.submit(_read_resized, p, size)) for p in paths[start : start + batch]]
                 if ready:
-                    yield _stack([path for path, _ in ready], [image.result() for _, image in ready])
+                    yield _gathered(ready, size)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def unreadable(samples: pd.DataFrame) -> list[str]:
+    """Why images cannot be read, one reason an image, in the frame's order; every file is decoded."""
+    with _readers() as pool:
+        return [reason for reason in pool.map(_why_not, samples["path"]) if reason]
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -102,16 +128,24 @@ def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None)
     return np.stack(maps)
 
 
-def check_images(samples: pd.DataFrame) -> None:
+def check_images(samples: pd.DataFrame, may_be_marked: bool = False) -> None:
     """Whether every file opens as an RGB picture, and every human map fits its image.
 
     Only headers are read: quick enough to come before any long work.
 
+    Args:
+        samples: a frame with a column ``path`` and, where there are human maps, ``salience`` or ``annotations``.
+        may_be_marked: let pictures pass that do not open, for a reader that marks them (``read_or_mark``).
+
     Raises:
         InputError: naming the first five bad files, and how many more there are.
     """
-    maps = samples["salience"] if "salience" in samples else [""] * len(samples)
-    bad = [reason for files in zip(samples["path"], maps, strict=True) if (reason := _bad_headers(*files))]
+    each = samples
+    if "annotations" in samples:  # a row for every human map
+        each = samples.explode("annotations").assign(salience=lambda rows: rows["annotations"].fillna(""))
+    maps = each["salience"] if "salience" in each else [""] * len(each)
+    reasons = (_bad_headers(*files, may_be_marked) for files in zip(each["path"], maps, strict=True))
+    bad = list(dict.fromkeys(filter(None, reasons)))
     if bad:
         more = f"\n... and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise InputError(f"{len(bad)} of {len(samples)} images cannot be used:\n" + "\n".join(bad[:5]) + more)
@@ -177,6 +211,37 @@ def _read_resized(path: str, size: int | None) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
+def _readers() -> ThreadPoolExecutor:
+    """Threads that decode: the libraries below PIL work without holding the others up."""
+    return ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+
+
+def _why_not(path: str) -> str | None:
+    try:
+        read_image(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _gathered(files: list[tuple[str, Future]], size: int | None) -> tuple[np.ndarray, dict[int, InputError]]:
+    """A batch whose files are being read, and what is wrong with those that cannot be."""
+    images, wrong = {}, {}
+    for place, (_, image) in enumerate(files):
+        try:
+            images[place] = image.result()
+        except InputError as error:
+            wrong[place] = error
+    if not wrong:
+        return _stack([path for path, _ in files], list(images.values())), wrong
+    side = size or 224  # where no picture of the batch tells one
+    readable = [files[place][0] for place in images]
+    found = _stack(readable, list(images.values())) if images else np.empty((0, side, side, 3), np.uint8)
+    filled = np.full((len(files), *found.shape[1:]), 128, np.uint8)
+    filled[list(images)] = found
+    return filled, wrong
+
+
 def _stack(paths: list[str], images: list[np.ndarray]) -> np.ndarray:
     for path, image in zip(paths, images, strict=True):
         if image.shape != images[0].shape:
@@ -195,21 +260,34 @@ def _check_rgb(path: str | Path, picture: Image.Image) -> None:
         )
 
 
-def _bad_headers(path: str | Path, salience: str | Path) -> str | None:
+def _bad_headers(path: str | Path, salience: str | Path, may_be_marked: bool) -> str | None:
     """Why an image or its human map ("" where there is none) cannot be used; None where they can."""
-    reading = path
+    if may_be_marked and not salience:
+        return None
     try:
-        with Image.open(path) as picture:
-            _check_rgb(path, picture)
-            shape = picture.height, picture.width
+        shape = _rgb_shape(path)
+    except InputError as error:
+        return None if may_be_marked else str(error)
+    try:
         if salience:
-            reading = salience
             check_aspect(_map_shape(salience), shape, salience)
     except InputError as error:
         return str(error)
     except (*BROKEN, EOFError) as error:
-        return _why_unreadable(reading, error)
+        return _why_unreadable(salience, error)
     return None
+
+
+def _rgb_shape(path: str | Path) -> tuple[int, int]:
+    """Height and width of an RGB picture, from the file's header."""
+    try:
+        with Image.open(path) as picture:
+            _check_rgb(path, picture)
+            return picture.height, picture.width
+    except InputError:
+        raise
+    except BROKEN as error:
+        raise InputError(_why_unreadable(path, error)) from error
 
 
 def _map_shape(path: str | Path) -> tuple[int, ...]:

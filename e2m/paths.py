@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,11 @@ def checkpoint(profile: str, detector: str, regime: str, run: int) -> Path:
     return RESULTS / profile / "checkpoints" / detector / regime / f"{run_name(run)}.pt"
 
 
+def masker(profile: str, detector: str, regime: str, run: int) -> Path:
+    """Weights of the masker of one trained detector."""
+    return checkpoint(profile, detector, regime, run).with_suffix(".masker.pt")
+
+
 def maps(profile: str, detector: str, regime: str, run: int, method: str, source: str) -> Path:
     """Clean salience maps of one detector on one source."""
     return RESULTS / profile / "maps" / detector / regime / run_name(run) / f"{method}-{source}.nc"
@@ -48,15 +54,38 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     Raises:
         OSError: for example a full disk; the message names ``path``, and the temporary file is gone.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as file, naming(path):
+        write(file)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file that gets the name ``path`` when the block ends without an error, and is removed otherwise.
+
+    Raises:
+        OSError: as ``write_atomically``; what is raised within the block is left as it is, see ``naming``.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = temporary.open("wb")
     try:
-        with temporary.open("wb") as file:
-            write(file)
-        temporary.replace(path)
+        yield file
+        with naming(path):
+            file.close()
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            file.close()
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the system within the block say that ``path`` is not written."""
+    try:
+        yield
     except OSError as error:
         raise OSError(
             error.errno, f"{path}: not written ({error.strerror or error}); what stood there before is unchanged"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

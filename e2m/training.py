@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,15 @@ from torch.nn.functional import cross_entropy, interpolate
 from tqdm import tqdm
 
 from e2m import images as pictures
-from e2m.detectors import CHECKPOINT_FORMAT, as_input, load_weights, network_class, read_checkpoint, two_logits
+from e2m.detectors import (
+    CHECKPOINT_FORMAT,
+    as_input,
+    has_bfloat16,
+    load_weights,
+    network_class,
+    read_checkpoint,
+    two_logits,
+)
 from e2m.paths import write_atomically
 from e2m.types import LABELS, Detector, InputError
 
@@ -35,6 +44,8 @@ class Settings:
         flip: mirror half of the images left to right.
         shift_px: move images by up to so many pixels, border replicated.
         contrast: multiply normalised images by 1 plus or minus up to this share.
+        turns: turn images by 0, 90, 180 or 270 degrees.
+        noise: salt and pepper on up to this share of the channel values of half of the images.
         mixed_precision: multiply in bfloat16 where the processor does so by itself, at about half the time.
         seed: of the order of images and of augmentation; the initial weights have their own.
     """
@@ -49,6 +60,8 @@ class Settings:
     flip: bool = False
     shift_px: int = 0
     contrast: float = 0.0
+    turns: bool = False
+    noise: float = 0.0
     mixed_precision: bool = False
     seed: int = 0
 
@@ -111,6 +124,7 @@ def fit(
     regime: str,
     run: int,
     guided: bool,
+    told: Callable | None = None,
     origin: str = "",
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -129,6 +143,7 @@ def fit(
         settings: hyper-parameters.
         regime, run: recorded in the checkpoint.
         guided: whether the loss reads human salience.
+        told: of a regime that trains on other labels or human maps than the true ones: see ``e2m.regimes``.
         origin: names the images and the initial weights; a checkpoint of another origin is not taken for finished.
         progress: show a bar.
 
@@ -141,15 +156,15 @@ def fit(
     """
     path = Path(path)
     recipe = {"detector": detector.name, "regime": regime, "run": run, "origin": origin, "settings": asdict(settings)}
-    if path.is_file() and _recipe(state := read_checkpoint(path)) == recipe:
+    if path.is_file() and recipe_of(state := read_checkpoint(path)) == recipe:
         detector.model.load_state_dict(state["weights"])
         detector.model.eval()
         return pd.DataFrame(state["curves"])
-    _require(train, guided, settings)
-    trainer = _Trainer(detector, train, loss, settings, guided)
-    held_out = _Images(validate, detector, guided=False)
+    require(train, guided, settings)
+    trainer = _Trainer(detector, Images(train, detector, guided, told, settings.seed), loss, settings)
+    held_out = Images(validate, detector, guided=False)
     resume = path.with_suffix(".resume")
-    curves, best = _go_on(trainer, resume, recipe)
+    curves, best = go_on(trainer, resume, recipe)
     for epoch in tqdm(range(len(curves), settings.epochs), "epochs", disable=not progress, mininterval=2):
         row = {"epoch": epoch, **trainer.epoch(epoch), **_validate(detector, held_out, settings.batch_size)}
         rank = [row["validation_accuracy"], -row["validation_cross_entropy"]]
@@ -158,29 +173,32 @@ def fit(
             best = {"epoch": epoch, "rank": rank, "weights": weights}
         curves.append(row)
         state = {"recipe": recipe, "curves": curves, "best": best, "state": trainer.state()}
-        _save(state, resume)
+        save(state, resume)
     curves = [{**row, "kept": row["epoch"] == best["epoch"]} for row in curves]
     checkpoint = {"format": CHECKPOINT_FORMAT, **recipe, "epoch": best["epoch"], "weights": best["weights"]}
     # By way of JSON, the file's bytes do not tell epochs that were read back from those that were not.
-    _save({**checkpoint, "curves": json.loads(json.dumps(curves))}, path)
+    save({**checkpoint, "curves": json.loads(json.dumps(curves))}, path)
     resume.unlink(missing_ok=True)
     load_weights(detector, path)
     detector.model.eval()
     return pd.DataFrame(curves)
 
 
-def _save(state: dict, path: Path) -> None:
+def save(state: dict, path: Path) -> None:
+    """Write tensors and plain values, readable with ``weights_only``, or leave what stood there as it was."""
     # By way of memory: torch tells of a full disk by an error of its own that does not say so.
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
-def _recipe(state: dict) -> dict:
+def recipe_of(state: dict) -> dict:
+    """What a finished file was made by; one of another recipe is not taken for finished."""
     return {name: state[name] for name in ("detector", "regime", "run", "origin", "settings")}
 
 
-def _go_on(trainer: _Trainer, resume: Path, recipe: dict) -> tuple[list[dict], dict | None]:
+def go_on(trainer: _Trainer, resume: Path, recipe: dict) -> tuple[list[dict], dict | None]:
+    """Put the state of an interrupted training of the same recipe into a trainer: its curves and best epoch so far."""
     if not resume.is_file():
         return [], None
     state = torch.load(resume, map_location="cpu", weights_only=True)
@@ -190,10 +208,17 @@ def _go_on(trainer: _Trainer, resume: Path, recipe: dict) -> tuple[list[dict], d
     return state["curves"], state["best"]
 
 
-def _require(samples: pd.DataFrame, guided: bool, settings: Settings) -> None:
+def require(samples: pd.DataFrame, guided: bool, settings: Settings) -> None:
+    """Whether there is something to train on, and numbers that fit.
+
+    Raises:
+        InputError: there is not.
+    """
     for name, least in (("epochs", 1), ("batch_size", 2), ("images_per_epoch", 2)):
         if (value := getattr(settings, name)) is not None and value < least:
             raise InputError(f"{name} is {value}; give a whole number from {least} up")
+    if not 0 <= settings.noise <= 1:
+        raise InputError(f"noise is {settings.noise}; give a share from 0 to 1")
     missing = sorted(set(LABELS) - set(samples["label"]))
     if missing:
         raise InputError(f"no {missing[0]} images to train on; both of {LABELS} are needed")
@@ -205,58 +230,62 @@ def _require(samples: pd.DataFrame, guided: bool, settings: Settings) -> None:
         )
 
 
-class _Images:
+class Images:
     """Images of a split in memory at the detector's size, with their human maps."""
 
-    def __init__(self, samples: pd.DataFrame, detector: Detector, guided: bool):
+    def __init__(
+        self,
+        samples: pd.DataFrame,
+        detector: Detector,
+        guided: bool = False,
+        told: Callable | None = None,
+        seed: int = 0,
+    ):
+        self.detector = detector
         self.images = np.concatenate(list(pictures.read_images(samples, size=detector.size)))
-        self.classes = torch.from_numpy((samples["label"] == LABELS[1]).to_numpy(np.int64))
-        self.human = None
-        if guided:
-            shape = (detector.size, detector.size)
-            self.human = pictures.read_maps(samples["salience"], shape=shape)
+        classes = (samples["label"] == LABELS[1]).to_numpy(np.int64)
+        human = pictures.read_maps(samples["salience"], shape=(detector.size, detector.size)) if guided else None
+        if told is not None:
+            # A stream of its own: order and augmentation stay those of the other regimes.
+            classes, human = told(classes, human, np.random.default_rng([seed, *b"told"]))
+        self.classes, self.human = torch.from_numpy(classes), human
+
+    def batch(
+        self, rows: np.ndarray, settings: Settings, random: np.random.Generator, device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Some images, augmented and as the detector's input, with their classes and human maps."""
+        images, human = self.images[rows], None if self.human is None else self.human[rows]
+        images, human = augment(images, human, settings, random)
+        batch = as_input(images, self.detector, device)
+        if settings.contrast:
+            gains = torch.from_numpy(random.uniform(1 - settings.contrast, 1 + settings.contrast, len(rows)))
+            batch *= gains.float().to(device).view(-1, 1, 1, 1)
+        return batch, self.classes[rows].to(device), None if human is None else as_share(human, device)
 
 
 class _Trainer:
     """The network with its optimiser and schedule; one call an epoch."""
 
-    def __init__(self, detector: Detector, train: pd.DataFrame, loss: Callable, settings: Settings, guided: bool):
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        # Writing over fresh memory first finds reads of what was never written; here it would cost time for nothing.
-        torch.utils.deterministic.fill_uninitialized_memory = False
-        self.detector, self.loss, self.settings = detector, loss, settings
-        self.data = _Images(train, detector, guided)
+    def __init__(self, detector: Detector, data: Images, loss: Callable, settings: Settings):
+        repeatable()
+        self.detector, self.data, self.loss, self.settings = detector, data, loss, settings
         self.device = next(detector.model.parameters()).device
         parameters = [weight for weight in detector.model.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.SGD(
             parameters, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
-        self.schedule, self.every_step = self._schedule()
+        self.schedule, self.every_step = schedule_of(self.optimiser, settings, len(data.classes), every=12)
         self.mixed = settings.mixed_precision and has_bfloat16(self.device)
 
-    def _schedule(self) -> tuple[torch.optim.lr_scheduler.LRScheduler, bool]:
-        settings = self.settings
-        if settings.schedule == "step":
-            return torch.optim.lr_scheduler.StepLR(self.optimiser, 12, 0.1), False
-        if settings.schedule == "one_cycle":
-            images = settings.images_per_epoch or len(self.data.classes)
-            steps = settings.epochs * math.ceil(images / settings.batch_size)
-            return torch.optim.lr_scheduler.OneCycleLR(self.optimiser, settings.learning_rate, steps), True
-        raise InputError(f"no schedule named {settings.schedule!r}; choose from one_cycle, step")
-
     def epoch(self, epoch: int) -> dict[str, float]:
-        # The order depends on seed and epoch alone, so that going on from a saved epoch repeats what would have been.
-        random = np.random.default_rng([self.settings.seed, epoch])
-        with torch.random.fork_rng():
-            # Dropout draws from torch's own stream.
-            torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, epoch]).generate_state(1)[0]))
+        with random_numbers(self.settings.seed, epoch) as random:
             return self._epoch(epoch, random)
 
     def _epoch(self, epoch: int, random: np.random.Generator) -> dict[str, float]:
         self.detector.model.train()
         total, right, count = 0.0, 0, 0
-        for rows in _draw(self.data.classes.numpy(), self.settings, random):
-            seen = self._see(*self._batch(rows, random))
+        for rows in draw(self.data.classes.numpy(), self.settings, random):
+            seen = self._see(*self.data.batch(rows, self.settings, random, self.device))
             value = self.loss(seen)
             if not torch.isfinite(value):
                 raise InputError(f"the loss became {value.item()} in epoch {epoch}; lower learning_rate")
@@ -271,16 +300,6 @@ class _Trainer:
         if not self.every_step:
             self.schedule.step()
         return {"loss": total / count, "train_accuracy": right / count}
-
-    def _batch(self, rows: np.ndarray, random: np.random.Generator):
-        images, human = self.data.images[rows], None if self.data.human is None else self.data.human[rows]
-        images, human = augment(images, human, self.settings, random)
-        batch = as_input(images, self.detector, self.device)
-        if self.settings.contrast:
-            spread = self.settings.contrast
-            gains = torch.from_numpy(random.uniform(1 - spread, 1 + spread, len(rows))).float().to(self.device)
-            batch *= gains.view(-1, 1, 1, 1)
-        return batch, self.data.classes[rows].to(self.device), None if human is None else as_share(human, self.device)
 
     def _see(self, batch: Tensor, classes: Tensor, human: Tensor | None) -> Seen:
         model, name = self.detector.model, self.detector.guided_layer or self.detector.layer
@@ -318,7 +337,48 @@ class _Trainer:
         self.schedule.load_state_dict(state["schedule"])
 
 
-def _draw(classes: np.ndarray, settings: Settings, random: np.random.Generator) -> Iterator[np.ndarray]:
+def repeatable() -> None:
+    """Let torch choose algorithms that give the same result every time."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Writing over fresh memory first finds reads of what was never written; here it would cost time for nothing.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+@contextmanager
+def random_numbers(seed: int, epoch: int) -> Iterator[np.random.Generator]:
+    """The random numbers of an epoch, of numpy and (by its own stream) of torch, whose state is put back.
+
+    They depend on seed and epoch alone, so that going on from a saved epoch repeats what would have been.
+    """
+    with torch.random.fork_rng():
+        # Dropout draws from torch's own stream.
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        yield np.random.default_rng([seed, epoch])
+
+
+def schedule_of(
+    optimiser: torch.optim.Optimizer, settings: Settings, images: int, every: int
+) -> tuple[torch.optim.lr_scheduler.LRScheduler, bool]:
+    """The learning rate's schedule, and whether it moves with every batch instead of every epoch.
+
+    Args:
+        optimiser: whose learning rate changes.
+        settings: with the schedule's name.
+        images: how many there are to train on.
+        every: epochs from one step down to the next, with the schedule "step".
+
+    Raises:
+        InputError: no schedule of that name.
+    """
+    if settings.schedule == "step":
+        return torch.optim.lr_scheduler.StepLR(optimiser, every, 0.1), False
+    if settings.schedule == "one_cycle":
+        steps = settings.epochs * math.ceil((settings.images_per_epoch or images) / settings.batch_size)
+        return torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, steps), True
+    raise InputError(f"no schedule named {settings.schedule!r}; choose from one_cycle, step")
+
+
+def draw(classes: np.ndarray, settings: Settings, random: np.random.Generator) -> Iterator[np.ndarray]:
     """Row numbers of an epoch's batches: every image once, or so many of each class, none twice before all once."""
     if settings.images_per_epoch is None:
         order = random.permutation(len(classes))
@@ -336,11 +396,19 @@ def _draw(classes: np.ndarray, settings: Settings, random: np.random.Generator) 
 def augment(
     images: np.ndarray, human: np.ndarray | None, settings: Settings, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Mirror and move images (n, H, W, 3), and their human maps (n, H, W) in the same way; borders are replicated."""
+    """Mirror, move and turn images (n, H, W, 3), and their human maps (n, H, W) in the same way; noise is the images'.
+
+    Borders are replicated. Turns and noise draw random numbers only where they are asked for.
+    """
     flips = random.random(len(images)) < 0.5 if settings.flip else np.zeros(len(images), bool)
     reach = settings.shift_px
     shifts = random.integers(-reach, reach + 1, (len(images), 2))
-    return _moved(images, flips, shifts, reach), None if human is None else _moved(human, flips, shifts, reach)
+    images = _moved(images, flips, shifts, reach)
+    human = None if human is None else _moved(human, flips, shifts, reach)
+    if settings.turns:
+        turns = random.integers(0, 4, len(images))
+        images, human = _turned(images, turns), None if human is None else _turned(human, turns)
+    return (_noisy(images, settings.noise, random) if settings.noise else images), human
 
 
 def _moved(stack: np.ndarray, flips: np.ndarray, shifts: np.ndarray, reach: int) -> np.ndarray:
@@ -353,6 +421,20 @@ def _moved(stack: np.ndarray, flips: np.ndarray, shifts: np.ndarray, reach: int)
     return out
 
 
+def _turned(stack: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    return np.stack([np.rot90(picture, turn) for picture, turn in zip(stack, turns, strict=True)])
+
+
+def _noisy(images: np.ndarray, most: float, random: np.random.Generator) -> np.ndarray:
+    shares = random.uniform(0, most, len(images)) * (random.random(len(images)) < 0.5)
+    shares = shares.astype(np.float32)[:, None, None, None]
+    draw = random.random(images.shape, np.float32)
+    noisy = images.copy()
+    noisy[draw < shares] = 255
+    noisy[draw < shares / 2] = 0
+    return noisy
+
+
 def as_share(maps: np.ndarray, device: torch.device) -> Tensor:
     """8-bit maps as float32 in [0, 1]; float maps as they are."""
     tensor = torch.from_numpy(maps).to(device)
@@ -360,7 +442,7 @@ def as_share(maps: np.ndarray, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def _validate(detector: Detector, data: _Images, batch_size: int) -> dict[str, float]:
+def _validate(detector: Detector, data: Images, batch_size: int) -> dict[str, float]:
     detector.model.eval()
     device = next(detector.model.parameters()).device
     logits = torch.cat(
@@ -375,13 +457,6 @@ def _validate(detector: Detector, data: _Images, batch_size: int) -> dict[str, f
         "validation_accuracy": float((logits.argmax(1) == data.classes).float().mean()),
         "validation_cross_entropy": float(cross_entropy(logits, data.classes)),
     }
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 numbers by itself; elsewhere it would be slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def parameters(model: nn.Module) -> int:

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
 LABELS = ("authentic", "synthetic")
 """The two labels; their position is the class number that E2M's own detectors use."""
+
+MASKER = "masker"
+"""The salience method that shows the masks of the detector's own masker: the same mask for every target, unless it was
+conditioned on the class; a collapsed mask is dead."""
 
 
 class InputError(ValueError):
@@ -32,6 +38,7 @@ class Detector:
         head: name of the linear layer behind global average pooling, or None where there is none; CAM needs it.
         guided_layer: name of the module whose output training with human salience reads (default: ``layer``).
         synthetic: which logit means "synthetic"; a single logit always does.
+        masker: file of the masker that was trained on these weights, or None; the salience method "masker" reads it.
     """
 
     name: str
@@ -43,6 +50,7 @@ class Detector:
     head: str | None = None
     guided_layer: str | None = None
     synthetic: int = 1
+    masker: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Explanation:
     Attributes:
         maps: (N, h, w) float32, min-max normalised to [0, 1] per map; the row of a dead map is NaN.
         scores: (N,) float32, softmax probability of "synthetic".
-        predicted: (N,) class numbers, 0 authentic and 1 synthetic.
+        predicted: (N,) class numbers, 0 authentic and 1 synthetic; -1 where the image could not be read.
         target: (N,) class numbers that the maps explain.
         dead: (N,) bool, True where the raw map was constant or not finite.
         logits: (N, 2) float32, authentic and synthetic.
@@ -69,6 +77,12 @@ class Explanation:
         """The explanation of some of the images."""
         return Explanation(*(getattr(self, field.name)[which] for field in fields(self)))
 
+    def mark(self, unreadable: np.ndarray) -> None:
+        """Take back what is said of some of the images, (N,) bool: NaN, dead, classes -1."""
+        blank = {"maps": np.nan, "scores": np.nan, "logits": np.nan, "predicted": -1, "target": -1, "dead": True}
+        for name, value in blank.items():
+            getattr(self, name)[unreadable] = value
+
     @staticmethod
     def join(parts: Sequence[Explanation]) -> Explanation:
         """One explanation of the images of several."""
@@ -76,8 +90,8 @@ class Explanation:
         return Explanation(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _unchanged(maps: np.ndarray) -> np.ndarray:
-    return maps
+def _unchanged(pictures: np.ndarray) -> np.ndarray:
+    return pictures
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,7 @@ class Change:
         guide: the salience method whose maps guided the change; "" where none did and one copy serves all methods.
         kind: what was done where a measure does several things ("salient", "background"); becomes part of ``variant``.
         undo: maps (N, H, W) of the changed images -> the same maps moved back to where the clean image has them.
+        move: pictures (N, H, W) of the clean images, such as true regions -> the same, moved as the images were.
         valid: (H, W) bool, where the undone maps hold information; None for everywhere.
     """
 
@@ -100,4 +115,5 @@ class Change:
     guide: str = ""
     kind: str = ""
     undo: Callable[[np.ndarray], np.ndarray] = _unchanged
+    move: Callable[[np.ndarray], np.ndarray] = _unchanged
     valid: np.ndarray | None = None

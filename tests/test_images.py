@@ -1,5 +1,6 @@
 """Reading pictures and maps: values worked by hand, then every kind of file that does not fit."""
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -9,7 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from e2m.images import check_aspect, check_images, quantise, read_image, read_images, read_maps, upsample
+from e2m.images import (
+    check_aspect,
+    check_images,
+    quantise,
+    read_image,
+    read_images,
+    read_maps,
+    read_or_mark,
+    unreadable,
+    upsample,
+)
 from e2m.types import InputError
 
 
@@ -128,6 +139,49 @@ def test_what_is_no_rgb_picture_is_refused(bad_picture):
         list(read_images(frame([path]), size=8))
 
 
+def test_an_image_that_cannot_be_read_stops_its_own_batch_only(pictures, bad_picture):
+    path, _, words = bad_picture
+    files = frame([*pictures[:4], path, *pictures[4:]])
+    reading = read_images(files, batch=3)
+    np.testing.assert_array_equal(next(reading), next(read_images(frame(pictures), batch=3)))
+    with pytest.raises(InputError, match=words):
+        next(reading)
+    assert [reason for reason in unreadable(files) if re.search(words, reason)] == unreadable(files)
+    assert len(unreadable(files)) == 1
+
+
+@pytest.mark.parametrize("size", [None, 5])
+def test_what_cannot_be_read_is_grey_and_told(pictures, bad_picture, size):
+    path, _, words = bad_picture
+    files = frame([*pictures[:4], path, *pictures[4:]])
+    found, wrong = zip(*read_or_mark(files, size, batch=3), strict=True)
+    assert [list(reasons) for reasons in wrong] == [[], [1], []]
+    assert re.search(words, str(wrong[1][1]))
+    assert (found[1][1] == 128).all()
+    np.testing.assert_array_equal(np.delete(np.concatenate(found), 4, axis=0), np.concatenate(images(pictures, size)))
+
+
+@pytest.mark.parametrize(("size", "side"), [(None, 224), (5, 5)])
+def test_a_batch_of_which_nothing_can_be_read_has_the_size_asked_for(tmp_path, size, side):
+    ((found, wrong),) = read_or_mark(frame([tmp_path / "absent.png"] * 2), size)
+    assert found.shape == (2, side, side, 3)
+    assert list(wrong) == [0, 1]
+
+
+def images(paths, size):
+    return list(read_images(frame(paths), size))
+
+
+def test_images_that_will_be_marked_pass_the_check_but_maps_that_do_not_fit_do_not(pictures, bad_picture, tmp_path):
+    path, _, _ = bad_picture
+    height, width = read_image(pictures[0]).shape[:2]
+    long = save_map(tmp_path / "long.png", noise(height, 3 * width))
+    check_images(frame([*pictures, path]), may_be_marked=True)
+    check_images(frame([path]).assign(salience=""), may_be_marked=True)
+    with pytest.raises(InputError, match=r"1 of 2 images[^\n]*\n.*long\.png: a map of"):
+        check_images(frame([path, pictures[0]]).assign(salience=["", str(long)]), may_be_marked=True)
+
+
 def test_check_images_reads_headers_only(bad_picture):
     path, kind, words = bad_picture
     if kind == "truncated":  # its header is sound: only decoding shows the damage
@@ -158,6 +212,10 @@ def test_check_images_compares_human_maps_with_their_images(pictures, tmp_path, 
         check_images(frame(pictures[:1]).assign(salience=str(long)))
     with pytest.raises(InputError, match=rf"absent\{suffix}: no such file"):
         check_images(frame(pictures[:1]).assign(salience=str(tmp_path / f"absent{suffix}")))
+    several = frame(pictures[:2]).assign(salience=[str(fits), ""], annotations=[(str(fits), str(long)), ()])
+    with pytest.raises(InputError, match=rf"1 of 2 images .*\n.*long\{suffix}: a map of .* does not fit"):
+        check_images(several)
+    check_images(several.assign(annotations=[(str(fits), str(fits)), ()]))
 
 
 def save_map(path, values):

@@ -1,6 +1,7 @@
 """The losses of the regimes, by hand; every regime's file is tested by the first tests without a new line here."""
 
 import re
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from e2m import plugins
+from e2m import jobs, plugins
+from e2m.experiment import Experiment, Trained
+from e2m.measures import entropy
 from e2m.regimes import cross_entropy as traditional
-from e2m.regimes import cyborg
-from e2m.training import Seen, min_max
+from e2m.regimes import cyborg, fixed_map, focused, shuffled_labels, shuffled_maps
+from e2m.training import Seen, Settings, min_max
 from e2m.types import InputError
 
 NAMES = plugins.names("regime")
+TOLD = [name for name in NAMES if hasattr(plugins.load("regime", name), "told")]
 
 
 def seen(n=4, side=5, human_side=20, seed=0, **changed):
@@ -48,6 +52,12 @@ def test_regimes_are_told_apart_in_figures():
     assert len({regime.LABEL for regime in regimes}) == len(NAMES)
     assert len({regime.COLOUR for regime in regimes}) == len(NAMES)
     assert all(re.fullmatch("#[0-9A-F]{6}", regime.COLOUR) for regime in regimes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_regime_replaces_are_training_settings(name):
+    replaced = getattr(plugins.load("regime", name), "SETTINGS", {})
+    assert set(replaced) <= {field.name for field in fields(Settings)} - {"seed"}
 
 
 def worked_by_hand():
@@ -125,3 +135,104 @@ def test_a_constant_map_is_zeros_and_its_gradient_bounded():
 def test_a_cam_takes_a_head():
     with pytest.raises(InputError, match="this detector names no head"):
         cyborg.loss(seen(weights=None))
+
+
+# Focus
+
+
+def test_focus_by_hand():
+    batch = worked_by_hand()
+    p = np.array([1 / 3, 1, 2 / 3]) / 2  # the CAM's cells but one, which is 0
+    spread = -(p * np.log(p)).sum() / np.log(4)
+    assert focused.spatial_entropy(batch.cam).item() == pytest.approx(spread, abs=1e-6)
+    assert focused.loss(batch).item() == pytest.approx(cyborg.loss(batch).item() + 0.1 * spread, abs=1e-6)
+    assert focused.loss(batch, weight=0).item() == cyborg.loss(batch).item()
+
+
+@settings(deadline=None, max_examples=30)
+@given(n=st.integers(1, 4), height=st.integers(1, 8), width=st.integers(2, 8), seed=st.integers(0, 99))
+def test_the_entropy_that_is_paid_for_is_the_entropy_that_is_measured(n, height, width, seed):
+    maps = np.random.default_rng(seed).random((n, height, width)) ** 3
+    maps[:, 0, 0] = 0
+    found = focused.spatial_entropy(torch.from_numpy(maps))
+    np.testing.assert_allclose(found, entropy.spatial_entropy(maps), atol=1e-7)
+
+
+def test_the_ends_of_focus_and_their_slopes():
+    spot, dead = torch.zeros(3, 3), torch.zeros(3, 3)
+    spot[1, 2] = 1
+    maps = torch.stack([spot, torch.ones(3, 3), dead]).requires_grad_()
+    found = focused.spatial_entropy(maps)
+    torch.testing.assert_close(found, torch.tensor([0.0, 1, 0]))
+    found.sum().backward()
+    assert torch.isfinite(maps.grad).all()
+    assert maps.grad.abs().max() < 100
+    assert maps.grad[0].argmin() == 5  # more of the spot, and of nothing else, lowers it
+
+
+# What training is told
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_told_keeps_its_shape_and_leaves_the_truth_alone(name):
+    random = np.random.default_rng(0)
+    classes, human = random.integers(0, 2, 30), random.integers(0, 256, (30, 4, 4), np.uint8)
+    before = classes.copy(), human.copy()
+    told = plugins.load("regime", name).told
+    found = told(classes, human, np.random.default_rng(1))
+    assert [part.shape for part in found] == [classes.shape, human.shape]
+    np.testing.assert_array_equal(classes, before[0])
+    np.testing.assert_array_equal(human, before[1])
+    for part, same in zip(found, told(classes, human, np.random.default_rng(1)), strict=True):
+        np.testing.assert_array_equal(part, same)
+
+
+def test_labels_are_dealt_out_anew_with_the_seed():
+    classes, human = np.arange(200) % 5 // 4, object()
+    one, same = shuffled_labels.told(classes, human, np.random.default_rng(1))
+    other, _ = shuffled_labels.told(classes, human, np.random.default_rng(2))
+    assert same is human
+    assert one.sum() == other.sum() == classes.sum()
+    assert (one != classes).any()
+    assert (one != other).any()
+
+
+def test_maps_are_shuffled_whole():
+    human = np.random.default_rng(0).random((40, 3, 3)).astype(np.float32)
+    classes = np.arange(40) % 2
+    same, found = shuffled_maps.told(classes, human, np.random.default_rng(1))
+    assert same is classes
+    places = [int(np.flatnonzero((human == own).all(axis=(1, 2)))[0]) for own in found]
+    assert sorted(places) == list(range(40))
+    assert np.mean(np.array(places) == np.arange(40)) < 0.2
+    assert 0.2 < np.mean(classes[places] == classes) < 0.8  # maps of either class
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_the_fixed_map_is_the_mean(scale):
+    human = np.array([[[0, 51], [102, 255]], [[0, 153], [0, 255]]]) / 255 * scale
+    human = human.astype(np.uint8 if scale == 255 else np.float32)
+    classes, found = fixed_map.told(np.array([0, 1]), human, np.random.default_rng(0))
+    assert classes.tolist() == [0, 1]
+    np.testing.assert_allclose(found, [[[0, 0.4], [0.2, 1]]] * 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_job_trains_by_the_regimes_file(name, monkeypatch, faces):
+    given = {}
+    data = faces()
+    monkeypatch.setattr(jobs, "load_dataset", lambda *_, **__: data)
+    monkeypatch.setattr(
+        jobs, "fit", lambda *arguments, **named: given.update(named, loss=arguments[3], to=arguments[5])
+    )
+    experiment = Experiment.load("smoke")
+    jobs.train(experiment, Trained("demo_cnn", name, 1))
+    regime = plugins.load("regime", name)
+    expected = Settings(**{**experiment.training, **getattr(regime, "SETTINGS", {})}, seed=1)
+    expected = replace(expected, epochs=experiment.training["epochs"] * getattr(regime, "LONGER", 1))
+    assert (given["loss"], given["told"], given["guided"]) == (
+        regime.loss,
+        getattr(regime, "told", None),
+        regime.GUIDED,
+    )
+    assert given["to"] == expected

@@ -18,12 +18,13 @@ from e2m.images import read_images
 from e2m.regimes import cross_entropy as traditional
 from e2m.regimes import cyborg
 from e2m.salience import explain
-from e2m.training import Seen, Settings, _draw, as_share, augment, fit, parameters
+from e2m.training import Seen, Settings, as_share, augment, draw, fit, parameters
 from e2m.types import LABELS, InputError
 
 QUICK = Settings(epochs=3, batch_size=4, learning_rate=0.05)
 EVERYTHING = Settings(
-    epochs=4, batch_size=4, learning_rate=0.05, schedule="one_cycle", flip=True, shift_px=3, contrast=0.2, seed=5
+    **{"epochs": 4, "batch_size": 4, "learning_rate": 0.05, "schedule": "one_cycle", "seed": 5},
+    **{"flip": True, "shift_px": 3, "contrast": 0.2, "turns": True, "noise": 0.2},
 )
 
 
@@ -32,11 +33,14 @@ def train(tmp_path, toy, faces):
     """``train(loss, ...)``: trains a toy on twelve images and gives its curves and its weights."""
     samples = {guided: faces(name=f"faces{guided}") for guided in (True, False)}
 
-    def run(regime=traditional, loss=None, detector=None, settings=QUICK, name="a.pt", data=None, guided=None):
+    def run(
+        regime=traditional, loss=None, detector=None, settings=QUICK, name="a.pt", data=None, guided=None, told=None
+    ):
         detector = toy(seed=1) if detector is None else detector
         guided = regime.GUIDED if guided is None else guided
         data = samples[True] if data is None else data
-        about = {"regime": regime.__name__.split(".")[-1], "run": 0, "guided": guided, "progress": False}
+        told = told or getattr(regime, "told", None)
+        about = {"regime": regime.__name__.split(".")[-1], "run": 0, "guided": guided, "told": told, "progress": False}
         curves = fit(detector, data, samples[True], loss or regime.loss, tmp_path / name, settings, **about)
         return curves, detector.model.state_dict()
 
@@ -191,6 +195,34 @@ def test_human_maps_follow_their_images(train, faces, tmp_path):
     assert captured(train, guided=False, name="b.pt")[0].human_maps is None
 
 
+def test_what_is_told_reaches_training_and_not_validation(train):
+    settings = Settings(epochs=6, batch_size=4, learning_rate=0.05)
+    curves, _ = train(told=lambda classes, human, _: (1 - classes, human), settings=settings)
+    assert curves["train_accuracy"].iloc[-1] > 0.9
+    assert curves["validation_accuracy"].iloc[-1] < 0.1
+
+
+def test_being_told_the_truth_changes_no_draw(train):
+    def truth(classes, human, random):
+        random.random(7)
+        return classes, human
+
+    plain, told = (
+        captured(train, guided=True, settings=EVERYTHING, told=one, name=f"{one}.pt") for one in (None, truth)
+    )
+    for one, other in zip(plain, told, strict=True):
+        for name in ("logits", "classes", "human_maps"):
+            assert torch.equal(getattr(one, name), getattr(other, name)), name
+
+
+def test_the_run_seeds_what_is_told(train):
+    drawn = []
+    for seed in (1, 1, 2):
+        told = lambda classes, human, random: drawn.append(random.random()) or (classes, human)  # noqa: E731
+        train(told=told, settings=Settings(epochs=1, batch_size=4, seed=seed), name=f"{len(drawn)}.pt")
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
 def test_every_epoch_has_an_order_of_its_own(train):
     batches = captured(train)
     orders = [torch.cat([seen.classes for seen in batches[start : start + 3]]).tolist() for start in (0, 3, 6)]
@@ -245,7 +277,7 @@ def test_bfloat16_is_used_where_there_is_some(train):
 @given(n=st.integers(1, 30), share=st.floats(0.1, 0.9), batch=st.integers(2, 8), seed=st.integers(0, 9))
 def test_every_image_is_shown_once(n, share, batch, seed):
     classes = (np.arange(n) < share * n).astype(int)
-    batches = list(_draw(classes, Settings(batch_size=batch), np.random.default_rng(seed)))
+    batches = list(draw(classes, Settings(batch_size=batch), np.random.default_rng(seed)))
     rows = np.concatenate([np.zeros(0, int), *batches])
     assert all(2 <= len(own) <= batch for own in batches)
     assert len(set(rows)) == len(rows)
@@ -254,7 +286,7 @@ def test_every_image_is_shown_once(n, share, batch, seed):
 
 def test_draws_hold_half_of_each_class_and_repeat_only_when_all_were_shown(random):
     classes = np.array([0] * 3 + [1] * 20)
-    batches = list(_draw(classes, Settings(batch_size=4, images_per_epoch=16), random))
+    batches = list(draw(classes, Settings(batch_size=4, images_per_epoch=16), random))
     counts = np.bincount(np.concatenate(batches), minlength=23)
     assert (sum(counts[:3]), sum(counts[3:])) == (8, 8)
     assert set(counts[:3]) == {2, 3}
@@ -284,6 +316,46 @@ def test_borders_are_replicated_and_nothing_moves_unasked(random):
         padded = np.pad(before, ((3, 3), (3, 3), (0, 0)), mode="edge")
         windows = [padded[top : top + 6, left : left + 6] for top in range(7) for left in range(7)]
         assert any(np.array_equal(after, window) for window in windows)
+
+
+def test_settings_that_are_off_draw_nothing(random):
+    """Batches of settings without turns and noise, as they were before there were any."""
+    images = random.integers(0, 256, (9, 6, 6, 3), dtype=np.uint8)
+    for settings in (Settings(), Settings(flip=True, shift_px=2)):
+        ours, plain = np.random.default_rng(3), np.random.default_rng(3)
+        found, _ = augment(images, None, settings, ours)
+        flips = plain.random(9) < 0.5 if settings.flip else np.zeros(9, bool)
+        reach = settings.shift_px
+        for image, own, flip, (down, right) in zip(
+            images, found, flips, plain.integers(-reach, reach + 1, (9, 2)), strict=True
+        ):
+            wide = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+            window = wide[reach - down :, reach - right :][:6, :6]
+            np.testing.assert_array_equal(own, window[:, ::-1] if flip else window)
+        assert ours.random() == plain.random()
+
+
+def test_image_and_human_map_turn_together(random):
+    images = random.integers(0, 256, (40, 5, 5, 3), dtype=np.uint8)
+    turned, maps = augment(images, images[..., 0], Settings(turns=True), random)
+    np.testing.assert_array_equal(turned[..., 0], maps)
+    kinds = [
+        [np.array_equal(own, np.rot90(image, k)) for k in range(4)] for image, own in zip(images, turned, strict=True)
+    ]
+    assert [sum(kind) for kind in kinds] == [1] * 40
+    assert np.any(kinds, axis=0).all()
+
+
+def test_noise_is_salt_and_pepper_on_some_values_of_half_of_the_images(random):
+    images = np.full((400, 12, 12, 3), 100, np.uint8)
+    noisy, maps = augment(images, images[..., 0], Settings(noise=0.3), random)
+    assert set(np.unique(noisy)) == {0, 100, 255}
+    assert (maps == 100).all()
+    shares = (noisy != 100).mean(axis=(1, 2, 3))
+    assert 0.4 < np.mean(shares == 0) < 0.6
+    assert 0.25 < shares.max() < 0.36
+    assert shares.mean() == pytest.approx(0.3 / 4, abs=0.015)
+    assert np.sum(noisy == 0) == pytest.approx(np.sum(noisy == 255), rel=0.1)
 
 
 def test_maps_become_shares():
@@ -336,6 +408,7 @@ def test_a_loss_that_is_no_number_stops_the_training(train, tmp_path, value):
         ({"epochs": 0}, "epochs is 0; give a whole number from 1 up"),
         ({"batch_size": 1}, "batch_size is 1; give a whole number from 2 up"),
         ({"images_per_epoch": 1}, "images_per_epoch is 1; give a whole number from 2 up"),
+        ({"noise": 1.5}, "noise is 1.5; give a share from 0 to 1"),
     ],
 )
 def test_settings_that_cannot_train_are_refused(train, changed, words):

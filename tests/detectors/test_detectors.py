@@ -194,6 +194,11 @@ def checkpoint(tmp_path):
     return write
 
 
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match=r"no device 'gpu' here \(.*\); try cpu, cuda or null"):
+        load_detector("demo_cnn", device="gpu")
+
+
 def test_a_checkpoint_gives_its_weights(checkpoint):
     weights = load_detector("demo_cnn", checkpoint=checkpoint()).model.state_dict()
     expected = load_detector("demo_cnn", seed=7).model.state_dict()

@@ -1,0 +1,18 @@
+"""A control: CYBORG's loss on one fixed map, the mean human map; what it reaches needs no look at the image."""
+
+import numpy as np
+
+from e2m.regimes import guided_loss
+
+LABEL = "fixed map"
+COLOUR = "#E69F00"
+GUIDED = True
+
+loss = guided_loss
+
+
+def told(classes: np.ndarray, human: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """True classes, and to every image the mean of all maps, as float32 in [0, 1]."""
+    share = 255 if human.dtype == np.uint8 else 1
+    mean = (human.mean(axis=0, dtype=np.float64) / share).astype(np.float32)
+    return classes, np.broadcast_to(mean, human.shape)

@@ -1,0 +1,14 @@
+"""A planted difference: cross-entropy on flipped and turned images, which must make measure (c) better.
+
+A flip from left to right and quarter turns together make all eight ways to lay a square down.
+"""
+
+from e2m.regimes import classification_loss
+
+LABEL = "flips and turns in training"
+COLOUR = "#999933"
+GUIDED = False
+SETTINGS = {"flip": True, "turns": True}
+LONGER = 2  # eight poses are more to learn than two
+
+loss = classification_loss
