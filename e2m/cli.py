@@ -38,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--profile", default="demo")
     data.set_defaults(act=_data)
 
+    train = commands.add_parser("train", help="train one detector, or go on with it where it stopped")
+    train.add_argument("--profile", default="demo")
+    train.add_argument("--detector", default="demo_cnn")
+    train.add_argument("--regime", required=True)
+    train.add_argument("--run", type=int, required=True)
+    train.set_defaults(act=_train)
+
     salience = commands.add_parser("salience", help="salience of one trained detector, clean and changed images")
     salience.add_argument("--profile", default="demo")
     salience.add_argument("--detector", default="demo_cnn")
@@ -45,6 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     salience.add_argument("--run", type=int, required=True)
     salience.add_argument("--source", action="append", help="only this source; may be given again [all]")
     salience.set_defaults(act=_salience)
+
+    controls = commands.add_parser("controls", help="salience whose answer is known, for every measure")
+    controls.add_argument("--profile", default="demo")
+    controls.add_argument("--detector", default="demo_cnn")
+    controls.set_defaults(act=_controls)
+
+    for command in (train, salience, controls):
+        command.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU where there is one]")
     return parser
 
 
@@ -69,19 +84,42 @@ def _value(text: str):
 
 def _data(options: argparse.Namespace) -> None:
     from e2m.experiment import Experiment
-    from e2m.images import check_images
+    from e2m.images import check_images, unreadable
 
     samples = Experiment.load(options.profile).samples
-    check_images(samples)
+    check_images(samples, may_be_marked=True)
     print(samples.groupby(["source", "label"], sort=False).size().rename("images").reset_index().to_string(index=False))
+    if bad := unreadable(samples):
+        print(f"{len(bad)} of {len(samples)} images cannot be read; they will be marked as missing:", file=sys.stderr)
+        print(*bad, sep="\n", file=sys.stderr)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from e2m import jobs
+    from e2m.experiment import Trained
+
+    one = Trained(options.detector, options.regime, options.run)
+    print(jobs.train(_experiment(options), one)[1])
 
 
 def _salience(options: argparse.Namespace) -> None:
     from e2m import jobs
-    from e2m.experiment import Experiment, Trained
+    from e2m.experiment import Trained
 
     one = Trained(options.detector, options.regime, options.run)
-    jobs.explain(Experiment.load(options.profile), one, options.source)
+    jobs.explain(_experiment(options), one, options.source)
+
+
+def _controls(options: argparse.Namespace) -> None:
+    from e2m import control_jobs
+
+    control_jobs.explain(_experiment(options), options.detector)
+
+
+def _experiment(options: argparse.Namespace):
+    from e2m.experiment import Experiment
+
+    return Experiment.load(options.profile, **({"device": options.device} if options.device else {}))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
@@ -17,9 +17,9 @@ import yaml
 
 from e2m import paths, plugins, store
 from e2m.datasets import load_dataset
-from e2m.images import read_images, read_maps
-from e2m.statistics import softmax_scores
-from e2m.types import InputError
+from e2m.images import quantise, read_maps, read_or_mark
+from e2m.statistics import softmax_scores, with_flips
+from e2m.types import MASKER, InputError
 
 PROFILES = paths.CHECKOUT / "notebooks" / "params"
 
@@ -52,14 +52,18 @@ class Experiment:
     detectors: list[str]
     regimes: list[str]
     runs: int
+    controls: list[str]
+    study: dict[str, int]
     pretrained: bool
     threads: int | None
+    device: str | None
     image_size: int | None
     batch_size: int
     images_per_source: int
     methods: list[str]
     resamples: int
     training: dict
+    masker: dict | None
     measures: dict
 
     @classmethod
@@ -78,7 +82,8 @@ class Experiment:
         if odd := sorted(wanted ^ set(content)):
             raise InputError(f"{path}: keys missing or unknown: {', '.join(odd)}; notebooks/params/demo.yaml shows all")
         experiment = cls(profile=path.stem, **content)
-        for kind, names in (("regime", experiment.regimes), ("measure", experiment.measures)):
+        regimes = (*experiment.regimes, *experiment.controls, *experiment.study)
+        for kind, names in (("regime", regimes), ("measure", experiment.measures)):
             for name in names:
                 plugins.load(kind, name)
         if odd := sorted(set(experiment.in_set) - set(experiment.sources)):
@@ -92,6 +97,17 @@ class Experiment:
         """Every detector that the profile trains."""
         return [Trained(*parts) for parts in product(self.detectors, self.regimes, range(self.runs))]
 
+    @property
+    def controlled(self) -> list[Trained]:
+        """Run 0 of every control regime: trained and explained beside the others, for the pages of controls."""
+        return [Trained(*parts, run=0) for parts in product(self.detectors, self.controls)]
+
+    @property
+    def studied(self) -> list[Trained]:
+        """What `make study` trains and explains besides: so many runs of each regime."""
+        runs = [(regime, run) for regime, count in self.study.items() for run in range(count)]
+        return [Trained(detector, *one) for detector, one in product(self.detectors, runs)]
+
     @cached_property
     def samples(self) -> pd.DataFrame:
         """Test images, ``images_per_source`` of each source at most, in the data set's order."""
@@ -102,7 +118,20 @@ class Experiment:
     def options(self) -> dict:
         """Options of the data set, relative paths taken from the repository."""
         names = {"root", "csv", "salience"} & set(self.dataset_options)
-        return {**self.dataset_options, **{name: str(paths.CHECKOUT / self.dataset_options[name]) for name in names}}
+        return {**self.dataset_options, **{name: _from_checkout(self.dataset_options[name]) for name in names}}
+
+    @property
+    def masked(self) -> Experiment:
+        """The experiment with the salience method "masker" beside the others, of the regimes that have maskers."""
+        if not self.masker:
+            return self
+        regimes = [regime for regime in self.regimes if regime in self.masker["regimes"]]
+        return replace(self, regimes=regimes, methods=[*self.methods, MASKER])
+
+    def methods_of(self, one: Trained) -> list[str]:
+        """The salience methods of a trained detector: those of all, and "masker" where it has one."""
+        has = self.masker and MASKER not in self.methods and one.regime in self.masker["regimes"]
+        return [*self.methods, MASKER] if has else self.methods
 
     # Where results lie
 
@@ -110,15 +139,16 @@ class Experiment:
         """The weights of a trained detector."""
         return paths.checkpoint(self.profile, one.detector, one.regime, one.run)
 
+    def masker_file(self, one: Trained) -> Path:
+        """The masker of a trained detector."""
+        return paths.masker(self.profile, one.detector, one.regime, one.run)
+
     def results(self, one: Trained, sources: Sequence[str] | None = None) -> list[Path]:
         """The files that ``e2m.jobs.explain`` writes for a trained detector."""
         place = (self.profile, one.detector, one.regime, one.run)
         return [
-            *(paths.maps(*place, method, source) for source, method in product(sources or self.sources, self.methods)),
-            *(
-                paths.rows(*place, measure, source)
-                for source, measure in product(sources or self.sources, self.measures)
-            ),
+            *(paths.maps(*place, *names) for names in product(self.methods_of(one), sources or self.sources)),
+            *(paths.rows(*place, *names) for names in product(self.measures, sources or self.sources)),
         ]
 
     # Reading results
@@ -141,9 +171,10 @@ class Experiment:
     def rows(self, measure: str, **kept: str) -> pd.DataFrame:
         """Tidy rows of a measure for all detectors, regimes, runs and sources.
 
-        A measure of maps, alone or beside human ones, is taken here, from the clean maps (sources without human maps
-        have no rows of the latter); one that changes images is read, as
-        ``e2m.jobs.explain`` left it. ``kept`` filters the latter, for example ``salience="CAM"``.
+        A measure of maps, alone or beside human ones or true regions, is taken here, from the clean maps (sources
+        without human maps, or regions, have no rows of the latter); one that changes images is read, as
+        ``e2m.jobs.explain`` left it, with the column ``flipped`` where there are scores. ``kept`` filters the latter,
+        for example ``salience="CAM"``. Salience methods are those of the experiment.
         """
         module = plugins.load("measure", measure)
         if hasattr(module, "measure"):
@@ -156,11 +187,15 @@ class Experiment:
                 if names["source"] in self.annotated
             ]
             return pd.concat(found, ignore_index=True)
+        if hasattr(module, "with_region"):
+            return self._region_rows(measure, module.with_region)
         files = [
             paths.rows(self.profile, one.detector, one.regime, one.run, measure, source)
             for one, source in product(self.trained, self.sources)
         ]
-        return store.read_rows(files, filters=[(name, "=", value) for name, value in kept.items()] or None)
+        filters = [(name, "=", value) for name, value in kept.items()]
+        rows = store.read_rows(files, filters=[("salience", "in", ["", *self.methods]), *filters])
+        return with_flips(rows)
 
     def pairs(self, measure: str) -> pd.DataFrame:
         """Tidy rows of a measure that compares runs, one a pair of runs and image, from the clean maps."""
@@ -205,9 +240,7 @@ class Experiment:
         if samples.empty:
             return pd.DataFrame()
         values = plugins.load("measure", measure).measure(read_maps(samples["salience"], shape=shape))
-        about = samples[["image", "label", "source"]].assign(regime="human", salience="human", run=0, measure=measure)
-        rows = pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
-        return rows.merge(pd.DataFrame({"detector": self.detectors}), how="cross")
+        return self._without_detector(samples, values, measure, "human")
 
     def fixed_rows(self, measure: str, shape: tuple[int, int]) -> pd.DataFrame:
         """Tidy rows of a measure beside human maps for one map that never reads the image.
@@ -221,7 +254,28 @@ class Experiment:
         samples = self.samples[self.samples["source"].isin(self.annotated)]
         fixed = np.broadcast_to(mean, (len(samples), *shape))
         values = plugins.load("measure", measure).with_human(fixed, self.human(samples["image"], shape))
-        about = samples[["image", "label", "source"]].assign(regime="fixed", salience="human", run=0, measure=measure)
+        return self._without_detector(samples, values, measure, "fixed")
+
+    def annotator_rows(self, measure: str, shape: tuple[int, int]) -> pd.DataFrame:
+        """Tidy rows of a measure beside human maps for other people in the detector's place: how far people agree.
+
+        The maps of each further annotator of an image against those of the first, with whom detectors are compared; the
+        mean over annotators. The regime is called "annotator", the salience "human"; the rows stand beside those of
+        every detector. Images with one annotation have no rows.
+        """
+        samples = self.samples[self.samples["salience"] != ""]
+        if "annotations" not in samples or samples["annotations"].map(len).max() < 2:
+            return pd.DataFrame()
+        others = samples.assign(other=samples["annotations"].str[1:]).explode("other", ignore_index=True)
+        others = others[others["other"].notna()]
+        maps = (read_maps(others[column], shape=shape) for column in ("other", "salience"))
+        rows = self._without_detector(others, plugins.load("measure", measure).with_human(*maps), measure, "annotator")
+        keys = [name for name in rows if name != "value"]
+        return rows.groupby(keys, sort=False)["value"].mean().reset_index()
+
+    def _without_detector(self, samples: pd.DataFrame, values: dict, measure: str, regime: str) -> pd.DataFrame:
+        """Tidy rows of human maps, run 0, once for every detector, whose rows they stand beside."""
+        about = samples[["image", "label", "source"]].assign(regime=regime, salience="human", run=0, measure=measure)
         rows = pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
         return rows.merge(pd.DataFrame({"detector": self.detectors}), how="cross")
 
@@ -234,6 +288,33 @@ class Experiment:
         """(runs x images, h, w): the human map of every image, once a run."""
         runs, _, *shape = maps["salience"].shape
         return np.tile(self.human(maps["image"].to_numpy(), tuple(shape)), (runs, 1, 1))
+
+    def _region_rows(self, measure: str, with_region: Callable) -> pd.DataFrame:
+        samples = self.samples
+        known = set(samples.loc[samples["region"] != "", "source"]) if "region" in samples else set()
+        if not known:
+            raise InputError(
+                f"{measure} takes images whose true region is known, and none of {', '.join(self.sources)} has any; "
+                "give them in the data set's column region"
+            )
+        found = []
+        for names, maps in self.each():
+            if names["source"] in known:
+                regions = np.tile(self.regions(maps["image"].to_numpy()), (maps.sizes["run"], 1, 1))
+                told = partial(with_region, regions=regions, correct=correct(maps).ravel())
+                found.append(self._of_maps(measure, told, names, maps))
+        return pd.concat(found, ignore_index=True)
+
+    def regions(self, names: Sequence[str]) -> np.ndarray:
+        """(N, H, W) bool, the true regions of the test images of these names; empty where none is known."""
+        side = self.image_size or 224
+        files = self._named(names)["region"]
+        return np.concatenate(
+            [
+                quantise(read_maps([file], shape=(side, side))) > 127 if file else np.zeros((1, side, side), bool)
+                for file in files
+            ]
+        )
 
     def scores(self) -> pd.DataFrame:
         """Tidy rows of P(synthetic) of the clean test images, measure and variant "score"."""
@@ -251,8 +332,8 @@ class Experiment:
         return {"clusters": self.subjects, "resamples": self.resamples}
 
     def images(self, names: Sequence[str]) -> np.ndarray:
-        """(N, H, W, 3) uint8, the test images of these names."""
-        return np.concatenate(list(read_images(self._named(names), size=self.image_size)))
+        """(N, H, W, 3) uint8, the test images of these names; a grey square in the place of one that cannot be read."""
+        return np.concatenate([images for images, _ in read_or_mark(self._named(names), size=self.image_size)])
 
     def salience(self, names: Sequence[str], detector: str, regime: str, method: str, run: int = 0) -> np.ndarray:
         """(N, h, w), the clean maps of the test images of these names."""
@@ -357,7 +438,9 @@ class Experiment:
         """A trained detector, loaded."""
         from e2m.detectors import load_detector
 
-        return load_detector(detector, checkpoint=self.checkpoint(Trained(detector, regime, run)))
+        one = Trained(detector, regime, run)
+        masker = self.masker_file(one) if MASKER in self.methods else None
+        return load_detector(detector, self.checkpoint(one), device=self.device, masker=masker)
 
 
 def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:
@@ -366,12 +449,16 @@ def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:
     return {"best": means.index[0], "median": means.index[len(means) // 2], "worst": means.index[-1]}
 
 
+def _from_checkout(path: str | list[str]) -> str | list[str]:
+    return [str(paths.CHECKOUT / one) for one in path] if isinstance(path, list) else str(paths.CHECKOUT / path)
+
+
 def short_hash(content: object) -> str:
     """The first eight hexadecimal digits of the SHA-256 of something that JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def correct(maps: xr.Dataset) -> np.ndarray:
-    """(run, image) bool: was the image classified rightly?"""
+    """(run, image) bool: was the image classified rightly? One that could not be read was not."""
     truth = (maps["label"] == "synthetic").to_numpy()
-    return (maps["predicted"].to_numpy() == 1) == truth
+    return maps["predicted"].to_numpy() == truth

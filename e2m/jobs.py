@@ -1,8 +1,10 @@
-"""The two jobs that take long: train one detector, explain one trained detector."""
+"""The jobs that take long: train one detector, or its masker, and explain one trained detector."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
@@ -13,14 +15,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from e2m import paths, plugins, store
+from e2m import masker_training, paths, plugins, store
 from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
 from e2m.experiment import Experiment, Trained, short_hash
-from e2m.images import check_images, read_images
-from e2m.salience import Explainer, respond
+from e2m.images import check_images, read_or_mark
+from e2m.salience import Explainer, in_parts, respond
 from e2m.training import Settings, fit
-from e2m.types import LABELS, Detector, Explanation
+from e2m.types import LABELS, MASKER, Detector, Explanation, InputError
 
 
 def train(experiment: Experiment, one: Trained, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
@@ -29,63 +31,155 @@ def train(experiment: Experiment, one: Trained, progress: bool = True, **changed
     ``changed`` replaces training settings of the profile, for example ``epochs=2``; such a trial has a file of its own,
     so that it never stands in for the profile's detector.
     """
-    settings = Settings(**experiment.training, seed=one.run)
+    regime = plugins.load("regime", one.regime)
+    settings = Settings(**{**experiment.training, **getattr(regime, "SETTINGS", {})}, seed=one.run)
+    settings = replace(settings, epochs=settings.epochs * getattr(regime, "LONGER", 1))
     wanted = replace(settings, **changed)
     path = experiment.checkpoint(one)
     if wanted != settings:
         path = path.with_name(f"{path.stem}-{short_hash(asdict(wanted))}.pt")
-    regime = plugins.load("regime", one.regime)
-    splits = [load_dataset(experiment.dataset, split=split, **experiment.options) for split in ("train", "validate")]
-    for samples in splits:
-        check_images(samples)
+    splits, images = _splits(experiment)
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
-    detector = load_detector(one.detector, seed=one.run, pretrained=experiment.pretrained)
-    images = [[store.file_hash(path) for path in samples["path"]] for samples in splits]
-    origin = f"images {short_hash(images)}, weights {'pretrained' if experiment.pretrained else 'fresh'}"
-    names = {"regime": one.regime, "run": one.run, "guided": regime.GUIDED, "origin": origin}
+    detector = load_detector(one.detector, seed=one.run, pretrained=experiment.pretrained, device=experiment.device)
+    origin = f"images {images}, weights {'pretrained' if experiment.pretrained else 'fresh'}"
+    told = getattr(regime, "told", None)
+    names = {"regime": one.regime, "run": one.run, "guided": regime.GUIDED, "told": told, "origin": origin}
     return fit(detector, *splits, regime.loss, path, wanted, **names, progress=progress), path
 
 
-def explain(experiment: Experiment, one: Trained, sources: Sequence[str] | None = None, progress: bool = True) -> None:
+def train_masker(experiment: Experiment, one: Trained, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
+    """Train the masker of one trained detector, or read it where it is finished: its learning curves and its file.
+
+    ``changed`` replaces settings of the profile's maskers; such a trial has a file of its own.
+
+    Raises:
+        InputError: no checkpoint of the detector, settings that cannot train.
+    """
+    settings = {name: value for name, value in (experiment.masker or {}).items() if name != "regimes"}
+    settings = masker_training.Settings(**settings, seed=one.run)
+    wanted = replace(settings, **changed)
+    path = experiment.masker_file(one)
+    if wanted != settings:
+        path = path.with_name(f"{path.name.split('.')[0]}-{short_hash(asdict(wanted))}.masker.pt")
+    splits, images = _splits(experiment)
+    # One thread: maskers are trained side by side, on a detector that is small or on a GPU.
+    torch.set_num_threads(1)
+    detector = load_detector(one.detector, experiment.checkpoint(one), device=experiment.device)
+    names = {"regime": one.regime, "run": one.run, "origin": f"images {images}"}
+    return masker_training.fit(detector, *splits, path, wanted, **names, progress=progress), path
+
+
+def _splits(experiment: Experiment) -> tuple[list[pd.DataFrame], str]:
+    """Images to train and to validate on, and one hash of them all."""
+    splits = [load_dataset(experiment.dataset, split=split, **experiment.options) for split in ("train", "validate")]
+    for samples in splits:
+        check_images(samples)
+    return splits, short_hash([[store.file_hash(path) for path in samples["path"]] for samples in splits])
+
+
+def explain(
+    experiment: Experiment,
+    one: Trained,
+    sources: Sequence[str] | None = None,
+    progress: bool = True,
+    detector: Detector | None = None,
+) -> None:
     """Explain the test images of one trained detector, clean and changed: all of ``experiment.results(one)``.
 
-    One pass over the images: each batch is read and explained once, and that is shared by all measures.
+    One pass over the images: each batch is read and explained once, and that is shared by all measures. Rows are
+    written batch by batch, so that memory holds no more than one; only clean maps are kept until their file is written
+    (10,000 maps of 7x7: 2 MB). A source's files get their names when all of it is done.
+
+    An image that cannot be read is named on stderr and marked: its map is NaN and dead, its class -1, every value of
+    it NaN, which tables count as missing.
+
+    Args:
+        experiment: the profile.
+        one: the detector.
+        sources: only these.
+        progress: show a bar.
+        detector: explained in the place of ``one``, which then needs no checkpoint, nor a masker.
+
+    Raises:
+        InputError: no such source, no image of a source that can be read, a human map that does not fit its image, no
+            checkpoint, no memory for one image.
+        OSError: a file that cannot be written; the message names it, and nothing half-written stands there.
     """
+    if odd := sorted(set(sources or ()) - set(experiment.sources)):
+        raise InputError(f"no source named {odd[0]!r} in {experiment.profile}; choose from {experiment.sources}")
     # One thread: jobs run side by side, and sums do not depend on how many cores there are.
     torch.set_num_threads(1)
-    detector = load_detector(one.detector, checkpoint=experiment.checkpoint(one))
-    check_images(experiment.samples)
-    with Explainer(detector, experiment.methods) as explainer:
-        for source in tqdm(sources or experiment.sources, f"salience of {one}", disable=not progress, mininterval=2):
-            _explain_source(experiment, one, explainer, source)
+    methods = experiment.methods_of(one)
+    if detector is None:
+        masker = experiment.masker_file(one) if MASKER in methods else None
+        detector = load_detector(one.detector, experiment.checkpoint(one), device=experiment.device, masker=masker)
+    elif detector.masker is None:
+        methods = [method for method in methods if method != MASKER]
+    samples = experiment.samples[experiment.samples["source"].isin(sources or experiment.sources)]
+    check_images(samples, may_be_marked=True)
+    bar = tqdm(total=len(samples), desc=f"salience of {one}", unit=" images", disable=not progress, mininterval=2)
+    with bar, Explainer(detector, methods) as explainer:
+        for source, own in samples.groupby("source", sort=False):
+            _explain_source(experiment, one, explainer, source, own.reset_index(drop=True), bar)
 
 
-def _explain_source(experiment: Experiment, one: Trained, explainer: Explainer, source: str) -> None:
-    samples = experiment.samples[experiment.samples["source"] == source].reset_index(drop=True)
+def _explain_source(
+    experiment: Experiment, one: Trained, explainer: Explainer, source: str, samples: pd.DataFrame, bar: tqdm
+) -> None:
     place = (experiment.profile, one.detector, one.regime, one.run)
-    found = {method: [] for method in experiment.methods}
-    rows = {measure: [] for measure in experiment.measures}
-    for about, images in _batches(experiment, samples):
-        clean = explainer(images)
-        for method, explanation in clean.items():
-            found[method].append(explanation)
-        for measure in experiment.measures:
-            frame = _change(experiment, one, measure, explainer, images, clean, about)
-            rows[measure] += [] if frame is None else [frame]
-    for measure, frames in rows.items():
-        store.write_rows(paths.rows(*place, measure, source), frames, experiment.measures[measure])
+    found = {method: [] for method in explainer.methods}
+    with ExitStack() as files:
+        add = {
+            measure: files.enter_context(store.writing_rows(paths.rows(*place, measure, source), settings))
+            for measure, settings in experiment.measures.items()
+        }
+        work = partial(explain_batch, experiment, one, explainer)
+        for clean, rows in in_parts(work, batches(experiment, samples), experiment.batch_size):
+            for method, explanation in clean.items():
+                # Joined, that is copied: arrays left where the network worked would keep the memory around them in use.
+                found[method].append(Explanation.join([explanation]))
+            for measure, frame in rows.items():
+                add[measure](frame)
+            bar.update(len(clean[experiment.methods[0]].dead))
+        if all((part.predicted < 0).all() for part in found[experiment.methods[0]]):
+            raise InputError(f"none of the {len(samples)} images of {source!r} can be read; `e2m data` says why")
     described = {**asdict(one), "source": source, **_attributes(experiment, one, explainer.detector)}
     for method, parts in found.items():
         path = paths.maps(*place, method, source)
         store.write_maps(path, Explanation.join(parts), samples, {**described, "method": method})
 
 
-def _batches(experiment: Experiment, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+def batches(experiment: Experiment, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
+    """What is known of the images of a batch, the images, and which of them could not be read."""
     start = 0
-    for images in read_images(samples, size=experiment.image_size, batch=experiment.batch_size):
-        yield samples.iloc[start : start + len(images)], images
+    for images, wrong in read_or_mark(samples, size=experiment.image_size, batch=experiment.batch_size):
+        for reason in wrong.values():
+            tqdm.write(f"marked as missing: {reason}", file=sys.stderr)
+        yield samples.iloc[start : start + len(images)], images, np.isin(np.arange(len(images)), list(wrong))
         start += len(images)
+
+
+def explain_batch(
+    experiment: Experiment,
+    one: Trained,
+    explainer: Explainer,
+    about: pd.DataFrame,
+    images: np.ndarray,
+    unreadable: np.ndarray,
+) -> tuple[dict[str, Explanation], dict[str, pd.DataFrame]]:
+    """Clean explanations by method, and rows by measure."""
+    clean = explainer(images)
+    rows = {
+        measure: _change(experiment, one, measure, explainer, images, clean, about) for measure in experiment.measures
+    }
+    rows = {measure: frame for measure, frame in rows.items() if frame is not None}
+    if unreadable.any():
+        for frame in rows.values():
+            frame.loc[frame["image"].isin(about["image"][unreadable]), ["correct", "value"]] = False, np.nan
+        for explanation in clean.values():
+            explanation.mark(unreadable)
+    return clean, rows
 
 
 def _change(
@@ -113,16 +207,19 @@ def _change(
         **asdict(one),
     )
     changes = partial(plugins.load("measure", measure).changes, **settings)
-    return respond(explainer, images[:few], clean, about, changes)
+    rows = respond(explainer, images[:few], clean, about, changes)
+    # Image by image, so that the order of rows does not tell how the images were cut into batches.
+    return rows.iloc[np.arange(len(rows)).reshape(-1, few).T.ravel()]
 
 
 def _attributes(experiment: Experiment, one: Trained, detector: Detector) -> dict[str, str]:
     packages = {f"version_{name}": version(name) for name in ("e2m", "torch", "torchcam", "torchvision")}
+    weights = experiment.checkpoint(one)
     return {
         "profile": experiment.profile,
         "dataset": experiment.dataset,
         "layer": detector.layer,
         "target_class": "predicted",
-        "weights_sha256": store.file_hash(experiment.checkpoint(one)),
+        "weights_sha256": store.file_hash(weights) if weights.is_file() else "untrained",
         **packages,
     }

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import product
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -14,11 +19,14 @@ from torchcam import methods as torchcam_methods
 
 from e2m import images as pictures
 from e2m import similarity
-from e2m.detectors import as_input, check_detector, logits_of, network_class, two_logits
-from e2m.types import LABELS, Change, Detector, Explanation, InputError
+from e2m.detectors import as_input, check_detector, has_bfloat16, logits_of, network_class, two_logits
+from e2m.masker import Extractor
+from e2m.types import LABELS, MASKER, Change, Detector, Explanation, InputError
 
 METHODS = ("CAM", "GradCAM", "GradCAMpp", "ISCAM", "LayerCAM", "ScoreCAM", "XGradCAM")
 """TorchCAM's methods that draw no random numbers: the others give another map on every call."""
+
+T = TypeVar("T")
 
 TARGETS = ("predicted", "label", *LABELS)
 
@@ -30,42 +38,93 @@ def explain(
     target: str | int | Sequence | np.ndarray = "predicted",
     batch_size: int = 64,
     labels: Sequence[str] | None = None,
+    mixed_precision: bool = False,
 ) -> Explanation:
-    """Salience maps and scores of images, through TorchCAM.
+    """Salience maps and scores of images, through TorchCAM or the detector's masker.
 
     Args:
         detector: from ``e2m.load_detector``.
         images: (N, H, W, 3) uint8, or an iterable of such batches; resized to the detector's input.
-        method: one of ``METHODS``. CAM is not rectified, so it also shows evidence against the class.
+        method: one of ``METHODS``, or "masker", for a detector loaded with one. CAM is not rectified, so it also shows
+            evidence against the class.
         target: the class explained: "predicted", "authentic", "synthetic", "label" (then give ``labels``),
             a class number, or (N,) class numbers.
-        batch_size: images a forward pass; maps and scores depend on it by less than 1e-5.
+        batch_size: images at once, fewer where memory does not hold them; maps and scores depend on it by less than
+            1e-5. A processor's share of them goes through the network together, see ``images_at_once``.
         labels: (N,) "authentic" or "synthetic", for ``target="label"``.
+        mixed_precision: let the network multiply in bfloat16 where the device does so by itself; faster, and maps and
+            scores change in their third digit.
 
     Returns:
         Explanation of the N images in order; maps constant to six digits or not finite are marked dead, their
         rows NaN.
 
     Raises:
-        InputError: unknown method or target, arrays of another shape or type, as many targets as images not given,
-            a batch size below 1, a layer whose output is no stack of square maps.
+        InputError: unknown method or target, no masker for "masker", arrays of another shape or type, as many targets
+            as images not given, a batch size below 1, a layer whose output is no stack of square maps, no memory for
+            one image.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give a whole number from 1 up")
     classes = _classes(target, labels)
     if isinstance(images, np.ndarray):
         _check_number(classes, len(images))
-    parts, start = [], 0
-    with Explainer(detector, (method,)) as explainer:
-        for batch in _rebatch(images, batch_size):
-            stop = start + len(batch)
-            wanted = classes[start:stop] if isinstance(classes, np.ndarray) and classes.ndim else classes
-            parts.append(explainer(batch, wanted)[method])
-            start = stop
+    with Explainer(detector, (method,), mixed_precision) as explainer:
+
+        def explained(batch: np.ndarray, places: np.ndarray) -> Explanation:
+            each = isinstance(classes, np.ndarray) and classes.ndim
+            return explainer(batch, classes[places[0] : places[-1] + 1] if each else classes)[method]
+
+        parts = list(in_parts(explained, _rebatch(images, batch_size), batch_size))
     if not parts:
         raise InputError("no images to explain")
-    _check_number(classes, start)
-    return Explanation.join(parts)
+    found = Explanation.join(parts)
+    _check_number(classes, len(found.dead))
+    return found
+
+
+def in_parts(work: Callable[..., T], batches: Iterable[tuple[Sequence, ...]], most: int) -> Iterator[T]:
+    """What ``work`` makes of every batch, or of its parts where memory does not hold the work on the whole.
+
+    Each time that memory runs out, parts become half as large, from there to the end, and a warning says so.
+
+    Args:
+        work: takes the sequences of a batch, or as many of the first, the next, ... of each; may be called again.
+        batches: tuples of sequences of one length each: images, and what belongs to them.
+        most: images of a part, at first.
+
+    Raises:
+        InputError: memory does not hold the work on one image.
+    """
+    for batch in batches:
+        start = 0
+        while start < len(batch[0]):
+            part = tuple(sequence[start : start + most] for sequence in batch)
+            try:
+                done = work(*part)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                most = _half(len(part[0]), error)
+                continue
+            yield done
+            start += len(part[0])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # Not all of torch's errors for it have a type of their own.
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+def _half(images: int, error: Exception) -> int:
+    if images == 1:
+        raise InputError(
+            f"memory does not hold the work on one image ({str(error).splitlines()[0]}); end what else uses it, "
+            "choose a smaller detector or image_size, or another device"
+        ) from error
+    warnings.warn(f"out of memory with {images} images at once: going on with {images // 2}", stacklevel=3)
+    return images // 2
 
 
 class Explainer:
@@ -75,13 +134,16 @@ class Explainer:
 
     Args:
         detector: the detector to explain.
-        methods: names out of ``METHODS``.
+        methods: names out of ``METHODS``, or "masker".
+        mixed_precision: as in ``explain``.
     """
 
-    def __init__(self, detector: Detector, methods: Sequence[str] = ("GradCAM",)):
+    def __init__(
+        self, detector: Detector, methods: Sequence[str] = ("GradCAM",), mixed_precision: bool = False
+    ) -> None:
         for method in methods:
-            if method not in METHODS:
-                raise InputError(f"no salience method named {method!r}; choose from {', '.join(METHODS)}")
+            if method not in (*METHODS, MASKER):
+                raise InputError(f"no salience method named {method!r}; choose from {', '.join((*METHODS, MASKER))}")
             if method == "CAM" and detector.head is None:
                 raise InputError(
                     f"CAM needs pooling and one linear layer, and {detector.name!r} names no head; use GradCAM"
@@ -89,12 +151,15 @@ class Explainer:
         check_detector(detector)
         self.detector = detector
         self.methods = tuple(methods)
+        self.mixed_precision = mixed_precision
 
     def __enter__(self) -> Explainer:
         model = self.detector.model
         self._device = next(model.parameters()).device
+        self._mixed = self.mixed_precision and has_bfloat16(self._device)
         with ExitStack() as stack:
             self._freeze(model, stack)
+            self._at_once = images_at_once(self.detector, self._device)
             # Registered before TorchCAM's own hooks: the graph begins at the layer's output, so that a map costs no
             # backward pass through the network.
             stack.callback(model.get_submodule(self.detector.layer).register_forward_hook(self._cut).remove)
@@ -115,13 +180,27 @@ class Explainer:
     def several(
         self, images: np.ndarray, targets: Sequence[str | int | np.ndarray], methods: Sequence[str] | None = None
     ) -> dict[tuple[str, int], Explanation]:
-        """Explanations of one batch for several targets from one forward pass, by (method, position of the target)."""
+        """Explanations of one batch for several targets from one forward pass, by (method, position of the target).
+
+        On a processor the batch goes through the network in parts that its memory likes best.
+        """
         batch = as_input(images, self.detector, self._device)
+        for target in targets:
+            _check_number(_classes(target, None), len(batch))
+        parts = max(1, math.ceil(len(batch) / self._at_once))
+        step = max(1, math.ceil(len(batch) / parts))
+        found = [
+            self._part(part, [_rows(target, place * step, step) for target in targets], methods or self.methods)
+            for place, part in enumerate(batch.split(step))
+        ]
+        return {key: Explanation.join([part[key] for part in found]) for key in found[0]}
+
+    def _part(self, batch: Tensor, targets: Sequence, methods: Sequence[str]) -> dict[tuple[str, int], Explanation]:
         logits = self._forward(batch)
         scores = logits.detach().softmax(1)[:, 1]
         predicted = logits.detach().argmax(1)
         found = {}
-        for method, (position, target) in product(methods or self.methods, enumerate(targets)):
+        for method, (position, target) in product(methods, enumerate(targets)):
             classes = _as_classes(target, predicted)
             raw = self._raw_maps(method, classes, logits)
             maps, dead = _normalise(raw, logits.detach())
@@ -135,12 +214,19 @@ class Explainer:
             )
         return found
 
+    def after(
+        self, change: Change, targets: Sequence[str | int | np.ndarray], methods: Sequence[str] | None = None
+    ) -> dict[tuple[str, int], Explanation]:
+        """``several`` of changed images; their pixels are all that a network knows of the change."""
+        return self.several(change.images, targets, methods)
+
     def _forward(self, batch: Tensor) -> Tensor:
         """Logits of a batch; what ScoreCAM shows the network afterwards must not reach the other methods' hooks."""
         for extractor in self._extractors.values():
             extractor.enable_hooks()
-        with torch.set_grad_enabled(self._needs_graph):
-            logits = self.detector.model(batch)
+        bfloat16 = torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed)
+        with torch.set_grad_enabled(self._needs_graph), bfloat16:
+            logits = self.detector.model(batch).float()
         for extractor in self._extractors.values():
             extractor.disable_hooks()
         return logits
@@ -151,8 +237,8 @@ class Explainer:
                 f"layer {self.detector.layer!r} of {self.detector.name!r} gives {tuple(output.shape)}; salience needs "
                 "(images, channels, h, w) of square maps: name a convolutional layer"
             )
-        # The clone is what in-place operations behind the layer write on.
-        return output.detach().requires_grad_(torch.is_grad_enabled()).clone()
+        # The clone is what in-place operations behind the layer write on. Maps are summed in single precision always.
+        return output.detach().float().requires_grad_(torch.is_grad_enabled()).clone()
 
     def _reorder(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
         return two_logits(self.detector, output)
@@ -168,6 +254,8 @@ class Explainer:
         model.eval()
 
     def _extractor(self, method: str):
+        if method == MASKER:
+            return Extractor(self.detector)
         head = {"fc_layer": self.detector.head} if method == "CAM" else {}
         size = self.detector.size
         build = getattr(torchcam_methods, method)
@@ -185,6 +273,49 @@ class Explainer:
         return torch.where((classes == 1)[:, None, None], raw, -raw) if single else raw
 
 
+_BLOCK = 20 << 20  # bytes
+
+_AT_ONCE: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def images_at_once(detector: Detector, device: torch.device) -> int:
+    """How many images go through a network together: on a processor, so many that no layer's output is a large block.
+
+    Large blocks are not kept for the next layer but fetched from the system anew, page by page: with 32 images at once,
+    a ResNet-50 at 224 px spends a fifth of its time on that.
+
+    Args:
+        detector: in evaluation mode; one blank image goes through it the first time.
+        device: where its weights are.
+
+    Returns:
+        6 for a ResNet-50, 69 for the demo's network; no limit on a GPU.
+    """
+    if device.type != "cpu":
+        return sys.maxsize
+    if detector.model not in _AT_ONCE:
+        # Linux keeps blocks up to the size of the largest that it was given back, at most 32 MB (mallopt(3)).
+        torch.empty(3 * _BLOCK // 2, dtype=torch.uint8)
+        _AT_ONCE[detector.model] = max(1, _BLOCK // _largest_output(detector))
+    return _AT_ONCE[detector.model]
+
+
+@torch.inference_mode()
+def _largest_output(detector: Detector) -> int:
+    """Bytes of the largest output that any module of the network has for one image."""
+    sizes = [1]
+
+    def note(_module: nn.Module, _inputs: tuple, output: object) -> None:
+        sizes.append(output.nbytes if isinstance(output, Tensor) else 0)
+
+    with ExitStack() as stack:
+        for module in detector.model.modules():
+            stack.callback(module.register_forward_hook(note).remove)
+        # Not called as a module: whoever watches the network sees real images only.
+        detector.model.forward(torch.zeros(1, 3, detector.size, detector.size))
+    return max(sizes)
+
+
 def respond(
     explainer: Explainer,
     images: np.ndarray,
@@ -198,7 +329,7 @@ def respond(
     (scikit-image's defaults).
 
     Args:
-        explainer: an open ``Explainer``.
+        explainer: an open ``Explainer``, or anything else with its ``methods`` and ``after``.
         images: (n, H, W, 3) uint8.
         clean: what the explainer found for them.
         about: n rows of columns about the images, repeated in the result.
@@ -250,7 +381,7 @@ class _Compared:
 def _compare(explainer: Explainer, before: dict, predicted: np.ndarray, change: Change) -> Iterator[dict]:
     methods = (change.guide,) if change.guide else explainer.methods
     suffix = f"_{change.kind}" if change.kind else ""
-    explained = explainer.several(change.images, ("predicted", predicted), methods)
+    explained = explainer.after(change, ("predicted", predicted), methods)
     found = explained[methods[0], 0]
     unguided = before[change.guide].dead if change.guide else np.zeros(len(predicted), bool)
     scores = {"score": found.scores, "score_sigmoid": 1 / (1 + np.exp(-found.logits[:, 1].astype(np.float64)))}
@@ -321,13 +452,22 @@ def _as_classes(target: str | np.ndarray, predicted: Tensor) -> Tensor:
     return torch.as_tensor(classes, device=predicted.device, dtype=torch.long).expand(len(predicted))
 
 
+def _rows(target: str | int | Sequence | np.ndarray, start: int, count: int) -> str | int | np.ndarray:
+    """What a part of the batch needs of a target that may name a class for every image."""
+    return target if isinstance(target, str) or np.ndim(target) == 0 else np.asarray(target)[start : start + count]
+
+
 def _check_number(classes: str | np.ndarray, images: int) -> None:
     if isinstance(classes, np.ndarray) and classes.ndim and len(classes) != images:
         raise InputError(f"{len(classes)} targets for {images} images; give one a picture")
 
 
-def _rebatch(images: np.ndarray | Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+def _rebatch(images: np.ndarray | Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of at most so many images, with the images' positions."""
     batches = [images] if isinstance(images, np.ndarray) else images
+    before = 0
     for batch in batches:
         for start in range(0, len(batch), batch_size):
-            yield batch[start : start + batch_size]
+            part = batch[start : start + batch_size]
+            yield part, before + start + np.arange(len(part))
+        before += len(batch)

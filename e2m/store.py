@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
-from e2m.paths import write_atomically
+from e2m.paths import naming, write_atomically, writing
 from e2m.types import Explanation, InputError
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -40,52 +41,84 @@ SCHEMA = pa.schema(
 )
 """Columns of tidy rows; a column that a measure has no use for is null."""
 
+_PLAIN = pa.schema([(field.name, pa.string() if field.type == _TEXT else field.type) for field in SCHEMA])
 
-def write_rows(path: str | Path, frames: Iterable[pd.DataFrame], settings: dict | None = None) -> None:
-    """Write tidy rows, one frame after the other, so that memory holds no more than one.
+
+ROWS_AT_ONCE = 1 << 14
+"""Rows of a Parquet row group, the most that wait in memory to be written."""
+
+
+@contextmanager
+def writing_rows(path: str | Path, settings: dict | None = None) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """A function that adds tidy rows to a file, which gets its name when the block ends without an error.
+
+    However the rows are cut into frames, memory holds a row group of them at most, and the file's bytes are the same.
 
     Args:
         path: of the Parquet file.
-        frames: with columns out of ``SCHEMA``.
         settings: what the rows were made with; kept in the file's metadata, see ``settings_of``.
 
     Raises:
-        InputError: a column that the schema lacks.
+        InputError: a column that ``SCHEMA`` lacks.
+        OSError: for example a full disk; the message names ``path``, and nothing stands there that did not before.
     """
+    path = Path(path)
     schema = SCHEMA.with_metadata({"e2m": json.dumps(settings or {}, sort_keys=True)})
+    rest = _PLAIN.empty_table()
+    with writing(path) as file:
+        with naming(path):
+            writer = pq.ParquetWriter(file, schema, compression="zstd")
 
-    def write(file) -> None:
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for frame in frames:
-                writer.write_table(_as_table(frame, schema))
+        def add(frame: pd.DataFrame) -> None:
+            nonlocal rest
+            rest = pa.concat_tables([rest, _as_table(frame)])
+            while len(rest) >= ROWS_AT_ONCE:
+                write(rest[:ROWS_AT_ONCE])
+                rest = rest[ROWS_AT_ONCE:].combine_chunks()
 
-    write_atomically(Path(path), write)
+        def write(rows: pa.Table) -> None:
+            with naming(path):
+                writer.write_table(_encoded(rows, schema))
+
+        try:
+            yield add
+            if len(rest):
+                write(rest)
+            with naming(path):
+                writer.close()
+        finally:
+            with suppress(OSError):
+                writer.close()
 
 
-def _as_table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
-    unknown = sorted(set(frame.columns) - set(schema.names))
+def _as_table(frame: pd.DataFrame) -> pa.Table:
+    unknown = sorted(set(frame.columns) - set(_PLAIN.names))
     if unknown:
-        raise InputError(f"tidy rows have no column {unknown}; the columns are {', '.join(schema.names)}")
+        raise InputError(f"tidy rows have no column {unknown}; the columns are {', '.join(_PLAIN.names)}")
     columns = [
-        pa.array(frame[field.name], from_pandas=field.name != "value").cast(_plain(field.type)).dictionary_encode()
-        if pa.types.is_dictionary(field.type) and field.name in frame
-        else pa.array(frame[field.name].to_numpy(), type=field.type, from_pandas=field.name != "value")
+        # Only in ``value`` is NaN a value; elsewhere it is a null.
+        pa.array(frame[field.name], from_pandas=field.name != "value").cast(field.type)
         if field.name in frame
         else pa.nulls(len(frame), field.type)
-        for field in schema
+        for field in _PLAIN
+    ]
+    return pa.Table.from_arrays(columns, schema=_PLAIN)
+
+
+def _encoded(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Plain rows with their text as dictionaries of the values that occur in them."""
+    columns = [
+        column.dictionary_encode() if pa.types.is_dictionary(field.type) else column
+        for field, column in zip(schema, rows.combine_chunks().columns, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def read_rows(paths: Iterable[str | Path], columns: Sequence[str] | None = None, filters=None) -> pd.DataFrame:
     """Tidy rows of several files in the given order; text columns are categories.
 
     Args:
-        paths: Parquet files written by ``write_rows``.
+        paths: Parquet files written by ``writing_rows``.
         columns: to read only these.
         filters: pyarrow filters, for example ``[("salience", "=", "CAM")]``.
 

@@ -17,7 +17,7 @@ def test_help_lists_the_commands_without_loading_anything_heavy():
     code = "import sys; from e2m import cli\ntry: cli.main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "data", "salience"):
+    for command in ("run", "data", "train", "salience"):
         assert f"\n    {command} " in done.stdout
     assert not {"torch", "pandas", "papermill"} & set(done.stdout.splitlines()[-1].split())
 
@@ -54,6 +54,26 @@ def test_errors_of_the_program_keep_their_traceback(monkeypatch):
     monkeypatch.setattr(notebook, "run", lambda *_: {}["absent"])
     with pytest.raises(KeyError):
         cli.main(["run", "noise"])
+
+
+def test_train_trains(monkeypatch, capsys):
+    from e2m import jobs
+
+    monkeypatch.setattr(jobs, "train", lambda experiment, one: (None, f"{experiment.profile}: {one}"))
+    assert cli.main(["train", "--profile", "smoke", "--regime", "fixed_map", "--run", "3"]) == 0
+    assert capsys.readouterr().out == "smoke: demo_cnn, fixed_map, run 3\n"
+    assert cli.main(["train", "--profile", "absent", "--regime", "fixed_map", "--run", "3"]) == 1
+    assert "no profile named 'absent'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "device"), [([], None), (["--device", "cuda:1"], "cuda:1")])
+def test_salience_goes_to_a_source_and_a_device(monkeypatch, given, device):
+    from e2m import jobs
+
+    asked = []
+    monkeypatch.setattr(jobs, "explain", lambda experiment, *rest: asked.append((experiment.device, *map(str, rest))))
+    assert cli.main(["salience", "--regime", "cyborg", "--run", "1", "--source", "swap", *given]) == 0
+    assert asked == [(device, "demo_cnn, cyborg, run 1", "['swap']")]
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["salience"], ["run"], ["run", "noise", "-p", "amount"]])

@@ -13,6 +13,8 @@ from PIL import Image
 
 from e2m import jobs, paths, statistics, store
 from e2m.experiment import Experiment, Trained, correct, extremes
+from e2m.images import read_maps
+from e2m.measures.alignment import with_human
 from e2m.paths import CHECKOUT
 from e2m.types import InputError
 
@@ -57,6 +59,7 @@ def explained(tree, tmp_path_factory):
         pretrained=False,  # ImageNet weights are downloaded
         images_per_source=2,
         training={**PAPER.training, "epochs": 1, "batch_size": 4},
+        masker=None,
         measures={
             "noise": {"amounts": [0.5], "images_per_source": 2},
             "transformations": {"names": ["flip_left_right", "shift_up"], "images_per_source": 1},
@@ -139,8 +142,8 @@ def test_the_published_study_can_be_planned():
         check=True,
     ).stdout
     counts = {name: int(number) for name, number in re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)}
-    assert counts["train"] == 4 * 2 * 10
-    assert sum(name.startswith("salience_") for name in counts) == 4 * 2 * 10
+    assert counts["train"] == 4 * 2 * 10 + 1  # and one for the page of a regime that the profile leaves out
+    assert counts["train_masker"] == counts["salience"] == 4 * 2 * 10
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,7 @@ def test_a_profile_that_does_not_fit(changed, message):
 
 
 def test_an_unknown_profile():
-    with pytest.raises(InputError, match="no profile named 'papers'; choose from demo, paper, smoke"):
+    with pytest.raises(InputError, match="no profile named 'papers'; choose from demo, paper, planted, smoke"):
         Experiment.load("papers")
 
 
@@ -178,6 +181,33 @@ def test_a_broken_image_is_named_before_training(tree, explained, monkeypatch, t
     finally:
         broken.write_bytes(content)
     assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_other_people_in_the_detectors_place(faces, monkeypatch):
+    samples = faces(n=2)
+    first, second, third, alone = samples["salience"]
+    samples["annotations"] = [(first, second), (second, third, first), (third, second), (alone,)]
+    monkeypatch.setattr(Experiment, "samples", samples)
+    demo = Experiment.load("demo")
+    rows = demo.annotator_rows("alignment", (7, 7))
+    assert set(rows["regime"]) == {"annotator"}
+    found = rows.pivot(index="image", columns="variant", values="value")
+    assert len(found) == 3
+    one, two, three = (read_maps([path], (7, 7)) for path in (first, second, third))
+    pairs = {0: [(two, one)], 1: [(three, two), (one, two)], 2: [(two, three)]}
+    for place, maps in pairs.items():
+        for variant, value in found.loc[samples["image"][place]].items():
+            assert value == pytest.approx(np.mean([with_human(*pair)[variant] for pair in maps]))
+    for fewer in (samples.drop(columns="annotations"), samples.tail(1)):
+        monkeypatch.setattr(Experiment, "samples", fewer)
+        assert demo.annotator_rows("alignment", (7, 7)).empty
+
+
+def test_folders_of_human_maps_lie_in_the_checkout():
+    options = {"root": "faces", "salience": ["maps/anna", "maps/ben"]}
+    found = Experiment.load("paper", dataset_options=options).options
+    assert found["salience"] == [str(CHECKOUT / "maps/anna"), str(CHECKOUT / "maps/ben")]
+    assert found["root"] == str(CHECKOUT / "faces")
 
 
 def test_extremes():

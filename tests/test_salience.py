@@ -10,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from e2m import plugins, similarity
-from e2m.detectors import as_input
+from e2m import salience as engine
+from e2m.detectors import as_input, has_bfloat16
 from e2m.images import quantise, upsample
 from e2m.salience import METHODS, Explainer, explain, respond
 from e2m.types import LABELS, Change, Detector, Explanation, InputError
@@ -92,6 +93,43 @@ def test_maps_and_scores_do_not_depend_on_the_batches(toy, pictures, method):
         same(explain(detector, images, method, batch_size=batch_size), whole)
     same(explain(detector, iter([images[:2], images[2:3], images[3:]]), method, batch_size=3), whole)
     same(explain(detector, images, method), whole, 0)
+
+
+@pytest.mark.parametrize("method", ["CAM", "GradCAM"])
+def test_parts_that_go_through_the_network_together_do_not_show(toy, pictures, monkeypatch, method):
+    detector, images, targets = toy(), pictures(7, 32), np.array([0, 1, 1, 0, 1, 0, 0])
+    with Explainer(detector, (method,)) as explainer:
+        whole = explainer.several(images, ("predicted", targets, 1))
+    sizes = []
+    detector.model.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr(engine, "_AT_ONCE", {detector.model: 3})
+    with Explainer(detector, (method,)) as explainer:
+        parts = explainer.several(images, ("predicted", targets, 1))
+        with pytest.raises(InputError, match="6 targets for 7 images"):
+            explainer(images, targets[:6])
+    assert sizes == [3, 3, 1]
+    for key, found in parts.items():
+        same(found, whole[key])
+
+
+def test_so_many_images_go_together_that_no_output_is_a_large_block(toy):
+    detector = toy()
+    assert engine.images_at_once(detector, torch.device("cuda")) > 1e9
+    one = torch.zeros(1, 3, 32, 32)
+    largest = max(part(one).nbytes for part in (nn.Sequential(*detector.model.features[:1]), detector.model.features))
+    assert engine.images_at_once(detector, torch.device("cpu")) == engine._BLOCK // largest
+    assert not any(module._forward_hooks for module in detector.model.modules())
+
+
+def test_bfloat16_is_off_by_default_and_changes_little(toy, pictures):
+    detector, images = toy(), pictures(4, 32)
+    if not has_bfloat16(torch.device("cpu")):
+        pytest.skip("this processor has no bfloat16")
+    single, half = explain(detector, images), explain(detector, images, mixed_precision=True)
+    assert half.maps.dtype == half.logits.dtype == np.float32
+    assert 1e-5 < np.nanmax(np.abs(single.maps - half.maps)) < 0.1
+    assert 0 < np.abs(single.logits - half.logits).max() < 0.05
+    same(explain(detector, images), single, 0)
 
 
 def test_targets_follow_their_images_through_the_batches(toy, pictures):

@@ -1,9 +1,15 @@
 """What is written is read back, to the bit; what was interrupted leaves no trace."""
 
+import errno
+import io
+import os
 import re
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
@@ -41,9 +47,15 @@ SAMPLES = pd.DataFrame(
 )
 
 
+def write_rows(path, frames, settings=None):
+    with store.writing_rows(path, settings) as add:
+        for frame in frames:
+            add(frame)
+
+
 def test_rows_come_back(tmp_path):
     path = tmp_path / "new" / "folder" / "rows.parquet"
-    store.write_rows(path, [ROWS], {"amounts": [0.1, 1], "seed": 3})
+    write_rows(path, [ROWS], {"amounts": [0.1, 1], "seed": 3})
     found = store.read_rows([path])
     assert list(found) == store.SCHEMA.names
     assert found["image"].tolist() == ROWS["image"].tolist()
@@ -56,7 +68,7 @@ def test_rows_come_back(tmp_path):
 
 
 def test_a_missing_column_is_null_and_a_nan_is_a_value(tmp_path):
-    store.write_rows(tmp_path / "rows.parquet", [ROWS])
+    write_rows(tmp_path / "rows.parquet", [ROWS])
     table = pq.read_table(tmp_path / "rows.parquet")
     assert table.schema.equals(store.SCHEMA)
     assert table["value"].null_count == 0
@@ -67,7 +79,7 @@ def test_a_missing_column_is_null_and_a_nan_is_a_value(tmp_path):
 def test_files_are_joined_in_the_given_order_and_filtered(tmp_path):
     names = [tmp_path / name for name in ("b.parquet", "a.parquet")]
     for name, frame in zip(names, (ROWS.iloc[:2], ROWS.assign(source="dcgan", run=None)), strict=True):
-        store.write_rows(name, [frame.iloc[:1], frame.iloc[1:]], {"of": str(name)})
+        write_rows(name, [frame.iloc[:1], frame.iloc[1:]], {"of": str(name)})
     found = store.read_rows(names)
     assert found["source"].tolist() == ["orl", "swap", "dcgan", "dcgan", "dcgan"]
     assert isinstance(found["source"].dtype, pd.CategoricalDtype)
@@ -84,7 +96,7 @@ def test_files_are_joined_in_the_given_order_and_filtered(tmp_path):
 )
 def test_any_rows_come_back_however_they_are_cut(tmp_path, values, texts, cut):
     frame = pd.DataFrame({"value": np.array(values, float), "level": texts[: len(values)]})
-    store.write_rows(tmp_path / "rows.parquet", [frame.iloc[:cut], frame.iloc[cut:]])
+    write_rows(tmp_path / "rows.parquet", [frame.iloc[:cut], frame.iloc[cut:]])
     found = store.read_rows([tmp_path / "rows.parquet"])
     np.testing.assert_array_equal(found["value"], frame["value"])
     assert [None if pd.isna(text) else text for text in found["level"]] == texts[: len(values)]
@@ -94,7 +106,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path, found):
     files = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        store.write_rows(tmp_path / name / "rows", [ROWS, ROWS], {"b": 1, "a": 2})
+        write_rows(tmp_path / name / "rows", [ROWS, ROWS], {"b": 1, "a": 2})
         store.write_table(tmp_path / name / "table", ROWS)
         store.write_maps(tmp_path / name / "maps", found, SAMPLES, {"method": "CAM"})
         files.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
@@ -119,19 +131,84 @@ def test_maps_come_back_with_what_describes_them(tmp_path, found):
 
 def test_an_unknown_column_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(InputError, match=r"no column \['amount'\]; the columns are profile, regime"):
-        store.write_rows(tmp_path / "rows.parquet", [ROWS, ROWS.assign(amount=1)])
+        write_rows(tmp_path / "rows.parquet", [ROWS, ROWS.assign(amount=1)])
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("error", "raised", "words"),
-    [
-        (OSError(28, "No space left on device"), OSError, r"rows\.parquet: not written \(No space left on device\)"),
-        (OSError("pipe burst"), OSError, r"rows\.parquet: not written \(pipe burst\)"),
-        (KeyboardInterrupt(), KeyboardInterrupt, None),
-    ],
-)
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, error, raised, words):
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
+@given(cuts=st.lists(st.integers(0, 250), max_size=6))
+def test_the_bytes_do_not_tell_how_rows_were_cut_into_frames(tmp_path, monkeypatch, cuts):
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 100)
+    rows = pd.DataFrame({"image": [f"{number // 7}" for number in range(250)], "value": np.arange(250) / 7})
+    rows["level"] = pd.Categorical(["0.1", "0.5"] * 125)
+    frames = [rows[start:stop] for start, stop in pairwise([0, *sorted(cuts), 250])]
+    write_rows(tmp_path / "whole", [rows])
+    write_rows(tmp_path / "cut", frames)
+    assert pq.read_metadata(tmp_path / "cut").num_row_groups == 3
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "cut").read_bytes()
+
+
+def test_rows_wait_in_memory_for_no_more_than_a_row_group(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 1000)
+    values = np.random.default_rng(0).random(100)
+    rows = pd.DataFrame({"image": [f"{number}" for number in range(100)], "value": values})
+    held = []
+    with store.writing_rows(tmp_path / "rows") as add:
+        for number in range(400):
+            add(rows.assign(run=number))
+            held.append(pa.total_allocated_bytes())
+    assert max(held[200:]) < 1.2 * max(held[:100])
+    assert len(store.read_rows([tmp_path / "rows"])) == 40_000
+
+
+class Full(io.FileIO):
+    """A file on a disk that takes so many bytes more."""
+
+    left = 0
+
+    def write(self, content):
+        Full.left -= len(content)
+        if Full.left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(content)
+
+
+@pytest.mark.parametrize("place", ["header", "row groups", "footer"])
+def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(tmp_path, monkeypatch, place):
+    path, rows = tmp_path / "rows.parquet", pd.DataFrame({"value": np.random.default_rng(0).random(300)})
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 100)
+    write_rows(path, [rows])
+    old = path.read_bytes()
+    Full.left = {"header": 0, "row groups": len(old) // 2, "footer": len(old) - 1}[place]
+    monkeypatch.setattr(Path, "open", lambda path, mode: Full(path, mode))
+    with pytest.raises(OSError, match=r"rows\.parquet: not written \(No space left on device\); what") as caught:
+        write_rows(path, [rows.iloc[::-1]])
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {path.name: old}
+
+
+def test_of_several_files_the_one_that_fails_is_named_and_none_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 1)
+
+    def write_both():
+        with store.writing_rows(tmp_path / "first") as add, store.writing_rows(tmp_path / "second") as add_other:
+            add(ROWS)
+            monkeypatch.setattr(store, "_encoded", disk_full)
+            add_other(ROWS)
+
+    with pytest.raises(OSError, match=r"second: not written") as caught:
+        write_both()
+    assert "first:" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def disk_full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("a camera unplugged"), InputError("no picture")])
+def test_an_interrupted_write_leaves_the_old_file_and_the_error_as_it_is(tmp_path, error):
     path = tmp_path / "rows.parquet"
 
     def frames():
@@ -141,9 +218,21 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, error, raised, words
     for before in (None, b"old"):
         if before:
             path.write_bytes(before)
-        with pytest.raises(raised, match=words):
-            store.write_rows(path, frames())
+        with pytest.raises(type(error)) as caught:
+            write_rows(path, frames())
+        assert caught.value is error
         assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == ({path.name: before} if before else {})
+
+
+@pytest.mark.parametrize("write", ["write_table", "write_maps"])
+def test_tables_and_maps_on_a_full_disk(tmp_path, monkeypatch, found, write):
+    monkeypatch.setattr(Path, "open", lambda path, mode: Full(path, mode))
+    Full.left = 100
+    content = {"write_table": (ROWS,), "write_maps": (found, SAMPLES, {})}[write]
+    with pytest.raises(OSError, match=r"result: not written \(No space left on device\)"):
+        getattr(store, write)(tmp_path / "result", *content)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_takes_no_files_is_named(tmp_path):

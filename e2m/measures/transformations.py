@@ -151,7 +151,8 @@ def changes(images: np.ndarray, maps: dict[str, np.ndarray], names: Sequence[str
     """
     for name, transformation in _named(names).items():
         valid = transformation.valid(*images.shape[1:3])
-        yield Change(transformation.apply(images), level=name, undo=transformation.undo, valid=valid)
+        moved = transformation.apply(images)
+        yield Change(moved, level=name, undo=transformation.undo, move=transformation.apply, valid=valid)
 
 
 def interpolation_ceiling(maps: np.ndarray, side: int, cells: int | tuple[int, int] | None = None) -> pd.DataFrame:

@@ -1,0 +1,329 @@
+"""Measure (l): does salience lie where the image was changed?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from e2m.images import upsample
+from e2m.similarity import checked, dead
+from e2m.types import InputError
+
+TITLE = "Localisation"
+LETTER = "l"
+QUESTION = "Does salience lie where the image was changed?"
+BLIND_SPOT = (
+    "Only images whose true region is known count; a detector can decide by traces elsewhere, and a map that covers "
+    "the middle of every face finds changes that lie there without reading the image."
+)
+BETTER = {
+    "le": "lower",
+    "om": "lower",
+    "f1": "higher",
+    "sm": "lower",
+    "pxap": "higher",
+    "pointing": "higher",
+    "energy": "higher",
+}
+PAPER_EXACT = ()
+AXIS = "agreement with the true region"
+
+SMALLEST_AREA = 0.05
+"""Boxes smaller than this share of the image count as if they were this large in ``saliency_metric``."""
+
+
+def with_region(
+    maps: np.ndarray,
+    regions: np.ndarray,
+    boxes: Sequence[np.ndarray] | None = None,
+    correct: np.ndarray | None = None,
+    probability: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Every variant of the measure: its name -> (N,) values.
+
+    The metrics of Phang, Park and Geras 2020 (arXiv 2010.09750): localisation error, the same for right decisions only,
+    F1, saliency metric, pixel average precision; and the pointing game and the energy inside the region. Maps of
+    another size than the regions are enlarged as 8-bit pictures (PIL bicubic).
+
+    Args:
+        maps: (N, h, w) float in [0, 1] or uint8.
+        regions: (N, H, W) bool, the true regions at the images' size; empty where none is known.
+        boxes: N arrays (K, 4) of true boxes, see ``true_boxes``, which finds them in ``regions`` where none are given.
+        correct: (N,) bool, was the image classified rightly? Without it there is no ``om``.
+        probability: (N,) of the true class for the image cropped to the map's box, see ``crops``; without it there is
+            no ``sm``.
+
+    Returns:
+        The variants of ``BETTER``; NaN for dead maps, and for images without a true region.
+
+    Raises:
+        InputError: as many maps as regions not given, values outside [0, 1].
+    """
+    maps, regions = checked(maps), _regions(regions, len(maps))
+    large = enlarged(maps, regions.shape[1:])
+    boxes = true_boxes(regions) if boxes is None else boxes
+    predicted = predicted_boxes(large)
+    found = {
+        "le": localisation_error(predicted, boxes),
+        "f1": f1(large, boxes),
+        "pxap": pxap(large, regions),
+        "pointing": pointing_game(large, regions),
+        "energy": energy(large, regions),
+    }
+    if correct is not None:
+        found["om"] = official_metric(found["le"], correct)
+    if probability is not None:
+        known = np.array([len(own) > 0 for own in boxes], bool)
+        found["sm"] = np.where(known, saliency_metric(predicted, regions.shape[1:], probability), np.nan)
+    return {name: found[name] for name in BETTER if name in found}
+
+
+def enlarged(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Maps at the images' size, 8-bit and PIL bicubic; maps of that size come back as they are.
+
+    Args:
+        maps: (N, h, w) float in [0, 1] or uint8.
+        shape: (H, W) of the images.
+
+    Returns:
+        (N, H, W); dead maps stay dead: those that were enlarged are 0 everywhere.
+    """
+    maps = checked(maps)
+    if maps.shape[1:] == tuple(shape):
+        return maps
+    large = upsample(maps, *shape)
+    large[dead(maps)] = 0
+    return large
+
+
+def predicted_boxes(maps: np.ndarray) -> np.ndarray:
+    """The box around what each map holds above its mean: ``m > mean(m)``, the component of most mass.
+
+    Places count as connected by their sides. Mass is the sum of salience; published code counts places instead, which
+    names another component only where a smaller one is brighter.
+
+    Args:
+        maps: (N, H, W) float in [0, 1] or uint8.
+
+    Returns:
+        (N, 4) top, left, bottom, right, in pixels, the last two exclusive; NaN for dead maps.
+    """
+    maps = checked(maps)
+    out = np.full((len(maps), 4), np.nan)
+    for row, salience, gone in zip(out, maps, dead(maps), strict=True):
+        if not gone:
+            # Below its maximum, where rounding takes the mean up to it.
+            level = min(salience.mean(dtype=np.float64), np.nextafter(float(salience.max()), 0))
+            labels, _ = ndimage.label(salience > level)
+            mass = np.bincount(labels.ravel(), weights=salience.ravel())
+            mass[0] = -1  # what lies below the mean
+            down, across = ndimage.find_objects(labels)[mass.argmax() - 1]
+            row[:] = down.start, across.start, down.stop, across.stop
+    return out
+
+
+def true_boxes(regions: np.ndarray) -> list[np.ndarray]:
+    """The boxes around the connected parts of each true region.
+
+    Args:
+        regions: (N, H, W) bool.
+
+    Returns:
+        N arrays (K, 4) as ``predicted_boxes``; K is 0 where there is no region.
+    """
+    found = []
+    for region in np.asarray(regions, bool):
+        parts = ndimage.find_objects(ndimage.label(region)[0])
+        corners = [(down.start, across.start, down.stop, across.stop) for down, across in parts]
+        found.append(np.array(corners, float).reshape(-1, 4))
+    return found
+
+
+def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of one box (4,) with each of several (K, 4): (K,) in [0, 1]."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    both = np.clip(high - low, 0, None).prod(axis=1)
+    areas = [(part[..., 2:] - part[..., :2]).prod(axis=-1) for part in (box, boxes)]
+    return both / (areas[0] + areas[1] - both)
+
+
+def localisation_error(predicted: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """LE: 1 where the map's box overlaps none of the true boxes by more than half (IoU > 0.5), 0 where it does one.
+
+    Args:
+        predicted: (N, 4), of ``predicted_boxes``.
+        boxes: N arrays (K, 4) of true boxes.
+
+    Returns:
+        (N,), whose mean is the published share; NaN where there is no box to compare.
+    """
+    boxes = _boxes(boxes, len(predicted))
+    missed = [
+        np.nan if np.isnan(own).any() or not len(true) else not (overlap(own, true) > 0.5).any()
+        for own, true in zip(predicted, boxes, strict=True)
+    ]
+    return np.array(missed, float)
+
+
+def official_metric(error: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """OM: 1 where the box is wrong or the image is classified wrongly: (N,) of LE and (N,) bool -> (N,)."""
+    return np.where(np.isnan(error), np.nan, np.maximum(error, ~np.asarray(correct, bool)))
+
+
+def f1(maps: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """F1 of the soft map as a guess of the true box, for the box where it is best.
+
+    With I the salience inside the box, precision is I / sum(m) and recall I / area of the box, so that
+    ``F1 = 2 I / (sum(m) + area)``.
+
+    Args:
+        maps: (N, H, W) float in [0, 1] or uint8.
+        boxes: N arrays (K, 4) of true boxes.
+
+    Returns:
+        (N,) in [0, 1]; NaN for dead maps and where there is no box.
+    """
+    maps, out = checked(maps), np.full(len(maps), np.nan)
+    full = 255 if maps.dtype == np.uint8 else 1
+    for n, (salience, true, gone) in enumerate(zip(maps, _boxes(boxes, len(maps)), dead(maps), strict=True)):
+        if len(true) and not gone:
+            mass = [
+                salience[top:bottom, left:right].sum(dtype=np.float64) for top, left, bottom, right in true.astype(int)
+            ]
+            areas = (true[:, 2:] - true[:, :2]).prod(axis=1)
+            out[n] = (2 * np.array(mass) / (salience.sum(dtype=np.float64) + full * areas)).max()
+    return out
+
+
+def saliency_metric(predicted: np.ndarray, shape: tuple[int, int], probability: np.ndarray) -> np.ndarray:
+    """SM: ``ln(max(area, 0.05)) - ln p``, low where a small part of the image is enough for the decision.
+
+    After Dabkowski and Gal 2017 (arXiv 1705.07857). The original detector gives p, not one trained along.
+
+    Args:
+        predicted: (N, 4), of ``predicted_boxes``.
+        shape: (H, W) of the images; the area is a share of it.
+        probability: (N,) of the true class for the image cropped to its box.
+
+    Returns:
+        (N,); NaN for dead maps.
+    """
+    area = (predicted[:, 2:] - predicted[:, :2]).prod(axis=1) / (shape[0] * shape[1])
+    smallest = np.finfo(np.float32).tiny  # a probability that single precision rounds to 0
+    return np.log(np.maximum(area, SMALLEST_AREA)) - np.log(np.maximum(probability, smallest))
+
+
+def pxap(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Average precision of each map's places as guesses of the true region.
+
+    Over all levels of the map, from the highest down, ``sum (R_l - R_{l-1}) P_l`` with precision P and recall R of the
+    places at or above the level (Choe et al. 2020, arXiv 2007.04178).
+
+    Args:
+        maps: (N, H, W) float in [0, 1] or uint8.
+        regions: (N, H, W) bool.
+
+    Returns:
+        (N,) in [0, 1]; NaN for dead maps and where there is no region.
+    """
+    return _of_each(_average_precision, maps, regions)
+
+
+def pooled_pxap(maps: np.ndarray, regions: np.ndarray) -> float:
+    """PxAP as published: the places of all images at once, so that one threshold serves them all.
+
+    Args:
+        maps, regions: as in ``pxap``; dead maps and images without a region are left out.
+
+    Returns:
+        A number in [0, 1]; NaN where no image is left.
+    """
+    known = _known(maps, regions)
+    return _average_precision(np.asarray(maps)[known], regions[known]) if known.any() else np.nan
+
+
+def pointing_game(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Whether the most salient place lies in the true region; of several equal ones, the share that does.
+
+    Zhang et al. 2018 (Excitation Backprop, arXiv 1608.00507), without their margin of 15 pixels.
+
+    Args:
+        maps: (N, H, W) float in [0, 1] or uint8.
+        regions: (N, H, W) bool.
+
+    Returns:
+        (N,) in [0, 1]; NaN for dead maps and where there is no region.
+    """
+    return _of_each(lambda salience, region: region[salience == salience.max()].mean(), maps, regions)
+
+
+def energy(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Share of the map's salience inside the true region: (N, H, W) each -> (N,) in [0, 1].
+
+    The energy-based pointing game of Wang et al. 2020 (Score-CAM, arXiv 1910.01279). NaN for dead maps and where there
+    is no region.
+    """
+    return _of_each(_share_inside, maps, regions)
+
+
+def crops(images: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Images cut to a box each and enlarged to their own size again (PIL bicubic), for ``saliency_metric``.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        predicted: (N, 4), of ``predicted_boxes``; images without a box come back whole.
+    """
+    out = images.copy()
+    height, width = images.shape[1:3]
+    for n, box in enumerate(predicted):
+        if not np.isnan(box).any():
+            top, left, bottom, right = box.astype(int)
+            part = Image.fromarray(images[n, top:bottom, left:right])
+            out[n] = part.resize((width, height), Image.Resampling.BICUBIC)
+    return out
+
+
+def _average_precision(salience: np.ndarray, region: np.ndarray) -> float:
+    level = salience if salience.dtype == np.uint8 else np.unique(salience, return_inverse=True)[1]
+    level = level.ravel()
+    hits = np.bincount(level, weights=region.ravel())[::-1].cumsum()
+    precision = hits / np.bincount(level)[::-1].cumsum()
+    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+
+
+def _share_inside(salience: np.ndarray, region: np.ndarray) -> float:
+    return salience.sum(where=region, dtype=np.float64) / salience.sum(dtype=np.float64)
+
+
+def _of_each(value: Callable, maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    known = _known(maps, regions)
+    return np.array([value(*pair) if fits else np.nan for *pair, fits in zip(maps, regions, known, strict=True)], float)
+
+
+def _known(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """(N,) bool: the map is alive, and there is a region."""
+    return ~dead(checked(maps)) & _regions(regions, len(maps)).any(axis=(1, 2))
+
+
+def _regions(regions: np.ndarray, maps: int) -> np.ndarray:
+    regions = np.asarray(regions)
+    if regions.dtype != bool or regions.ndim != 3 or len(regions) != maps:
+        raise InputError(
+            f"regions are {regions.dtype} of shape {regions.shape} for {maps} maps; give bool (N, H, W), one a map"
+        )
+    return regions
+
+
+def _boxes(boxes: Sequence[np.ndarray], maps: int) -> list[np.ndarray]:
+    boxes = [np.asarray(own, float) for own in boxes]
+    if len(boxes) != maps:
+        raise InputError(f"true boxes of {len(boxes)} images for {maps} maps; give one array (K, 4) a map")
+    for own in boxes:
+        if own.ndim != 2 or own.shape[1] != 4 or (own[:, 2:] <= own[:, :2]).any() or (own < 0).any():
+            raise InputError(
+                f"true boxes {own.tolist()}; give (K, 4) of top, left, bottom, right in pixels, the last two exclusive"
+            )
+    return boxes

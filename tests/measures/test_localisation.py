@@ -1,0 +1,380 @@
+"""Localisation by hand, against slow literal versions, and on maps and regions that have nothing to say."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from e2m import paths, store
+from e2m.datasets import COLUMNS
+from e2m.experiment import Experiment
+from e2m.images import quantise
+from e2m.measures import localisation
+from e2m.measures.localisation import (
+    BETTER,
+    crops,
+    energy,
+    enlarged,
+    f1,
+    localisation_error,
+    official_metric,
+    overlap,
+    pointing_game,
+    pooled_pxap,
+    predicted_boxes,
+    pxap,
+    saliency_metric,
+    true_boxes,
+    with_region,
+)
+from e2m.types import LABELS, Explanation, InputError
+
+SIDE, BILINEAR = 9, Image.Resampling.BILINEAR
+STACKS = arrays(np.uint8, (3, SIDE, SIDE), elements=st.sampled_from([0, 1, 40, 200, 255]))
+FLOATS = arrays(np.float64, (3, SIDE, SIDE), elements=st.floats(0, 1, width=16))
+REGIONS = arrays(bool, (3, SIDE, SIDE))
+
+
+def placed(*boxes, side=SIDE):
+    """(1, side, side) bool, True inside each (top, left, bottom, right)."""
+    region = np.zeros((1, side, side), bool)
+    for top, left, bottom, right in boxes:
+        region[0, top:bottom, left:right] = True
+    return region
+
+
+def smooth(n=6, side=24, seed=0):
+    random = np.random.default_rng(seed)
+    return np.stack(
+        [np.asarray(Image.fromarray(random.random((4, 4))).resize((side, side), BILINEAR)) for _ in range(n)]
+    )
+
+
+# By hand
+
+
+def test_the_box_of_the_component_of_most_mass():
+    maps = np.zeros((1, 6, 6))
+    maps[0, 0, 0:4] = 0.5  # mass 2.0 on four places
+    maps[0, 3:5, 3:5] = 0.6  # mass 2.4 on four
+    maps[0, 5, 5] = 1.0  # touches that by a corner only
+    assert predicted_boxes(maps).tolist() == [[3, 3, 5, 5]]
+    maps[0, 3, 3] = 0  # mass 1.8
+    assert predicted_boxes(maps).tolist() == [[0, 0, 1, 4]]
+
+
+def test_what_equals_the_mean_is_outside():
+    maps = np.array([[[0.0, 0.5, 1.0]]])
+    assert predicted_boxes(maps).tolist() == [[0, 2, 1, 3]]
+
+
+def test_overlap():
+    boxes = np.array([[0, 0, 4, 4], [2, 2, 6, 6], [4, 4, 6, 6], [0, 0, 4, 2]])
+    assert overlap(np.array([0, 0, 4, 4]), boxes) == pytest.approx([1, 4 / 28, 0, 0.5])
+
+
+def test_localisation_error_takes_the_best_box_and_more_than_half():
+    predicted = np.array([[0, 0, 4, 4]] * 5, float)
+    predicted[4] = np.nan
+    boxes = [
+        np.array([[8, 8, 9, 9], [0, 0, 4, 3]]),  # 12 / 16
+        np.array([[0, 0, 4, 2]]),  # exactly half
+        np.array([[8, 8, 9, 9]]),
+        np.empty((0, 4)),
+        np.array([[0, 0, 4, 4]]),
+    ]
+    found = localisation_error(predicted, boxes)
+    np.testing.assert_array_equal(found, [0, 1, 1, np.nan, np.nan])
+    np.testing.assert_array_equal(official_metric(found, [True, True, False, True, True]), [0, 1, 1, np.nan, np.nan])
+    assert official_metric(np.array([0.0]), [False]) == [1]
+
+
+def test_f1():
+    maps = np.zeros((1, 4, 4))
+    maps[0, 0, :2], maps[0, 3, 3] = 1, 1
+    # Inside the first box 2 of mass 3, its area is 4: precision 2/3, recall 1/2. The second is worse.
+    assert f1(maps, [np.array([[0, 0, 2, 2], [2, 2, 4, 4]])]) == pytest.approx(
+        [2 * (2 / 3) * (1 / 2) / (2 / 3 + 1 / 2)]
+    )
+
+
+def test_saliency_metric():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 1, 1], [np.nan] * 4])
+    found = saliency_metric(boxes, (10, 20), np.array([0.5, 1.0, 0.9]))
+    np.testing.assert_allclose(found, [np.log(0.5) - np.log(0.5), np.log(0.05), np.nan])
+    assert np.isfinite(saliency_metric(boxes[:1], (10, 20), np.array([0.0])))
+
+
+def test_pxap():
+    maps, regions = np.array([[[0.9, 0.6, 0.3, 0.3]]]), np.array([[[True, False, True, False]]])
+    # One of one, then one of two without a new hit, then both of all four at the level they share.
+    assert pxap(maps, regions) == pytest.approx([0.5 * 1 + 0.5 * 2 / 4])
+
+
+def test_pooled_pxap_takes_one_level_for_all_images():
+    maps, regions = np.array([[[1.0, 0.5]], [[0.4, 0.2]]]), np.array([[[True, False]], [[True, False]]])
+    assert pxap(maps, regions) == pytest.approx([1, 1])
+    assert pooled_pxap(maps, regions) == pytest.approx(0.5 + 0.5 * 2 / 3)
+    assert np.isnan(pooled_pxap(maps, ~regions & regions))
+
+
+def test_pointing_and_energy():
+    maps = np.array([[[0.1, 0.8, 0.1]], [[0.5, 0.25, 0.5]]])
+    regions = np.array([[[False, True, False]], [[True, True, False]]])
+    assert pointing_game(maps, regions).tolist() == [1, 0.5]
+    assert energy(maps, regions) == pytest.approx([0.8, 0.6])
+
+
+def test_boxes_of_a_region_with_several_parts():
+    (boxes,) = true_boxes(placed((0, 0, 2, 3), (5, 5, 9, 6)))
+    assert boxes.tolist() == [[0, 0, 2, 3], [5, 5, 9, 6]]
+
+
+def test_a_map_that_is_the_region_is_perfect():
+    region = placed((2, 3, 6, 8))
+    found = with_region(region, region, correct=np.array([True]), probability=np.array([1.0]))
+    area = 20 / SIDE**2
+    expected = {"le": 0, "om": 0, "f1": 1, "sm": np.log(area), "pxap": 1, "pointing": 1, "energy": 1}
+    assert {name: value.item() for name, value in found.items()} == pytest.approx(expected)
+    assert list(found) == list(BETTER)
+
+
+def test_a_map_of_one_of_two_true_boxes_is_right():
+    region = placed((0, 0, 3, 3), (5, 5, 9, 9))
+    found = with_region(placed((0, 0, 3, 3)), region)
+    assert (found["le"], found["f1"], found["pointing"], found["energy"]) == (0, 1, 1, 1)
+    assert found["pxap"] == pytest.approx([9 / 25 + 16 / 25 * 25 / 81])
+    given = with_region(placed((0, 0, 3, 3)), region, boxes=[np.array([[0, 0, 9, 9]])])
+    assert given["le"] == 1
+
+
+def test_crops_fill_the_image():
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    images[:, 2:6, 2:6] = 200
+    found = crops(images, np.array([[2, 2, 6, 6], [np.nan] * 4]))
+    assert (found[0] == 200).all()
+    np.testing.assert_array_equal(found[1], images[1])
+    assert images[0, 0, 0, 0] == 0
+
+
+# Against slow literal versions
+
+
+def literal_box(salience):
+    """Grow each component place by place."""
+    above = {tuple(place) for place in np.argwhere(salience > salience.mean())}
+    heaviest, most = None, -1
+    while above:
+        component, edge = set(), [above.pop()]
+        while edge:
+            place = edge.pop()
+            component.add(place)
+            for step in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+                near = (place[0] + step[0], place[1] + step[1])
+                if near in above:
+                    above.remove(near)
+                    edge.append(near)
+        mass = sum(salience[place] for place in component)
+        if mass > most:
+            heaviest, most = component, mass
+    rows, columns = zip(*heaviest, strict=True)
+    return min(rows), min(columns), max(rows) + 1, max(columns) + 1
+
+
+def cells(box):
+    return {(row, column) for row in range(int(box[0]), int(box[2])) for column in range(int(box[1]), int(box[3]))}
+
+
+def literal_f1(salience, boxes):
+    best = 0
+    for box in boxes:
+        inside = sum(salience[place] for place in cells(box))
+        precision, recall = inside / salience.sum(), inside / len(cells(box))
+        best = max(best, 2 * precision * recall / (precision + recall) if inside else 0)
+    return best
+
+
+def literal_pxap(salience, region):
+    total, before = 0, 0
+    for level in sorted(set(salience.ravel()), reverse=True):
+        hits = (region & (salience >= level)).sum()
+        precision, recall = hits / (salience >= level).sum(), hits / region.sum()
+        total += (recall - before) * precision
+        before = recall
+    return total
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_against_literal_versions(seed):
+    maps, regions = smooth(seed=seed), smooth(seed=seed + 100) > 0.6
+    boxes, predicted = true_boxes(regions), predicted_boxes(maps)
+    assert max(map(len, boxes)) > 1
+    found = with_region(maps, regions)
+    for n, (salience, region) in enumerate(zip(maps, regions, strict=True)):
+        assert tuple(predicted[n]) == literal_box(salience)
+        own = cells(predicted[n])
+        hit = any(len(own & cells(box)) / len(own | cells(box)) > 0.5 for box in boxes[n])
+        assert found["le"][n] == (not hit)
+        assert found["f1"][n] == pytest.approx(literal_f1(salience, boxes[n]))
+        assert found["pxap"][n] == pytest.approx(literal_pxap(salience, region))
+        assert found["pointing"][n] == region.ravel()[salience.argmax()]
+        assert found["energy"][n] == pytest.approx(salience[region].sum() / salience.sum())
+
+
+@settings(max_examples=50)
+@given(FLOATS, REGIONS)
+def test_average_precision_with_ties(maps, regions):
+    for salience, region, value in zip(maps, regions, pxap(maps, regions), strict=True):
+        if np.isfinite(value):
+            assert value == pytest.approx(literal_pxap(salience, region))
+
+
+# Properties
+
+
+@settings(max_examples=60)
+@given(STACKS, REGIONS)
+def test_ranges_order_and_missing(maps, regions):
+    found, reverse = with_region(maps, regions), with_region(maps[::-1], regions[::-1])
+    missing = (np.ptp(maps, axis=(1, 2)) == 0) | ~regions.any(axis=(1, 2))
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, reverse[name][::-1], err_msg=name)
+        assert np.isnan(values).tolist() == missing.tolist(), name
+        assert ((values >= 0) & (values <= 1 + 1e-12))[~missing].all(), name
+
+
+@settings(max_examples=60)
+@given(STACKS)
+def test_a_box_holds_the_heaviest_component(maps):
+    for salience, box in zip(maps, predicted_boxes(maps), strict=True):
+        if np.ptp(salience) == 0:
+            assert np.isnan(box).all()
+        else:
+            top, left, bottom, right = box.astype(int)
+            inside = salience[top:bottom, left:right] > salience.mean()
+            assert inside.any(axis=0).all()
+            assert inside.any(axis=1).all()
+
+
+@settings(max_examples=30)
+@given(STACKS, REGIONS, st.floats(0.2, 0.9), st.floats(0, 0.1))
+def test_boxes_and_ranks_do_not_see_scale_and_offset(maps, regions, scale, offset):
+    maps = maps / 255
+    found, changed = with_region(maps, regions), with_region(maps * scale + offset, regions)
+    for name in ("pxap", "pointing"):
+        np.testing.assert_array_equal(found[name], changed[name], err_msg=name)
+
+
+def test_eight_bit_maps_are_those_in_0_to_1():
+    maps, regions = quantise(smooth()), smooth(seed=1) > 0.6
+    for name, values in with_region(maps, regions).items():
+        np.testing.assert_allclose(values, with_region(maps / 255, regions)[name], err_msg=name)
+
+
+def test_small_maps_are_enlarged_as_pictures():
+    maps, regions = np.random.default_rng(0).random((3, 7, 7)), smooth(3) > 0.5
+    large = np.stack(
+        [np.asarray(Image.fromarray(own).resize((24, 24), Image.Resampling.BICUBIC)) for own in quantise(maps)]
+    )
+    found, expected = with_region(maps, regions), with_region(large, regions)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+# Nothing to say
+
+
+def test_dead_maps_and_images_without_a_region_have_no_number():
+    maps, regions = smooth(5), smooth(5, seed=1) > 0.6
+    maps[0], maps[1, 0, 0], regions[2] = 0.5, np.nan, False
+    small = np.random.default_rng(0).random((5, 7, 7))
+    small[0], small[1, 0, 0] = 0.2, np.nan
+    arguments = {"correct": np.full(5, True), "probability": np.full(5, 0.5)}
+    for stack in (maps, small):
+        for name, values in with_region(stack, regions, **arguments).items():
+            assert np.isnan(values).tolist() == [True, True, True, False, False], name
+
+
+def test_maps_that_vanish_in_eight_bits_are_dead():
+    maps = np.full((1, 7, 7), 0.5)
+    maps[0, 3, 3] += 1e-4
+    assert (enlarged(maps, (24, 24)) == 127).all()
+    assert all(np.isnan(values) for values in with_region(maps, placed((2, 2, 9, 9), side=24)).values())
+
+
+def test_no_images():
+    found = with_region(np.zeros((0, 7, 7)), np.zeros((0, 9, 9), bool))
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(found, (0,))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"regions": np.zeros((3, 9, 9))}, r"regions are float64 of shape \(3, 9, 9\) for 3 maps; give bool"),
+        ({"regions": np.zeros((2, 9, 9), bool)}, r"regions are bool of shape \(2, 9, 9\) for 3 maps"),
+        ({"maps": np.full((3, 9, 9), 2.0)}, "maps hold values from 2.0 to 2.0"),
+        ({"boxes": [np.zeros((1, 4))] * 2}, "true boxes of 2 images for 3 maps"),
+        ({"boxes": [np.array([[3, 3, 3, 5]])] * 3}, r"true boxes \[\[3.0, 3.0, 3.0, 5.0\]\]; give \(K, 4\)"),
+        ({"boxes": [np.array([0, 0, 2, 2])] * 3}, r"give \(K, 4\) of top, left, bottom, right"),
+    ],
+)
+def test_what_does_not_fit(change, words):
+    arguments = {"maps": smooth(3, side=9), "regions": smooth(3, side=9) > 0.5} | change
+    with pytest.raises(InputError, match=words):
+        with_region(**arguments)
+
+
+def test_every_variant_says_which_way_is_better():
+    assert set(with_region(smooth(2), smooth(2) > 0.5)) | {"om", "sm"} == set(BETTER)
+    assert localisation.LETTER == "l"
+
+
+# Rows of a profile
+
+
+@pytest.fixture
+def written(roots):
+    """A profile of one detector and two runs, whose maps lie on disk: three composites, one without a known region."""
+    experiment = Experiment.load(
+        "demo", detectors=["toy"], regimes=["cyborg"], runs=2, sources=["orl", "swap"], methods=["CAM"]
+    )
+    random, rows = np.random.default_rng(0), []
+    for source in experiment.sources:
+        label = LABELS[source == "swap"]
+        rows += [(f"{source}/{n}", "", label, source, "test", f"s{n}", "", "") for n in range(3)]
+    samples = pd.DataFrame(rows, columns=[*COLUMNS, "region"])
+    region = roots / "region.png"
+    Image.fromarray(placed((20, 20, 60, 90), side=112)[0].astype(np.uint8) * 255).save(region)
+    samples.loc[[3, 5], "region"] = str(region)
+    experiment.__dict__["samples"] = samples
+    for run, source in product(range(2), experiment.sources):
+        maps, logits = random.random((3, 7, 7)).astype(np.float32), np.array([[0, 1], [1, 0], [0, 1]], np.float32)
+        classes, own = logits.argmax(1), samples[samples["source"] == source]
+        found = Explanation(maps, logits[:, 1], classes, classes, np.zeros(3, bool), logits)
+        store.write_maps(paths.maps("demo", "toy", "cyborg", run, "CAM", source), found, own, {})
+    return experiment
+
+
+def test_rows_of_a_profile(written):
+    rows = written.rows("localisation")
+    assert set(rows["source"]) == {"swap"}
+    assert len(rows) == 2 * 3 * 6
+    missing = rows.groupby("image")["value"].agg(lambda values: values.isna().mean())
+    assert missing.to_dict() == {"swap/0": 0, "swap/1": 1, "swap/2": 0}
+    maps = written.maps("toy", "cyborg", "CAM", "swap")["salience"].to_numpy()
+    region = placed((20, 20, 60, 90), side=112)
+    for run in range(2):
+        own = rows.query("run == @run and image == 'swap/2'").set_index("variant")["value"]
+        expected = with_region(maps[run, [2]], region, correct=np.array([True]))
+        assert own.to_dict() == pytest.approx({name: value.item() for name, value in expected.items()})
+
+
+def test_a_profile_without_regions(written):
+    written.samples["region"] = ""
+    with pytest.raises(InputError, match="localisation takes images whose true region is known, and none of orl, swap"):
+        written.rows("localisation")
