@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -9,8 +11,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+from pandas.io.formats.style import Styler
 
-from e2m import plugins
+from e2m import plugins, trust
 from e2m.images import upsample
 
 MAP_COLOURS = "viridis"
@@ -20,8 +24,13 @@ _OTHERS = {
     "human": ("human (simulated)", "#4D4D4D"),
     "ceiling": ("ceiling of coarse maps", "#4D4D4D"),
     "fixed": ("mean human map, the same for all images", "#4D4D4D"),
+    "annotator": ("another annotator (simulated)", "#9A9A9A"),
+    "control": ("controls", "#4D4D4D"),
 }
-_MARKERS = "osD^vP"
+_LINES = {"fixed": ":", "annotator": "--"}
+"""Drawn as lines to compare with, not as marks."""
+
+_MARKERS = "osD^vPX*<>"
 
 sns.set_theme(context="notebook", style="whitegrid", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
 
@@ -82,18 +91,22 @@ def overlay(image: np.ndarray, salience: np.ndarray, strength: float = 0.55) -> 
     return (1 - strength) * grey + strength * coloured
 
 
-def learning_curves(curves: pd.DataFrame, regime: str) -> Figure:
+LEARNED = {"loss": "training loss", "validation_accuracy": "validation accuracy"}
+"""What the learning curves of a detector show."""
+
+
+def learning_curves(curves: pd.DataFrame, regime: str, columns: Mapping[str, str] = LEARNED) -> Figure:
     """Training loss and validation accuracy of every run by epoch; a dot marks the epoch whose weights are kept.
 
     Args:
-        curves: run, epoch, loss, validation_accuracy, kept.
+        curves: run, epoch, kept and the columns named.
         regime: whose colour is used.
+        columns: column -> label of its panel; two panels stand beside each other.
     """
     _, colour, _ = regime_style([regime])[regime]
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-    for place, column, label in zip(
-        axes, ("loss", "validation_accuracy"), ("training loss", "validation accuracy"), strict=True
-    ):
+    down = -(-len(columns) // 2)
+    figure, axes = plt.subplots(down, 2, figsize=(8, 0.4 + 2.8 * down), layout="constrained")
+    for place, (column, label) in zip(axes.flat, columns.items(), strict=True):
         for _, run in curves.groupby("run"):
             place.plot(run["epoch"] + 1, run[column], color=colour, alpha=0.6)
             kept = run[run["kept"]]
@@ -113,6 +126,7 @@ def intervals(
     share_y: bool = True,
     reference: float | None = None,
     wide: float = 3.6,
+    marks: pd.DataFrame | None = None,
 ) -> Figure:
     """Means with their intervals: regimes side by side over sources, or as lines over a number.
 
@@ -126,6 +140,8 @@ def intervals(
         share_y: one scale for all panels.
         reference: a value to mark by a dashed line, such as chance.
         wide: width of a panel in inches; there are no more than three beside each other.
+        marks: label and value of thin lines to compare with, such as floor and ceiling; where it has the columns
+            ``detector`` or ``column``, a line is drawn in the panels of its value, or in all where that is null.
     """
     panels = [None] if column is None else list(dict.fromkeys(table[column]))
     detectors = list(dict.fromkeys(table["detector"])) if "detector" in table else [None]
@@ -145,6 +161,9 @@ def intervals(
         title = "" if panel is None else (titles or {}).get(panel, panel)
         place.set_title(title if len(detectors) == 1 else f"{detector}: {title}".strip(": "), fontsize=11)
         place.set_xlabel(xlabel)
+    if marks is not None:
+        own = [_of_panel(marks, {"detector": detector, column: panel}) for detector, panel in shown]
+        _draw_marks(dict(zip(places, own, strict=True)))
     for row in axes:
         row[0].set_ylabel(ylabel)
     for place in set(axes.flat) - set(places):
@@ -153,12 +172,45 @@ def intervals(
     return figure
 
 
+def _of_panel(marks: pd.DataFrame, panel: Mapping) -> pd.DataFrame:
+    for column, value in panel.items():
+        if column in marks and value is not None:
+            marks = marks[(marks[column] == value) | marks[column].isna()]
+    return marks.dropna(subset="value").sort_values("value", kind="stable")
+
+
+def _draw_marks(marks: Mapping[plt.Axes, pd.DataFrame]) -> None:
+    """Dashed lines across panels, their names beside the right edge, one above the other where lines are close."""
+    for place, own in marks.items():
+        for value in own["value"]:
+            place.axhline(value, color="0.45", linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
+    # Lines can move the ends of the axis, which panels share.
+    for place, own in marks.items():
+        bottom, top = place.get_ylim()
+        heights = ((own["value"] - bottom) / (top - bottom)).to_numpy()
+        for label, height in zip(own["label"], _apart(heights, 0.075), strict=True):
+            place.text(1.015, height, label, fontsize=8, color="0.3", va="center", transform=place.transAxes)
+
+
+def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
+    """Ascending heights moved as little as need be until each lies ``gap`` above the one below, the highest by 1."""
+    heights = np.minimum(heights, 1 - gap * np.arange(len(heights))[::-1])
+    for place in range(1, len(heights)):
+        heights[place] = max(heights[place], heights[place - 1] + gap)
+    return heights
+
+
 def _points(place: plt.Axes, table: pd.DataFrame, x: str, style: Mapping) -> None:
     order = list(dict.fromkeys(table[x]))
-    step = 0.5 / max(1, len(style))
-    for number, (regime, (label, colour, marker)) in enumerate(style.items()):
+    marked = [regime for regime in style if regime not in _LINES]
+    step = 0.5 / max(1, len(marked))
+    for regime, (label, colour, marker) in style.items():
         own = table[table["regime"] == regime].set_index(x).reindex(order)
-        at = np.arange(len(order)) + (number - (len(style) - 1) / 2) * step
+        if regime in _LINES:
+            ends = np.arange(len(order)) - 0.35, np.arange(len(order)) + 0.35
+            place.hlines(own["mean"], *ends, colors=colour, linestyles=_LINES[regime], label=label)
+            continue
+        at = np.arange(len(order)) + (marked.index(regime) - (len(marked) - 1) / 2) * step
         reach = np.abs(own[["low", "high"]].sub(own["mean"], axis=0)).to_numpy().T
         place.errorbar(at, own["mean"], np.nan_to_num(reach), fmt=marker, color=colour, label=label, capsize=2)
     turned = max(map(len, map(str, order))) > 5 and len(order) > 4
@@ -232,17 +284,98 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)") -> Figure
     return figure
 
 
-def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequence[str] = "regime", digits: int = 3):
-    """A summary table for reading: "mean [low, high]" in a column a regime, and how many values were missing.
+def coverage(table: pd.DataFrame, column: str, line: str, low: float = 0.84) -> Figure:
+    """How often intervals held the truth by number of runs; the band that 95 % intervals should reach is shaded.
 
     Args:
-        table: mean, low, high, missing and the columns named.
+        table: runs, coverage in [0, 1] and the columns named.
+        column: a panel for each of its values.
+        line: a line for each of its values.
+        low: lower end of the axis.
+    """
+    panels = list(dict.fromkeys(table[column]))
+    down = -(-len(panels) // 2)
+    figure, axes = plt.subplots(down, 2, figsize=(8.4, 2.9 * down), squeeze=False, layout="constrained")
+    for place, panel in zip(axes.flat, panels, strict=False):
+        own = table[table[column] == panel]
+        place.axhspan(*trust.BAND, color="0.88", zorder=0)
+        looks = {"hue": line, "style": line, "markers": True, "dashes": False, "palette": "colorblind"}
+        sns.lineplot(own, x="runs", y="coverage", ax=place, **looks)
+        runs = own["runs"].unique()
+        place.set(xscale="log", xlabel="runs", ylabel="coverage", ylim=(low, 1.005), title=panel)
+        place.set_xticks(runs, runs)
+        place.minorticks_off()
+        place.legend(title="", fontsize=8, loc="best")
+    for place in axes.flat[len(panels) :]:
+        place.remove()
+    return figure
+
+
+def ratios(table: pd.DataFrame, kind: str, label: str, by: str = "alternative") -> Figure:
+    """Ratios of measured times on a logarithmic axis, with the least and the largest of all rounds; targets are bars.
+
+    Args:
+        table: rows of the study "speed".
+        kind: "speed-up", how many times faster we are than others, or "cost", how many times slower.
+        label: of the axis.
+        by: column of the names beside the axis; detectors get a colour each.
+    """
+    own = table[(table["kind"] == kind) & table["ratio"].notna()]
+    detectors = list(dict.fromkeys(own["detector"]))
+    colours = dict(zip(detectors, sns.color_palette("colorblind", len(detectors)), strict=True))
+    names = [textwrap.fill(name, 34) for name in dict.fromkeys(own[by])]
+    figure, place = plt.subplots(figsize=(7.6, 1.3 + 0.5 * len(names)), layout="constrained")
+    for position, (_, rows) in enumerate(own.groupby(by, sort=False)):
+        heights = position + 0.13 * (np.arange(len(rows)) - (len(rows) - 1) / 2)
+        for height, row in zip(heights, rows.itertuples(), strict=True):
+            reach = [[row.ratio - row.ratio_low], [row.ratio_high - row.ratio]]
+            place.errorbar(row.ratio, height, xerr=reach, fmt="o", ms=5, color=colours[row.detector])
+            if pd.notna(row.target):
+                place.plot([row.target] * 2, [height - 0.3, height + 0.3], color="black", lw=2.5)
+    place.axvline(1, color="0.5", lw=1)
+    place.set(xscale="log", xlabel=label, ylim=(len(names) - 0.5, -0.5))
+    place.set_yticks(range(len(names)), names, fontsize=9)
+    narrow = own["ratio_high"].max() < 8 * own["ratio_low"].min()
+    place.xaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5, 7) if narrow else (1, 3)))
+    place.xaxis.set_major_formatter("{x:g}")
+    place.xaxis.set_minor_locator(NullLocator())
+    marks = [plt.Line2D([], [], marker="o", ls="", color=colours[name], label=name) for name in detectors if name]
+    target = [plt.Line2D([], [], color="black", lw=2.5, label="target")] if own["target"].notna().any() else []
+    figure.legend(handles=marks + target, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def memory(table: pd.DataFrame) -> Figure:
+    """Peak memory and time of a job against the number of its images.
+
+    Args:
+        table: images, value (MiB) and ours_seconds.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3), layout="constrained")
+    for place, column, label in zip(axes, ("value", "ours_seconds"), ("peak memory (MiB)", "time (s)"), strict=True):
+        place.plot(table["images"].astype(float), table[column], "o-", color="0.2")
+        place.set(xscale="log", xlabel="images", ylabel=label)
+        place.set_xticks(table["images"].astype(float), [f"{number:,}" for number in table["images"]])
+        place.minorticks_off()
+    axes[0].set_ylim(0, 1.15 * table["value"].max())
+    axes[1].set(yscale="log")
+    return figure
+
+
+def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequence[str] = "regime", digits: int = 3):
+    """A summary table for reading: "mean [low, high]" in a column a regime, and how many values entered or did not.
+
+    Below stands what there is to know: why an interval is missing, and which kinds of interval fall short.
+
+    Args:
+        table: mean, low, high, missing and the columns named; where they are there, images (entered), flipped
+            (predictions), note, kind and runs.
         rows: columns that name a row.
         columns: column or columns whose values become columns.
         digits: after the point.
     """
     rows, columns = list(rows), [columns] if isinstance(columns, str) else list(columns)
-    cells = [_cell(*parts, digits) for parts in table[["mean", "low", "high"]].to_numpy()]
+    cells = _cells(table, "mean", "low", "high", digits)
     wide = table.assign(cell=cells).pivot(index=rows, columns=columns, values="cell")
     order = (
         pd.MultiIndex.from_frame(table[rows].drop_duplicates())
@@ -250,42 +383,53 @@ def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequ
         else list(dict.fromkeys(table[rows[0]]))
     )
     wide = wide.loc[order, list(dict.fromkeys(table[columns[0]])) if len(columns) == 1 else slice(None)]
-    wide["missing"] = table.groupby(rows, sort=False)["missing"].sum().reindex(wide.index)
-    return wide.fillna("").rename_axis(columns=None).reset_index().style.hide(axis="index")
+    groups = table.groupby(rows, sort=False)
+    for name, count in (("images", _span), ("missing", "sum"), ("flipped", "sum")):
+        if name in table:
+            wide[name] = groups[name].agg(count).reindex(wide.index)
+    wide = wide.fillna("").rename_axis(columns=None).reset_index()
+    return _with_remarks(wide.style.hide(axis="index").format(precision=0), table)
 
 
 def difference_table(differences: pd.DataFrame, digits: int = 3):
-    """What ``statistics.compare`` found, for reading."""
-    found = (
-        "difference",
-        "low",
-        "high",
-        "probability_greater",
-        "p",
-        "p_holm",
-        "p_smallest",
-        "runs",
-        "images",
-        "missing",
-    )
+    """What ``statistics.compare`` found, for reading; remarks below as in ``interval_table``."""
+    counts = ["p", "p_holm", "p_smallest", "runs", "images", "missing"]
     names = [name for name in differences.columns[: differences.columns.get_loc("difference")] if name != "detector"]
-    cells = [_cell(*parts, digits) for parts in differences[["difference", "low", "high"]].to_numpy()]
-    kept = differences[[*names, *found[3:]]].rename(columns={"probability_greater": "P"})
-    kept.insert(len(names), "difference", cells)
+    chances = differences.assign(kind="P(a > b)")
+    cells = {
+        "difference": _cells(differences, "difference", "low", "high", digits),
+        "P": _cells(chances, "probability_greater", "probability_low", "probability_high", 2),
+        "Cliff's delta": _cells(chances, "cliffs_delta", "cliffs_low", "cliffs_high", 2),
+    }
+    kept = pd.concat([differences[names], pd.DataFrame(cells, differences.index), differences[counts]], axis=1)
     shown = kept.style.hide(axis="index").format(precision=3, na_rep="–")
-    return shown.format(precision=2, subset=["P"], na_rep="–")
+    low = chances["probability_low"].where(chances["low"].notna())
+    return _with_remarks(shown, pd.concat([differences, chances.assign(low=low, note="")], ignore_index=True))
+
+
+def claims_table(table: pd.DataFrame):
+    """What ``claims.table`` found, for reading: text wraps, verdicts are bold, remarks below."""
+    first = ["claim", "verdict", "ours", "expected", "why"]
+    hidden = ["kind", "runs", "low", "note"] + (["detector"] if table["detector"].nunique() < 2 else [])
+    kept = table[[*first, *table.columns.drop([*first, *hidden])]].replace("", "–")
+    shown = kept.style.hide(axis="index").format(precision=3, na_rep="–")
+    wide = {"claim": "13rem", "published": "14rem", "why": "11rem", "by": "9rem"}
+    for name, width in wide.items():
+        shown = shown.set_properties(subset=[name], **{"white-space": "normal", "min-width": width})
+    return _with_remarks(shown.set_properties(subset=["verdict"], **{"font-weight": "bold"}), table)
 
 
 def in_words(difference: pd.Series, digits: int = 2) -> str:
     """One row of ``statistics.compare`` as text: the difference with its interval, or why there is none."""
     low, high = difference["low"], difference["high"]
-    interval = f"[{low:+.{digits}f}, {high:+.{digits}f}]" if np.isfinite(low) else f"({difference['note']})"
-    return f"{difference['difference']:+.{digits}f} {interval}"
+    if not np.isfinite(low):
+        return f"{difference['difference']:+.{digits}f} ({difference['note']})"
+    return f"{difference['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]" + _mark(difference)
 
 
 def in_brackets(row: pd.Series, digits: int = 2) -> str:
     """One row of a summary table as text: the mean with its interval."""
-    return _cell(row["mean"], row["low"], row["high"], digits)
+    return _cells(row.to_frame().T, "mean", "low", "high", digits)[0]
 
 
 def regime_label(regime: str) -> str:
@@ -293,10 +437,37 @@ def regime_label(regime: str) -> str:
     return regime_style([regime])[regime][0]
 
 
-def _cell(mean: float, low: float, high: float, digits: int) -> str:
-    if np.isnan(mean):
-        return "–"
-    return f"{mean:.{digits}f}" + ("" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
+def _cells(table: pd.DataFrame, mean: str, low: str, high: str, digits: int) -> list[str]:
+    """Every row as "mean [low, high]", marked where such intervals fall short."""
+    cells = []
+    for _, row in table.iterrows():
+        interval = f" [{row[low]:.{digits}f}, {row[high]:.{digits}f}]{_mark(row)}" if np.isfinite(row[low]) else ""
+        cells.append(f"{row[mean]:.{digits}f}{interval}" if np.isfinite(row[mean]) else "–")
+    return cells
+
+
+def _mark(row: pd.Series) -> str:
+    return trust.mark(row.get("kind", ""), row.get("runs", np.nan))
+
+
+def _span(counts: pd.Series) -> str:
+    """One number, or "118 to 120" where regimes differ."""
+    low, high = counts.min(), counts.max()
+    return "" if pd.isna(low) else f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+
+
+def _with_remarks(shown: Styler, table: pd.DataFrame) -> Styler:
+    """Below the table: its notes, one of a kind, and what marked intervals fall short of."""
+    notes = "; ".join(table["note"].fillna("")).split("; ") if "note" in table else []
+    remarks = [f"{html.escape(note)}." for note in dict.fromkeys(filter(None, notes))]
+    if told := trust.footnote(table):
+        remarks.append(f'{told} See <a href="coverage.html">How far the intervals can be trusted</a>.')
+    if not remarks:
+        return shown
+    below = {"selector": "caption", "props": "caption-side: bottom; text-align: left; white-space: normal;"}
+    # As wide as the column of text, or the phone, however wide the table is.
+    text = f'<span style="display: inline-block; max-width: min(38rem, 85vw)">{" ".join(remarks)}</span>'
+    return shown.set_caption(text).set_table_styles([below], overwrite=False)
 
 
 def _tiles(rows: int, columns: int, inches: float):

@@ -55,11 +55,13 @@ def selected(experiment: Experiment, scores: pd.DataFrame, method: str, noise: f
         "accuracy ↑": statistics.accuracies(scores),
         "(a) grey-level entropy ↓": entropy[entropy["variant"] == "grey_level"],
         "(a) spatial entropy ↓": entropy[entropy["variant"] == "spatial"],
-        f"(b) SSIM, noise {noise:g} ↑": _at(changed["noise"].query("variant == 'ssim' and target == 'clean'"), noise),
+        f"(b) SSIM, noise {noise:g} ↑": at_level(
+            changed["noise"].query("variant == 'ssim' and target == 'clean'"), noise
+        ),
         "(c) SSIM, moved back ↑": statistics.over_levels(moved),
         "(d) SSIM between runs ↑": experiment.pairs("stability"),
-        "(e) accuracy, background blurred ↑": _at(blurred[blurred["variant"] == "accuracy_background"], max_sigma),
-        "(e) accuracy, salient blurred ↓": _at(blurred[blurred["variant"] == "accuracy_salient"], max_sigma),
+        "(e) accuracy, background blurred ↑": at_level(blurred[blurred["variant"] == "accuracy_background"], max_sigma),
+        "(e) accuracy, salient blurred ↓": at_level(blurred[blurred["variant"] == "accuracy_salient"], max_sigma),
     }
     columns = ["row", "detector", "regime", "source", "run", "run_other", "image", "value"]
     chosen = [
@@ -142,7 +144,7 @@ def _regimes(experiment: Experiment) -> dict[str, str]:
     return {"traditional": experiment.regimes[0], "guided": experiment.regimes[-1]}
 
 
-def _at(rows: pd.DataFrame, level: float) -> pd.DataFrame:
+def at_level(rows: pd.DataFrame, level: float) -> pd.DataFrame:
     """Rows of the level nearest to a number."""
     levels = rows["level"].astype(float)
     return rows[levels == min(levels.unique(), key=lambda found: abs(found - level))]

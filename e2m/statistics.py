@@ -34,6 +34,7 @@ Functions of run-level values (R,), one mean or AUC a run, speak of these images
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
@@ -71,6 +72,7 @@ class Interval:
         images: images with a live value (in both regimes, where two are compared); None where run-level values came in.
         missing: values that do not enter: dead, or on an image without a live value in the other regime.
         note: what to know, "" where there is nothing.
+        kind: what is estimated, in the words of ``benchmarks/coverage.py``, which says how far to trust the interval.
     """
 
     mean: float
@@ -80,6 +82,7 @@ class Interval:
     images: int | None
     missing: int
     note: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ def mean_interval(
 ) -> Interval:
     """Mean of all live values, with an interval over other runs and other images.
 
+    Where all values are 0 or 1, the interval of their share is taken on log odds, as an AUC's.
+
     Args:
         values: (R, N), NaN where dead or missing.
         clusters: (N,) labels, say subjects, that are resampled whole; each image by itself where None.
@@ -140,7 +145,8 @@ def mean_interval(
     Raises:
         InputError: not (R, N), or clusters of another length.
     """
-    return _interval([_table(values)], _sums, clusters, resamples, seed, level)
+    table = _table(values)
+    return _interval([table], _sums, clusters, resamples, seed, level, **_scale(table))
 
 
 def difference_interval(
@@ -161,7 +167,8 @@ def difference_interval(
     Raises:
         InputError: not (R, N), or another number of images or clusters.
     """
-    return _interval([_table(guided), _table(traditional)], _sums, clusters, resamples, seed, level)
+    tables = [_table(guided), _table(traditional)]
+    return _interval(tables, _sums, clusters, resamples, seed, level, kind="difference")
 
 
 def pairs_interval(
@@ -183,7 +190,8 @@ def pairs_interval(
         InputError: as ``mean_interval``; also pairs that are not P different ones of two different runs.
     """
     table = _table(values)
-    return _interval([table], _sums, clusters, resamples, seed, level, pairs=[_pairs(pairs, len(table))])
+    members = [_pairs(pairs, len(table))]
+    return _interval([table], _sums, clusters, resamples, seed, level, pairs=members, kind="pairs")
 
 
 def contrast_interval(
@@ -210,7 +218,8 @@ def contrast_interval(
     tables = [_both_classes(_table(values), classes)]
     if clusters is not None:
         clusters = 2 * np.unique(_labels(tables, clusters), return_inverse=True)[1] + classes
-    return _interval(tables, partial(_contrasts, classes), clusters, resamples, seed, level, classes=classes)
+    value = partial(_contrasts, classes)
+    return _interval(tables, value, clusters, resamples, seed, level, classes=classes, kind="contrast")
 
 
 def auc(authentic: ArrayLike, synthetic: ArrayLike, source: str = "these scores") -> float:
@@ -252,7 +261,7 @@ def auc_interval(
     """
     classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
     tables = [_both_classes(_table(scores), classes)]
-    return _interval(tables, partial(_aucs, classes), clusters, resamples, seed, level, _inside_unit)
+    return _interval(tables, partial(_aucs, classes), clusters, resamples, seed, level, _inside_unit, kind="AUC")
 
 
 def auc_difference_interval(
@@ -271,7 +280,8 @@ def auc_difference_interval(
     """
     classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
     tables = [_both_classes(_table(scores), classes) for scores in (guided, traditional)]
-    return _interval(tables, partial(_aucs, classes), clusters, resamples, seed, level, _clipped)
+    value = partial(_aucs, classes)
+    return _interval(tables, value, clusters, resamples, seed, level, _clipped, kind="AUC difference")
 
 
 def probability_greater(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
@@ -284,13 +294,13 @@ def probability_greater(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Inte
     first, second = _alive(a), _alive(b)
     runs = min(first.size, second.size)
     missing = np.size(a) + np.size(b) - first.size - second.size
+    answer = partial(Interval, runs=runs, images=None, missing=missing, kind="P(a > b)")
     if runs == 0:
-        return Interval(np.nan, np.nan, np.nan, 0, None, missing, "no live run")
+        return answer(np.nan, np.nan, np.nan, note="no live run")
     found = _greater(first, second)
     if runs == 1:
-        return Interval(found, np.nan, np.nan, 1, None, missing, "1 run: no interval over runs")
-    low, high = _newcombe(found, first.size, second.size, level)
-    return Interval(found, low, high, runs, None, missing, _few(runs))
+        return answer(found, np.nan, np.nan, note="1 run: no interval over runs")
+    return answer(found, *_newcombe(found, first.size, second.size, level), note=_few(runs))
 
 
 def cliffs_delta(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
@@ -310,6 +320,9 @@ def permutation_test(a: ArrayLike, b: ArrayLike, seed: int = 0) -> PermutationTe
     notes = [f"{missing} missing"] if missing else []
     if not first.size or not second.size:
         return PermutationTest(np.nan, np.nan, np.nan, 0, False, "; ".join([*notes, "no live run"]))
+    if first.size == second.size == 1:
+        difference = float(first[0] - second[0])
+        return PermutationTest(difference, np.nan, np.nan, 0, False, "; ".join([*notes, "1 run each: no test"]))
     pooled = np.concatenate([first, second])
     centred = pooled - pooled.mean()
     exact = comb(pooled.size, first.size) <= MAX_SPLITS
@@ -399,21 +412,25 @@ def summarise(
         resamples, seed: as in ``mean_interval``.
 
     Returns:
-        One row a group, in order of first appearance: ``by``, then the attributes of ``Interval``, 95 %; where all
-        values are 0 or 1, the interval of their share is taken on log odds, as an AUC's. ``missing``
+        One row a group, in order of first appearance: ``by``, then the attributes of ``Interval``, 95 %. ``missing``
         also counts runs (or pairs of the runs there) that have no row on an image that others of the group have.
+        Where rows have a column ``flipped`` (``with_flips``), so has the table: how many of them are true.
 
     Raises:
         InputError: a column that is not there, no rows, a run and image with two values in a group (the message names
             the columns that tell them apart), an image without a cluster, pairs and single runs in one group.
     """
     names, groups = _groups(rows, by, clusters)
-    # Shares of right or flipped decisions stay between 0 and 1.
-    ends = _inside_unit if rows["value"].dropna().isin([0, 1]).all() else _around
-    found = [
-        _interval(tables, _sums, labels, resamples, seed, 0.95, ends, pairs=pairs) for tables, labels, pairs in groups
-    ]
-    return names.join(pd.DataFrame(map(asdict, found), columns=[field.name for field in fields(Interval)]))
+    found = []
+    for tables, labels, pairs in groups:
+        scale = _scale(tables[0]) if pairs is None else {"pairs": pairs, "kind": "pairs"}
+        found.append(_interval(tables, _sums, labels, resamples, seed, 0.95, **scale))
+    table = names.join(pd.DataFrame(map(asdict, found), columns=[field.name for field in fields(Interval)]))
+    if "flipped" in rows:
+        flipped = rows["flipped"].fillna(0).astype(int)
+        groups = flipped.groupby([rows[name] for name in by], observed=True, sort=False, dropna=False)
+        table["flipped"] = groups.sum().to_numpy()
+    return table
 
 
 def compare(
@@ -435,9 +452,9 @@ def compare(
 
     Returns:
         One row a group: ``by``; difference (guided minus traditional), low, high as ``difference_interval``;
-        probability_greater, probability_low, probability_high and cliffs_delta of the runs' means; p and p_smallest of
-        ``permutation_test`` on them; p_holm, adjusted over all rows; runs, images, missing, note. Pairs of runs have no
-        independent means: difference and interval only.
+        probability_greater and cliffs_delta of the runs' means, each with its interval (probability_low and _high,
+        cliffs_low and _high); p and p_smallest of ``permutation_test`` on them; p_holm, adjusted over all rows; runs,
+        images, missing, note, kind. Pairs of runs have no independent means: difference and interval only.
 
     Raises:
         InputError: as ``summarise``; also no rows of one regime.
@@ -456,10 +473,22 @@ def compare(
     return names.join(found)
 
 
+def by_decision(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tidy rows twice, told apart by the column ``decision``: "all", and "right" for images classified rightly."""
+    right = rows[rows["correct"].astype(bool)]
+    both = pd.concat([rows.assign(decision="all"), right.assign(decision="right")])
+    # Beside each other, so that groups of both appear by turns in a table.
+    return both.sort_index(kind="stable", ignore_index=True)
+
+
 def over_levels(rows: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows with the levels of each image (all transformations, say) replaced by the mean of those not NaN."""
-    keys = [name for name in rows.columns if name not in ("level", "value") and rows[name].notna().any()]
-    return rows.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
+    """Tidy rows with the levels of each image (all transformations, say) replaced by the mean of those not NaN.
+
+    ``flipped``, where it is there, becomes a number: on so many levels the decision flipped.
+    """
+    pooled = {"value": "mean"} | ({"flipped": "sum"} if "flipped" in rows else {})
+    keys = [name for name in rows.columns if name not in ("level", *pooled) and rows[name].notna().any()]
+    return rows.groupby(keys, observed=True, sort=False).agg(pooled).reset_index()
 
 
 def accuracies(rows: pd.DataFrame) -> pd.DataFrame:
@@ -474,6 +503,24 @@ def flips(rows: pd.DataFrame) -> pd.DataFrame:
     rows = softmax_scores(rows)
     clean = rows["correct"].to_numpy(bool) == (rows["label"] == "synthetic").to_numpy()
     return _renamed(rows, "flipped", (rows["value"] >= 0.5) != clean)
+
+
+def with_flips(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tidy rows of changed images with a column ``flipped``: is the decision another one than on the clean image?
+
+    The scores tell, also for the maps of the same changed image. Rows without any scores come back as they are.
+    """
+    decided = flips(rows)
+    if decided.empty:
+        return rows
+    # Blur is guided by a map and has a region, with which the variant ends.
+    names = rows["variant"].astype(str)
+    region = names.map({name: re.sub("^(score_sigmoid|score|ssim_valid|ssim)_?", "", name) for name in names.unique()})
+    guide = rows["salience"].astype(object).where(region != "", "")
+    keys = [rows[name] for name in ("detector", "regime", "run", "image", "level")] + [region, guide]
+    image = pd.DataFrame({place: pd.factorize(key)[0] for place, key in enumerate(keys)}, rows.index)
+    image = image.groupby(list(image)).ngroup()
+    return rows.assign(flipped=image.isin(image[decided.index[decided["value"] == 1]]))
 
 
 def softmax_scores(rows: pd.DataFrame) -> pd.DataFrame:
@@ -537,30 +584,9 @@ def compare_auc(
         apart = auc_difference_interval(*tables, synthetic, labels, resamples, seed, source=source)
         within = auc_difference_interval(*tables, synthetic, labels, resamples, seed, level=0.9, source=source)
         means = [[auc(run[~synthetic], run[synthetic], source) for run in table] for table in tables]
-        chance, test = probability_greater(*means), permutation_test(*means, seed)
-        found.append(
-            {
-                **names,
-                "source": source,
-                "difference": apart.mean,
-                "low": apart.low,
-                "high": apart.high,
-                "probability_greater": chance.mean,
-                "probability_low": chance.low,
-                "probability_high": chance.high,
-                "cliffs_delta": 2 * chance.mean - 1,
-                "p": test.p,
-                "p_smallest": test.smallest,
-                "runs": apart.runs,
-                "images": apart.images,
-                "missing": apart.missing,
-                "note": apart.note,
-                "runs_guided": means[0],
-                "runs_traditional": means[1],
-                "low_90": within.low,
-                "high_90": within.high,
-            }
-        )
+        runs = {"runs_guided": means[0], "runs_traditional": means[1]}
+        ends = {"low_90": within.low, "high_90": within.high}
+        found.append({**names, "source": source, **_tested(apart, means, seed), **runs, **ends})
     table = pd.DataFrame(found)
     table.insert(table.columns.get_loc("p_smallest") + 1, "p_holm", holm(table["p"]))
     return table
@@ -601,11 +627,18 @@ def _compared(
     resamples: int,
     seed: int,
 ) -> dict:
-    apart = _interval(tables, _sums, labels, resamples, seed, 0.95, pairs=pairs)
-    means = _run_means(tables) if pairs is None else ([], [])
-    chance, test = probability_greater(*means), permutation_test(*means, seed)
-    notes = [f"no rows of {regime}" for regime, table in zip(regimes, tables, strict=True) if not len(table)]
-    notes += [apart.note, "pairs: no exact test" if pairs is not None else test.note if apart.runs else ""]
+    kind = "difference" if pairs is None else "pairs"
+    apart = _interval(tables, _sums, labels, resamples, seed, 0.95, pairs=pairs, kind=kind)
+    found = _tested(apart, _run_means(tables) if pairs is None else [], seed)
+    absent = [f"no rows of {regime}" for regime, table in zip(regimes, tables, strict=True) if not len(table)]
+    return {**found, "note": "; ".join(filter(None, [*absent, found["note"]]))}
+
+
+def _tested(apart: Interval, means: Sequence[ArrayLike], seed: int) -> dict:
+    """A difference, and what the means (R,) of the runs of both regimes say of it; no means where rows are pairs."""
+    both = means or ([], [])
+    chance, delta, test = probability_greater(*both), cliffs_delta(*both), permutation_test(*both, seed)
+    untested = test.note if apart.runs else ""
     return {
         "difference": apart.mean,
         "low": apart.low,
@@ -613,13 +646,16 @@ def _compared(
         "probability_greater": chance.mean,
         "probability_low": chance.low,
         "probability_high": chance.high,
-        "cliffs_delta": cliffs_delta(*means).mean,
+        "cliffs_delta": delta.mean,
+        "cliffs_low": delta.low,
+        "cliffs_high": delta.high,
         "p": test.p,
         "p_smallest": test.smallest,
         "runs": apart.runs,
         "images": apart.images,
         "missing": apart.missing,
-        "note": "; ".join(filter(None, notes)),
+        "note": "; ".join(filter(None, [apart.note, untested if means else "pairs: no exact test"])),
+        "kind": apart.kind,
     }
 
 
@@ -746,7 +782,7 @@ def _check_repeats(rows: pd.DataFrame, by: Sequence[str], keys: np.ndarray) -> N
     if not repeated.any():
         return
     kinds = rows[repeated].groupby(key[repeated])
-    others = [column for column in rows if column not in {*by, "run", "run_other", "image", "value"}]
+    others = [column for column in rows if column not in {*by, "run", "run_other", "image", "value", "flipped"}]
     differing = [column for column in others if kinds[column].nunique(dropna=False).max() > 1]
     one = rows[repeated].iloc[0]
     advice = f"add {', '.join(differing)} to by" if differing else "give each of them one row"
@@ -764,6 +800,12 @@ def _inside_unit(estimate: float, reach: float) -> tuple[float, float]:
     """The same interval on the scale of log odds, where an AUC near 1 has room on both sides (delta method)."""
     low, high = special.expit(_around(special.logit(estimate), reach / (estimate * (1 - estimate))))
     return float(low), float(high)
+
+
+def _scale(values: np.ndarray) -> dict:
+    """Shares of right or flipped decisions, values of 0 and 1, stay between 0 and 1."""
+    share = np.isin(values[np.isfinite(values)], (0, 1)).all()
+    return {"ends": _inside_unit, "kind": "share"} if share else {"kind": "mean"}
 
 
 def _clipped(estimate: float, reach: float) -> tuple[float, float]:
@@ -785,6 +827,7 @@ def _interval(
     ends: Callable[[float, float], tuple[float, float]] = _around,
     pairs: Sequence[np.ndarray] | None = None,
     classes: np.ndarray | None = None,
+    kind: str = "",
 ) -> Interval:
     """Interval of the first table's value, minus the second's where there are two.
 
@@ -800,7 +843,7 @@ def _interval(
     sizes = [len(np.unique(member)) for member in members]
     runs, images = min(sizes), int(columns.sum())
     missing = sum(table.size for table in tables) - sum(int(np.isfinite(table).sum()) for table in used)
-    answer = partial(Interval, runs=runs, images=images, missing=missing)
+    answer = partial(Interval, runs=runs, images=images, missing=missing, kind=kind)
     if runs == 0:
         return answer(np.nan, np.nan, np.nan, note="no live value")
 

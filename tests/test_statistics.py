@@ -91,7 +91,7 @@ def test_contrast_by_hand():
 def test_rows_become_tables_by_hand():
     cells = {(1, "b"): 4.0, (0, "a"): 1.0, (0, "b"): np.nan, (1, "c"): 1.0}
     found = summarise(tidy(cells, measure="noise"), ["measure"])
-    assert [*found] == ["measure", "mean", "low", "high", "runs", "images", "missing", "note"]
+    assert [*found] == ["measure", "mean", "low", "high", "runs", "images", "missing", "note", "kind"]
     # One value is NaN; run 0 on c and run 1 on a have no row.
     assert found[["measure", "mean", "runs", "images", "missing"]].to_numpy().tolist() == [["noise", 2.0, 2, 3, 3]]
     # Pairs (0, 1), (0, 2), (1, 2) on two images are six cells; four have a row, one of them dead.
@@ -310,7 +310,9 @@ def test_groups_are_what_the_functions_say_of_their_tables():
     chance, test = probability_greater(*levels), statistics.permutation_test(*levels)
     assert [noise[name] for name in ("difference", "low", "high")] == [apart.mean, apart.low, apart.high]
     assert [noise[name] for name in ("runs", "images", "missing", "note")] == [3, 10, 2, apart.note]
-    assert noise["cliffs_delta"] == cliffs_delta(*levels).mean
+    delta = cliffs_delta(*levels)
+    assert [noise[f"cliffs_{end}"] for end in ("delta", "low", "high")] == [delta.mean, delta.low, delta.high]
+    assert (noise["kind"], stability["kind"]) == ("difference", "pairs")
     assert [noise["probability_low"], noise["probability_high"]] == [chance.low, chance.high]
     assert (noise["p"], noise["p_smallest"], noise["p_holm"]) == (test.p, test.smallest, test.p)
 
@@ -482,6 +484,67 @@ def test_no_interval_and_why(found, note):
     assert found.note == note
 
 
+def test_a_single_run_has_no_spread_over_runs():
+    rows = pd.concat([tidy(normal(1, 9), regime=regime, measure="m") for regime in ("cyborg", "cross_entropy")])
+    found = compare(rows, ["measure"])
+    (row,) = found.to_dict("records")
+    unknown = ["low", "high", "probability_low", "probability_high", "cliffs_low", "cliffs_high", "p", "p_smallest"]
+    assert np.isnan([row[name] for name in unknown]).all()
+    assert row["note"] == "1 run: no interval over runs; 1 run each: no test"
+    assert equivalent([0.8], [0.8], margin=0.1).note == "1 run: no test"
+
+
+def test_a_single_image_has_no_spread_over_images(score_rows):
+    found = summarise(tidy(normal(5, 1), measure="m"), ["measure"])
+    assert found.loc[0, ["low", "high"]].isna().all()
+    assert found.loc[0, "note"] == "1 image: no interval over images"
+    first = score_rows["image"].isin(["orl/0", "swap/0", "morph/0"])
+    aucs = statistics.summarise_auc(score_rows[first], ["regime"], "orl")
+    assert aucs[["low", "high"]].isna().all(axis=None)
+    assert (aucs["note"].str.startswith("too few images of a class")).all()
+
+
+def test_a_source_of_one_class_has_no_auc(score_rows):
+    with pytest.raises(InputError, match="AUC of dcgan: no authentic images"):
+        auc_interval(normal(3, 4), np.ones(4, bool), source="dcgan")
+    with pytest.raises(InputError, match="AUC of dcgan: no synthetic scores"):
+        auc([0.1, 0.2], [np.nan], source="dcgan")
+    # Scores that are all missing are no class either.
+    gone = score_rows.assign(value=score_rows["value"].where(score_rows["source"] != "swap"))
+    swap, morph = statistics.summarise_auc(gone, ["regime"], "orl", resamples=50).head(2).to_dict("records")
+    assert np.isnan([swap["mean"], swap["low"], swap["high"]]).all()
+    assert (swap["note"], swap["runs"]) == ("no live value", 0)
+    assert np.isfinite(morph["mean"])
+
+
+def test_runs_of_unequal_image_sets_are_counted_or_refused():
+    ragged = {(0, "a"): 1.0, (0, "b"): 2.0, (1, "a"): 3.0}
+    found = summarise(tidy(ragged, measure="m"), ["measure"])
+    assert found[["mean", "runs", "images", "missing"]].to_numpy().tolist() == [[2.0, 2, 2, 1]]
+    # Regimes that share no image cannot be compared.
+    apart = pd.concat(
+        [
+            tidy({(0, "a"): 1.0, (1, "a"): 2.0}, regime="cyborg", measure="m"),
+            tidy({(0, "b"): 1.0, (1, "b"): 2.0}, regime="cross_entropy", measure="m"),
+        ]
+    )
+    (row,) = compare(apart, ["measure"]).to_dict("records")
+    assert np.isnan([row["difference"], row["low"], row["p"]]).all()
+    assert (row["images"], row["missing"], row["note"]) == (0, 8, "no live value")
+    with pytest.raises(InputError, match="runs of 2, 1 values arrived; every run needs the same images"):
+        mean_interval([[1.0, 2.0], [3.0]])
+
+
+def test_dead_maps_alone_have_no_number():
+    rows = pd.concat([tidy(np.full((3, 4), np.nan), regime=name, measure="m") for name in ("cyborg", "cross_entropy")])
+    means, (difference,) = summarise(rows, ["regime"]), compare(rows, ["measure"]).to_dict("records")
+    assert means[["mean", "low", "high"]].isna().all(axis=None)
+    assert means["missing"].tolist() == [12, 12]
+    numbers = ("difference", "low", "high", "probability_greater", "cliffs_delta", "p", "p_smallest", "p_holm")
+    assert np.isnan([difference[name] for name in numbers]).all()
+    assert (difference["missing"], difference["note"]) == (24, "no live value")
+
+
 def test_too_few_images_to_resample_both_classes():
     # Four draws from two images a class are all of one class with a chance of 2 / 16.
     found = auc_interval([[0.1, 0.3, 0.2, 0.4], [0.1, 0.5, 0.2, 0.3]], np.array([False, False, True, True]))
@@ -649,6 +712,15 @@ def test_mean_over_levels_by_hand():
     np.testing.assert_array_equal(found["value"], [1.5, np.nan])
 
 
+def test_all_images_and_those_classified_rightly():
+    rows = tidy(np.array([[1.0, 2.0, 3.0]] * 2), measure="m", correct=[True, False, True, True, False, False])
+    found = summarise(statistics.by_decision(rows), ["measure", "decision"])
+    assert found[["decision", "mean", "images", "missing"]].to_numpy().tolist() == [
+        ["all", 2.0, 3, 0],
+        ["right", 5 / 3, 2, 1],
+    ]
+
+
 def test_accuracies_by_hand(score_rows):
     rows = score_rows.head(3).assign(value=[0.4, 0.5, np.nan], label=["authentic", "synthetic", "synthetic"])
     found = statistics.accuracies(rows.assign(variant="score_salient"))
@@ -661,6 +733,36 @@ def test_flips_by_hand(score_rows):
         value=[0.9, 0.9, 0.1, 0.1], label=["synthetic"] * 4, correct=[True, False, True, False]
     )
     assert statistics.flips(rows)["value"].tolist() == [0, 1, 1, 0]
+
+
+def test_flips_of_maps_by_hand(score_rows):
+    """One image under two levels, of which one flips the decision; blur is guided by a map, and has a region."""
+    row = {"detector": "d", "regime": "cyborg", "run": 0, "image": "a", "label": "synthetic", "correct": True}
+    cases = [  # level, salience, variant, value, flipped
+        ("low", "", "score", 0.9, False),
+        ("low", "", "score_sigmoid", 0.1, False),
+        ("low", "CAM", "ssim", 0.5, False),
+        ("high", "", "score", 0.1, True),
+        ("high", "CAM", "ssim", 0.5, True),
+        ("high", "CAM", "ssim_valid", np.nan, True),
+        ("high", "CAM", "score_salient", 0.9, False),
+        ("high", "CAM", "ssim_salient", 0.5, False),
+        ("high", "GradCAM", "score_salient", 0.1, True),
+        ("high", "GradCAM", "ssim_salient", 0.5, True),
+        ("high", "GradCAM", "ssim_background", 0.5, False),
+    ]
+    rows = pd.DataFrame(cases, columns=["level", "salience", "variant", "value", "expected"]).assign(**row)
+    expected = rows.pop("expected").tolist()
+    for kind in (str, "category"):
+        found = statistics.with_flips(rows.astype({"variant": kind, "salience": kind, "level": kind}))
+        assert found["flipped"].tolist() == expected
+    pooled = statistics.over_levels(found[found["variant"] == "ssim"])
+    assert pooled[["value", "flipped"]].to_numpy().tolist() == [[0.5, 1]]
+    table = summarise(found, ["variant", "salience", "level"])
+    assert table["flipped"].tolist() == expected
+    assert summarise(pooled.assign(value=1, flipped=3), ["variant"])["flipped"].tolist() == [3]
+    maps = rows[rows["variant"].str.startswith("ssim")]
+    assert statistics.with_flips(maps) is maps
 
 
 def test_other_rows_are_no_scores(score_rows):
@@ -694,6 +796,9 @@ def test_differences_of_auc_and_their_tests(score_rows):
     assert (found["p_smallest"] >= 2 / 20).all()
     assert [len(runs) for runs in found["runs_guided"]] == [3, 3]
     assert ((found["low"] <= found["low_90"]) & (found["high_90"] <= found["high"])).all()
+    for _, row in found.iterrows():
+        delta = cliffs_delta(row["runs_guided"], row["runs_traditional"])
+        assert [row["cliffs_delta"], row["cliffs_low"], row["cliffs_high"]] == [delta.mean, delta.low, delta.high]
 
 
 def test_auc_needs_both_classes(score_rows):
@@ -703,10 +808,16 @@ def test_auc_needs_both_classes(score_rows):
         statistics.summarise_auc(score_rows[score_rows["source"] == "orl"], ["regime"], "orl")
 
 
-def test_shares_stay_between_0_and_1(score_rows):
+def test_shares_stay_between_0_and_1():
     rows = pd.DataFrame(
         [(run, f"{image}", float(run == 0 and image == 0)) for run in range(3) for image in range(4)],
         columns=["run", "image", "value"],
     ).assign(variant="flipped")
     (found,) = summarise(rows, ["variant"], resamples=50).itertuples()
     assert 0 < found.low < found.mean < found.high < 1
+    assert found.kind == "share"
+    # Beside other groups as by itself.
+    others = rows.assign(variant="ssim", value=rows["value"] + np.arange(len(rows)))
+    both = summarise(pd.concat([rows, others]), ["variant"], resamples=50)
+    assert both["low"][0] == found.low
+    assert both["kind"].tolist() == ["share", "mean"]
