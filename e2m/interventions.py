@@ -1,0 +1,119 @@
+"""Interventions with known answers: what they must do to a measure, and whether they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from e2m import plugins
+from e2m.types import InputError
+
+RELATIONS: dict[str, Callable] = {
+    "below": lambda low, high, number: high < number,
+    "above": lambda low, high, number: low > number,
+    "around": lambda low, high, number: (low <= number) & (number <= high),
+    "exactly": lambda low, high, number: (low == number) & (high == number),
+}
+"""How an interval must lie to a number. What is NaN lies nowhere."""
+
+_NO_SPREAD = "no spread: no interval"  # of e2m.statistics
+_WORDS = {1: "higher", -1: "lower"}
+
+
+def judge(
+    found: pd.DataFrame, intervention: str, measure: str, expected: str, relation: str, number: float
+) -> pd.DataFrame:
+    """Whether an interval lies where it must, known before anything was trained.
+
+    Args:
+        found: rows of ``statistics.summarise`` (column mean) or ``statistics.compare`` (column difference): detector,
+            low, high, runs, images, missing, note.
+        intervention: what was done to the training or to the images.
+        measure: what was observed.
+        expected: the expectation in words.
+        relation: the expectation as a rule: the whole interval is "below" or "above" the number, the number lies
+            within it ("around"), or both ends are that number ("exactly").
+        number: what the interval is held against.
+
+    Returns:
+        One row a row of ``found``: intervention, measure, expected, relation, number, detector, observed, low, high,
+        passed, runs, images, missing, note. An interval that cannot be estimated has not passed; where it cannot
+        because all runs and images agree, it is the value that they agree on.
+
+    Raises:
+        InputError: an unknown relation.
+    """
+    if relation not in RELATIONS:
+        raise InputError(f"no relation named {relation!r}; choose from {', '.join(RELATIONS)}")
+    table = found.rename(columns={"difference": "observed", "mean": "observed"})
+    agreed = table["note"] == _NO_SPREAD
+    table = table.assign(
+        note=table["note"].mask(agreed, "all runs and images agree"),
+        low=table["low"].mask(agreed, table["observed"]),
+        high=table["high"].mask(agreed, table["observed"]),
+    )
+    table = table.assign(intervention=intervention, measure=measure, expected=expected, relation=relation)
+    table = table.assign(number=number, passed=RELATIONS[relation](table["low"], table["high"], number))
+    columns = ["intervention", "measure", "expected", "relation", "number", "detector", "observed", "low", "high"]
+    return table[[*columns, "passed", "runs", "images", "missing", "note"]].reset_index(drop=True)
+
+
+def claims(
+    differences: pd.DataFrame,
+    unguided: str = "cross_entropy",
+    controls: Sequence[str] = ("shuffled_maps", "fixed_map"),
+) -> pd.DataFrame:
+    """Guidance or regularisation? What may be said of every measure, in words.
+
+    An effect of human guidance is claimed only where guided detectors differ, in one direction, from those trained
+    without maps and from those of every control, which were trained with maps that say nothing about their image.
+
+    Args:
+        differences: guided minus another regime, as ``statistics.compare`` found: row (the measure), detector,
+            salience, against (the other regime), low, high.
+        unguided: the regime trained without maps.
+        controls: regimes trained with maps that are not the image's own.
+
+    Returns:
+        One row a detector, salience method and measure: detector, salience, row, claimed (bool), verdict.
+
+    Raises:
+        InputError: a measure without a difference to one of the regimes.
+    """
+    found = []
+    for names, group in differences.groupby(["detector", "salience", "row"], sort=False):
+        against = group.set_index("against")
+        if absent := sorted({unguided, *controls} - set(against.index)):
+            raise InputError(f"{names[-1]}: no difference to {', '.join(absent)}; compare guided detectors with it too")
+        signs = {regime: _sign(*against.loc[regime, ["low", "high"]]) for regime in (unguided, *controls)}
+        found.append((*names, *_claim(signs, unguided, controls)))
+    return pd.DataFrame(found, columns=["detector", "salience", "row", "claimed", "verdict"])
+
+
+def _sign(low: float, high: float) -> float:
+    """1 where an interval lies above 0, -1 below, 0 where it holds 0, NaN where there is none."""
+    return np.nan if np.isnan(low + high) else float((low > 0) - (high < 0))
+
+
+def _claim(signs: Mapping[str, float], unguided: str, controls: Sequence[str]) -> tuple[bool, str]:
+    if unknown := [_label(regime) for regime, sign in signs.items() if np.isnan(sign)]:
+        return False, f"nothing can be said: no interval against {' and '.join(unknown)}"
+    sign = signs[unguided]
+    beyond = [signs[regime] for regime in controls]
+    if sign and all(one == sign for one in beyond):
+        return True, f"an effect of guidance: {_WORDS[sign]} than without maps, and than with either kind of wrong map"
+    if sign:
+        alike = ", ".join(_label(regime) for regime in controls if signs[regime] != sign)
+        return False, f"regularisation may be all: {_WORDS[sign]} than without maps, but not than with: {alike}"
+    if beyond[0] and all(one == beyond[0] for one in beyond):
+        return (
+            False,
+            f"no effect: {_WORDS[beyond[0]]} than with wrong maps, but not told apart from training without maps",
+        )
+    return False, "no effect: not told apart from training without maps"
+
+
+def _label(regime: str) -> str:
+    return plugins.load("regime", regime).LABEL
