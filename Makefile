@@ -1,14 +1,14 @@
 # E2M: `make book` regenerates everything, `make test` tests everything; each sets up .venv by itself.
 PROFILE ?= demo
 PYTHON  ?= python3
-CORES   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+WORKFLOW ?= profiles/local
 BIN     := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 UV      := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
-SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --config profile=$(PROFILE) --rerun-incomplete --keep-going --nolock --quiet rules host
+SNAKEMAKE = $(BIN)/snakemake --workflow-profile $(WORKFLOW) $(if $(CORES),--cores $(CORES)) --config profile=$(PROFILE)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-fast smoke lint format lab lock plan clean
+.PHONY: help book test test-fast smoke study studied bench lint format lab lock plan clean
 
 help:  ## what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,6 +25,18 @@ test-fast: .venv/done  ## the tests that take seconds
 smoke: .venv/done  ## the whole pipeline on the smallest profile
 	$(MAKE) book PROFILE=smoke
 
+study: .venv/done  ## what takes too long for the book, with the demo profile: data/studies/
+	$(MAKE) studied PROFILE=demo
+	$(MAKE) studied PROFILE=planted
+	$(BIN)/python -m benchmarks.study
+	$(BIN)/python -m benchmarks.coverage
+
+studied: .venv/done
+	$(SNAKEMAKE) -- study
+
+bench: .venv-bench/done  ## what maps and measures cost beside what others do: data/studies/ [QUICK=--quick]
+	.venv-bench/bin/python -m benchmarks.speed $(QUICK)
+
 lint: .venv/done  ## style and the layering of e2m/
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -40,16 +52,25 @@ lab: .venv/done  ## open the notebooks in JupyterLab
 plan: .venv/done  ## what `make book` would run, without running it [PROFILE=paper]
 	$(SNAKEMAKE) --dry-run
 
+COMPILE = $(UV) pip compile pyproject.toml --python $(BIN)/python --generate-hashes --universal \
+		--no-emit-index-url --no-header --quiet
+
 lock: .venv/uv  ## pin every package, with hashes and without addresses
-	$(UV) pip compile pyproject.toml --group dev --python $(BIN)/python --generate-hashes --universal \
-		--no-emit-index-url --no-header --quiet --output-file requirements.lock
+	$(COMPILE) --group dev --output-file requirements.lock
+	$(COMPILE) --group bench --constraint requirements.lock --output-file requirements-bench.lock
 
 clean:  ## remove everything derived but the environment
-	rm -rf _build book/executed results data/demo .snakemake
+	rm -rf _build book/executed results data/demo data/planted .snakemake
 
 .venv/uv:
 	$(PYTHON) -m venv .venv
 	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
+	touch $@
+
+.venv-bench/done: requirements-bench.lock pyproject.toml | .venv/uv
+	test -x .venv-bench/bin/python || $(UV) venv --quiet --python $(BIN)/python .venv-bench
+	$(UV) pip sync --python .venv-bench/bin/python --require-hashes --compile-bytecode requirements-bench.lock
+	$(UV) pip install --python .venv-bench/bin/python --no-deps --no-build-isolation --quiet --editable .
 	touch $@
 
 .venv/done: requirements.lock pyproject.toml | .venv/uv

@@ -2,20 +2,29 @@
 #
 # `make book` runs it; `--config profile=NAME` chooses notebooks/params/NAME.yaml.
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
-from e2m import plugins
+from e2m import controls, plugins
 from e2m.experiment import Experiment, Trained
+from e2m.types import MASKER
 
 PROFILE = config.get("profile", "demo")
 experiment = Experiment.load(PROFILE)
 
 # A measure has a page where it has a notebook of its name.
 MEASURES = [name for name in plugins.names("measure") if Path(f"notebooks/{name}.ipynb").is_file()]
-TRAINING = [f"train_{regime}" for regime in experiment.regimes]
-PAGES = ["data", *TRAINING, *MEASURES, "model_selection"]
+# A regime has a page where it has a notebook; the others are trained without one.
+SHOWN = [name for name in plugins.names("regime") if Path(f"notebooks/train_{name}.ipynb").is_file()]
+UNSHOWN = sorted(set(plugins.names("regime")) - set(SHOWN))
+TRAINING = [f"train_{regime}" for regime in SHOWN]
+PAGES = ["data", *TRAINING, "train_masker", "controls", *MEASURES, "model_selection", "claims", "coverage", "interventions"]
 RESULTS = f"results/{PROFILE}"
-LIBRARY = [f"e2m/{name}.py" for name in ("experiment", "figures", "images", "notebook", "statistics", "store")]
+# Every page says how far its intervals can be trusted, which this study tells.
+COVERAGE = [str(path) for path in Path("data/studies").glob("????-??-??-coverage.parquet")]
+MODULES = ("experiment", "figures", "images", "notebook", "statistics", "store", "trust")
+LIBRARY = [*(f"e2m/{name}.py" for name in MODULES), *COVERAGE]
 PROSE = glob_wildcards("book/{page,[^/]+}.md").page
 
 
@@ -32,6 +41,17 @@ def checkpoint(wildcards):
     return inside([experiment.checkpoint(Trained(wildcards.detector, wildcards.regime, int(wildcards.run)))])
 
 
+def masker(wildcards):
+    return inside([experiment.masker_file(Trained(wildcards.detector, wildcards.regime, int(wildcards.run)))])
+
+
+localrules: book, pages
+
+
+# Not "0.masker", which is the masker of run 0.
+wildcard_constraints: run=r"\d+"
+
+
 rule book:
     input: "_build/html/index.html"
     default_target: True
@@ -39,9 +59,15 @@ rule book:
 
 rule data:
     output: touch(f"{RESULTS}/data.done")
-    input: "e2m/datasets/__init__.py", f"e2m/datasets/{experiment.dataset}.py"
+    input: "e2m/building.py", "e2m/datasets/__init__.py", f"e2m/datasets/{experiment.dataset}.py"
     params: options=experiment.dataset_options
     shell: "e2m data --profile {PROFILE}"
+
+
+def trained(regime):
+    """Checkpoints of a regime; of one that the profile leaves out, that of run 0, which its page shows."""
+    planned = [one for one in (*experiment.trained, *experiment.controlled) if one.regime == regime]
+    return inside(map(experiment.checkpoint, planned or [Trained(experiment.detectors[0], regime, 0)]))
 
 
 rule train:
@@ -52,24 +78,104 @@ rule train:
         rules.data.output,
         "e2m/jobs.py",
         "e2m/training.py",
+        "e2m/regimes/__init__.py",
         "e2m/regimes/{regime}.py",
         "notebooks/train_{regime}.ipynb",
     params: training=experiment.training
+    wildcard_constraints: regime="|".join(SHOWN)
     # Both cores: trainings run one after the other, because two at once take longer than one and then the other.
     threads: 2
-    resources: gpu=1
+    resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
     shell:
         "e2m run notebooks/train_{wildcards.regime}.ipynb -p profile {PROFILE} -p detector {wildcards.detector}"
         " -p run {wildcards.run} -o {output.notebook}"
 
 
-# One rule an explained detector: which files it writes depends on methods, measures and sources of the profile.
-for one in experiment.trained:
+rule train_without_page:
+    output: f"{RESULTS}/checkpoints/{{detector}}/{{regime}}/run-{{run}}.pt"
+    input:
+        rules.data.output,
+        "e2m/jobs.py",
+        "e2m/training.py",
+        "e2m/regimes/__init__.py",
+        "e2m/regimes/{regime}.py",
+    params: training=experiment.training
+    wildcard_constraints: regime="|".join(UNSHOWN)
+    threads: 2
+    resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
+    shell:
+        "e2m train --profile {PROFILE} --detector {wildcards.detector} --regime {wildcards.regime}"
+        " --run {wildcards.run}"
+
+
+rule train_masker:
+    output:
+        masker=f"{RESULTS}/checkpoints/{{detector}}/{{regime}}/run-{{run}}.masker.pt",
+        notebook=f"{RESULTS}/notebooks/train_masker-{{detector}}-{{regime}}-run-{{run}}.ipynb",
+    input:
+        checkpoint,
+        "e2m/jobs.py",
+        "e2m/masker.py",
+        "e2m/masker_training.py",
+        "e2m/training.py",
+        "notebooks/train_masker.ipynb",
+    params: masker=experiment.masker
+    resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
+    shell:
+        "e2m run notebooks/train_masker.ipynb -p profile {PROFILE} -p detector {wildcards.detector}"
+        " -p regime {wildcards.regime} -p run {wildcards.run} -o {output.notebook}"
+
+
+# One job a detector; with `--config shard=source`, as clusters have it, one a detector and source.
+BY_SOURCE = config.get("shard", "detector") == "source"
+
+
+# Regimes whose detectors have maskers are explained with them.
+MASKED = experiment.masker["regimes"] if experiment.masker else []
+UNMASKED = sorted(set(plugins.names("regime")) - set(MASKED))
+masked = replace(experiment, methods=[*experiment.methods, MASKER])
+families = [("salience", masked, MASKED), ("salience_without_masks", experiment, UNMASKED)]
+
+for title, family, regimes in families if MASKED else [("salience", experiment, UNMASKED)]:
     rule:
-        name: f"salience_{one.detector}_{one.regime}_{one.run}"
-        output: results(one)
+        name: title
+        output: inside(family.results(Trained("{detector}", "{regime}", "{run}"), ["{source}"] if BY_SOURCE else None))
         input:
-            inside([experiment.checkpoint(one)]),
+            checkpoint,
+            masker if MASKER in family.methods else [],
+            "e2m/jobs.py",
+            "e2m/masker.py",
+            "e2m/salience.py",
+            "e2m/similarity.py",
+            [f"e2m/measures/{name}.py" for name in experiment.measures],
+        params:
+            measures=experiment.measures,
+            methods=family.methods,
+            images=experiment.images_per_source,
+            source="--source {source}" if BY_SOURCE else "",
+        wildcard_constraints:
+            regime="|".join(regimes),
+            source="|".join(map(re.escape, experiment.sources)),
+        resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=720
+        shell:
+            "e2m salience --profile {PROFILE} --detector {wildcards.detector} --regime {wildcards.regime}"
+            " --run {wildcards.run} {params.source}"
+
+
+rule explained:
+    # Everything but pages: what a cluster is for.
+    input: [results(one) for one in experiment.trained]
+
+
+# Salience whose answer is known, beside every network.
+for network in experiment.detectors:
+    rule:
+        name: f"controls_{network}"
+        output: inside(controls.results(experiment, network))
+        input:
+            inside(experiment.checkpoint(Trained(network, regime, 0)) for regime in experiment.regimes),
+            "e2m/control_jobs.py",
+            "e2m/controls.py",
             "e2m/jobs.py",
             "e2m/salience.py",
             "e2m/similarity.py",
@@ -78,15 +184,26 @@ for one in experiment.trained:
             measures=experiment.measures,
             methods=experiment.methods,
             images=experiment.images_per_source,
-            command=f"--detector {one.detector} --regime {one.regime} --run {one.run}",
-        resources: gpu=1
-        shell: "e2m salience --profile {PROFILE} {params.command}"
+            detector=network,
+        resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=720
+        shell: "e2m controls --profile {PROFILE} --detector {params.detector}"
+
+
+rule masker_page:
+    output: "book/executed/train_masker.ipynb"
+    input:
+        inside(experiment.masker_file(one) for one in experiment.trained if one.regime in MASKED),
+        LIBRARY,
+        notebook="notebooks/train_masker.ipynb",
+    params: profile=PROFILE
+    shell: "e2m run {input.notebook} -p profile {PROFILE} -p detector {experiment.detectors[0]} -o {output}"
 
 
 rule training_page:
     output: "book/executed/train_{regime}.ipynb"
+    wildcard_constraints: regime="|".join(SHOWN)
     input:
-        lambda wildcards: inside(experiment.checkpoint(one) for one in experiment.trained if one.regime == wildcards.regime),
+        lambda wildcards: trained(wildcards.regime),
         LIBRARY,
         notebook="notebooks/train_{regime}.ipynb",
     params: profile=PROFILE
@@ -100,6 +217,21 @@ rule data_page:
     shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
 
 
+rule controls_page:
+    output:
+        notebook="book/executed/controls.ipynb",
+        table=f"{RESULTS}/tables/controls.parquet",
+    input:
+        [inside(controls.results(experiment, network)) for network in experiment.detectors],
+        [results(one) for one in experiment.trained],
+        [results(one) for one in experiment.controlled if one.regime == "shuffled_labels"],
+        LIBRARY,
+        "e2m/controls.py",
+        notebook="notebooks/controls.ipynb",
+    params: profile=PROFILE
+    shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output.notebook}"
+
+
 rule measure_page:
     output:
         notebook="book/executed/{measure}.ipynb",
@@ -109,6 +241,8 @@ rule measure_page:
         LIBRARY,
         "e2m/unseen.py",
         "e2m/measures/{measure}.py",
+        # Their floors and ceilings are drawn.
+        rules.controls_page.output.table,
         notebook="notebooks/{measure}.ipynb",
     params: profile=PROFILE
     wildcard_constraints: measure="|".join(MEASURES)
@@ -119,7 +253,7 @@ rule model_selection:
     output:
         notebook="book/executed/model_selection.ipynb",
         picture="book/executed/summary.png",
-        table=f"{RESULTS}/tables/model_selection.parquet",
+        tables=expand(RESULTS + "/tables/{name}.parquet", name=["model_selection", "differences", "equal_accuracy"]),
     input:
         [results(one) for one in experiment.trained],
         LIBRARY,
@@ -129,6 +263,69 @@ rule model_selection:
     shell:
         "e2m run {input.notebook} -p profile {PROFILE} -o {output.notebook}"
         " && cp {RESULTS}/figures/summary.png {output.picture}"
+
+
+rule claims:
+    output:
+        notebook="book/executed/claims.ipynb",
+        table=f"{RESULTS}/tables/claims.parquet",
+    input:
+        rules.model_selection.output.tables,
+        [results(one) for one in experiment.trained],
+        LIBRARY,
+        "e2m/claims.py",
+        notebook="notebooks/claims.ipynb",
+    params: profile=PROFILE
+    shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output.notebook}"
+
+
+rule coverage:
+    output: "book/executed/coverage.ipynb"
+    input: LIBRARY, notebook="notebooks/coverage.ipynb"
+    params: profile=PROFILE
+    shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
+
+
+# What `make study` adds to `make book`: more regimes and runs, read by benchmarks/study.py.
+repeated = Trained(experiment.detectors[0], experiment.regimes[0], 0)
+elsewhere = replace(experiment, profile=f"{PROFILE}-again")
+
+
+rule study:
+    input:
+        [results(one) for one in (*experiment.trained, *experiment.studied)],
+        inside(elsewhere.results(repeated, experiment.in_set)) if experiment.study else [],
+
+
+rule seed_repeated:
+    # One detector trained again from nothing, in another place: its seed must decide everything.
+    output: inside([elsewhere.checkpoint(repeated), *elsewhere.results(repeated, experiment.in_set)])
+    input: results(repeated)
+    params:
+        profile=f"results/{elsewhere.profile}.yaml",
+        command=f"--detector {repeated.detector} --regime {repeated.regime} --run {repeated.run}",
+        sources=" ".join(f"--source {source}" for source in experiment.in_set),
+    threads: 2
+    resources: gpu=1
+    shell:
+        "cp notebooks/params/{PROFILE}.yaml {params.profile}"
+        " && e2m train --profile {params.profile} {params.command}"
+        " && e2m run train_masker -p profile {params.profile} -p detector {repeated.detector}"
+        " -p regime {repeated.regime} -p run {repeated.run}"
+        " && e2m salience --profile {params.profile} {params.command} {params.sources}"
+
+
+rule interventions:
+    output: "book/executed/interventions.ipynb"
+    input:
+        [str(path) for name in ("guidance", "planted") for path in Path("data/studies").glob(f"????-??-??-{name}.parquet")],
+        [results(one) for one in (*experiment.trained, *experiment.controlled) if one.run == 0],
+        LIBRARY,
+        "e2m/interventions.py",
+        "e2m/studies.py",
+        notebook="notebooks/interventions.ipynb",
+    params: profile=PROFILE
+    shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
 
 
 rule pages:
@@ -144,6 +341,9 @@ rule pages:
         "book/style/e2m.css",
         "book/style/e2m.js",
         "data/README.md",
-        "e2m/regimes/cyborg.py",
+        "e2m/regimes/__init__.py",
+        "profiles/cluster/config.yaml",
+        "profiles/cluster/status",
+        "profiles/slurm/config.yaml",
         expand("notebooks/params/{profile}.yaml", profile=["smoke", "demo", "paper"]),
     shell: "jupyter-book build book --all -W -n --keep-going --quiet"

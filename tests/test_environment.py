@@ -9,8 +9,16 @@ import yaml
 from e2m.paths import CHECKOUT
 
 LOCK = (CHECKOUT / "requirements.lock").read_text()
-LOCKED = re.findall(r"^([a-z0-9][\w.-]*)(==[^\n\\]+?) ?\\((?:\n    --hash=\S+(?: \\)?)*)", LOCK, re.MULTILINE)
+BENCH_LOCK = (CHECKOUT / "requirements-bench.lock").read_text()
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+
+
+def locked(text: str) -> list[tuple[str, str, str]]:
+    """Name, version and hashes of every package of a lock."""
+    return re.findall(r"^([a-z0-9][\w.-]*)(==[^\n\\]+?) ?\\((?:\n    --hash=\S+(?: \\)?)*)", text, re.MULTILINE)
+
+
+LOCKED = locked(LOCK)
 
 
 @pytest.fixture
@@ -18,14 +26,25 @@ def conda() -> dict:
     return yaml.safe_load((CHECKOUT / "environment.yml").read_text())
 
 
-def test_every_locked_package_has_a_hash():
-    names = [name for name, _, _ in LOCKED]
-    assert names == re.findall(r"^([a-z0-9][\w.-]*)", LOCK, re.MULTILINE)
-    assert [name for name, _, hashes in LOCKED if "--hash=sha256:" not in hashes] == []
+@pytest.mark.parametrize("text", [LOCK, BENCH_LOCK], ids=["lock", "bench"])
+def test_every_locked_package_has_a_hash(text):
+    found = locked(text)
+    assert [name for name, _, _ in found] == re.findall(r"^([a-z0-9][\w.-]*)", text, re.MULTILINE)
+    assert [name for name, _, hashes in found if "--hash=sha256:" not in hashes] == []
 
 
-def test_the_lock_names_no_address():
-    assert "://" not in LOCK
+@pytest.mark.parametrize("text", [LOCK, BENCH_LOCK], ids=["lock", "bench"])
+def test_the_lock_names_no_address(text):
+    assert "://" not in text
+
+
+def test_benchmarks_run_with_the_locked_versions():
+    # Without what stands behind a version: other packages ask for it on other versions of Python.
+    ours, bench = ({(name, text.split()[0]) for name, text, _ in found} for found in (LOCKED, locked(BENCH_LOCK)))
+    added = {name for name, _ in bench - ours}
+    assert {"torch", "torchcam", "scikit-image"} <= {name for name, _ in bench & ours}
+    assert set(PYPROJECT["dependency-groups"]["bench"]) <= added
+    assert not added & {name for name, _ in ours}
 
 
 def test_the_lock_holds_every_dependency():

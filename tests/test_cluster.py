@@ -1,0 +1,115 @@
+"""The workflow as a cluster runs it: a job a source, on a stand-in for PBS (tests/cluster), with one of them killed."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from e2m import jobs, paths
+from e2m.experiment import Experiment
+from e2m.paths import CHECKOUT
+
+pytestmark = pytest.mark.slow
+SOURCES = {"real": "authentic", "gan": "synthetic", "swap": "synthetic"}
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """What jobs need of the repository, and images of three sources, with a profile that takes seconds."""
+    tree = tmp_path / "tree"
+    for name in ("e2m", "notebooks", "profiles"):
+        shutil.copytree(CHECKOUT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "Snakefile", tree)
+    random, rows = np.random.default_rng(0), []
+    for split, (source, label), number in product(("train", "validate", "test"), SOURCES.items(), range(6)):
+        path = tree / "faces" / split / source / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (112, 112, 3), np.uint8)).save(path)
+        rows.append((path.relative_to(tree / "faces"), label, source, split))
+    pd.DataFrame(rows, columns=["path", "label", "source", "split"]).to_csv(tree / "faces" / "list.csv", index=False)
+    content = yaml.safe_load((CHECKOUT / "notebooks" / "params" / "smoke.yaml").read_text()) | {
+        "dataset": "folder",
+        "dataset_options": {"root": str(tree / "faces"), "csv": str(tree / "faces" / "list.csv")},
+        "sources": [*SOURCES],
+        "in_set": ["real", "swap"],
+        "regimes": ["cross_entropy"],
+        "runs": 1,
+        "controls": [],
+        "study": {},
+        "threads": 1,
+        "training": {"epochs": 1, "batch_size": 6},
+        "masker": None,
+    }
+    (tree / "notebooks" / "params" / "tiny.yaml").write_text(yaml.safe_dump(content))
+    return tree
+
+
+def on_the_cluster(tree: Path) -> subprocess.Popen:
+    """Snakemake with the profile as it stands, but for how often it looks."""
+    (tree / "jobs").mkdir()
+    places = [CHECKOUT / "tests" / "cluster", Path(sys.executable).parent]
+    environment = os.environ | {
+        "PYTHONPATH": str(tree),
+        "PATH": ":".join([*map(str, places), os.environ["PATH"]]),
+        "JOBS": str(tree / "jobs"),
+    }
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/cluster", "--config", "profile=tiny"]
+    options = ["--jobs", "2", "--seconds-between-status-checks", "1", "--latency-wait", "5", "--", "explained"]
+    with (tree / "log").open("w") as log:
+        return subprocess.Popen([*command, *options], cwd=tree, env=environment, stdout=log, stderr=log)
+
+
+def kill_the_writer(tree: Path, name: str, workflow: subprocess.Popen) -> None:
+    """Kill the job that writes a file, and all its processes, while the file has its temporary name."""
+    while workflow.poll() is None:
+        for path in (tree / "results").rglob(f".{name}.*"):
+            os.killpg(os.getpgid(int(path.suffix[1:])), signal.SIGKILL)
+            return
+        time.sleep(0.01)
+
+
+def test_shards_on_a_cluster_give_what_one_job_gives_though_one_is_killed(tree, monkeypatch):
+    workflow = on_the_cluster(tree)
+    kill_the_writer(tree, "noise-gan.parquet", workflow)
+    assert workflow.wait() == 0, (tree / "log").read_text()[-4000:]
+    asked = [path.read_text() for path in (tree / "jobs").glob("*salience*.asked")]
+    ended = [path.read_text().strip() for path in (tree / "jobs").glob("*salience*.exit")]
+    assert sorted(ended) == ["0", "0", "0", "137"]
+    assert sum("mem=8000mb:ngpus=1 -l walltime=720:00 " in line for line in asked) == 3
+    assert sum("mem=16000mb:" in line for line in asked) == 1  # the other try of the one that was killed
+    experiment = Experiment.load(str(tree / "notebooks" / "params" / "tiny.yaml"))
+    (one,) = experiment.trained
+    found = {}
+    for folder in ("results", "unsharded"):
+        monkeypatch.setattr(paths, "RESULTS", tree / folder)
+        if folder == "unsharded":
+            shutil.copytree(tree / "results" / "tiny" / "checkpoints", tree / folder / "tiny" / "checkpoints")
+            jobs.explain(experiment, one, progress=False)
+        found[folder] = [path.read_bytes() for path in experiment.results(one)]
+    assert found["results"] == found["unsharded"]
+
+
+@pytest.mark.parametrize(("profile", "shards"), [("local", 80), ("cluster", 640)])
+def test_the_published_study_in_shards(profile, shards):
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", f"profiles/{profile}", "--dry-run"]
+    plan = subprocess.run(
+        [*command, "--config", "profile=paper", "--", "explained"],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    counts = dict(re.findall(r"^(salience\w*) +(\d+)$", plan, re.MULTILINE))
+    assert sum(map(int, counts.values())) == shards
