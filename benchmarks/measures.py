@@ -1,0 +1,98 @@
+"""Entropy, noise and similarity beside Quantus and scikit-image."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks import peers
+from benchmarks.pictures import maps, pictures
+from benchmarks.timing import compared, interleave
+from e2m import explain, load_detector
+from e2m.images import quantise, upsample
+from e2m.measures.entropy import spatial_entropy
+from e2m.measures.noise import salt_and_pepper
+from e2m.similarity import ssim
+from e2m.types import Detector, Explanation
+
+ENTROPY_SPEED_UP = 100.0
+AMOUNT, SEED = 0.1, 0
+
+
+def rows(quick: bool = False) -> Iterator[dict]:
+    few, rounds = (4, 1) if quick else (64, 3)
+    yield _entropy(few, rounds)
+    for name, count in (("demo_cnn", few), ("resnet50", 2 if quick else 8)):
+        yield _noise(load_detector(name, device="cpu"), count, rounds)
+    for side, count in ((7, 32 * few), (224, few)):
+        yield _similarity(side, count, rounds)
+
+
+def _entropy(count: int, rounds: int) -> dict:
+    """Quantus reports nats, we a share of the largest entropy."""
+    given, detector = maps(count, 224), load_detector("demo_cnn", device="cpu")
+    images = np.zeros((count, 3, 224, 224), np.float32)  # Quantus asks for them, and does not use them
+    contestants = {
+        "ours": lambda: spatial_entropy(given),
+        "theirs": lambda: peers.quantus_entropy(detector.model, images, given),
+    }
+    apart = np.abs(contestants["ours"]() - contestants["theirs"]() / np.log(224 * 224)).max()
+    seconds = interleave(contestants, rounds, warm=True)
+    return compared(
+        "entropy",
+        "spatial entropy of a 224x224 map",
+        "quantus.Complexity",
+        seconds["ours"] / count,
+        seconds["theirs"] / count,
+        target=ENTROPY_SPEED_UP,
+        images=count,
+        value=float(apart),
+        unit="largest difference of entropies in [0, 1]",
+    )
+
+
+def _noise(detector: Detector, count: int, rounds: int) -> dict:
+    images = pictures(count, detector.size)
+    clean = explain(detector, images)
+    contestants = {
+        "ours": lambda: noise_response(detector, images, clean),
+        "theirs": lambda: peers.quantus_noise(detector, images, clean, AMOUNT, SEED),
+    }
+    apart = np.nanmax(np.abs(contestants["ours"]() - contestants["theirs"]()))
+    seconds = interleave(contestants, rounds, warm=True)
+    return compared(
+        "noise",
+        "similarity of a noisy image's map with the clean one",
+        "quantus.AvgSensitivity",
+        seconds["ours"] / count,
+        seconds["theirs"] / count,
+        detector=detector.name,
+        images=count,
+        value=float(apart),
+        unit="largest difference of SSIM",
+        note="clean maps given; Quantus explains with Captum, and uses our noise, enlargement and SSIM",
+    )
+
+
+def noise_response(detector: Detector, images: np.ndarray, clean: Explanation) -> np.ndarray:
+    """(N,) SSIM of the maps of noisy images with the clean ones, of the clean class."""
+    noisy = explain(detector, salt_and_pepper(images, AMOUNT, SEED), target=clean.target)
+    side = images.shape[1]
+    similar = ssim(upsample(clean.maps, side, side), upsample(noisy.maps, side, side), data_range=255)
+    return np.where(clean.dead | noisy.dead, np.nan, similar)
+
+
+def _similarity(side: int, count: int, rounds: int) -> dict:
+    a, b = quantise(maps(count, side)), quantise(maps(count, side, seed=1))
+    contestants = {"ours": lambda: ssim(a, b, data_range=255), "theirs": lambda: peers.skimage_ssim(a, b)}
+    apart = np.abs(contestants["ours"]() - contestants["theirs"]()).max()
+    seconds = interleave(contestants, rounds, warm=True)
+    return compared(
+        "similarity",
+        f"SSIM of two {side}x{side} maps",
+        "scikit-image",
+        seconds["ours"] / count,
+        seconds["theirs"] / count,
+        images=count,
+        value=float(apart),
+        unit="largest difference of SSIM",
+    )

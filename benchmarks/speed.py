@@ -1,0 +1,75 @@
+"""Everything that is timed, in one table: ``python -m benchmarks.speed [--quick] [--only GROUP]``, or ``make bench``.
+
+The table becomes the study "speed" (``data/studies``), which the page on speed reads.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+import torch
+
+from benchmarks import blur, loading, maps, measures, memory, peers, pipeline, precision, statistics, timing, workers
+from e2m import studies
+
+GROUPS = {
+    "maps": maps,
+    "loading": loading,
+    "measures": measures,
+    "blur": blur,
+    "statistics": statistics,
+    "pipeline": pipeline,
+    "precision": precision,
+    "memory": memory,
+    "workers": workers,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print every row as it is measured; keep the table where all groups were timed at full size."""
+    parser = argparse.ArgumentParser("python -m benchmarks.speed", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="everything once and as small as can be; nothing is kept")
+    parser.add_argument("--only", action="append", choices=list(GROUPS), help="this group; nothing is kept")
+    options = parser.parse_args(arguments)
+    table = timing.table(rows(options.only or GROUPS, options.quick))
+    missed = table[table["met"].eq(False).fillna(False)]
+    print(f"{len(table)} rows, {int(table['met'].sum())} targets met, {len(missed)} missed")
+    if not (options.quick or options.only):
+        print(studies.save("speed", table, **provenance()))
+
+
+def rows(groups: Sequence[str], quick: bool) -> Iterator[dict]:
+    """The rows of some groups, printed as they come."""
+    for name in groups:
+        for row in GROUPS[name].rows(quick):
+            print(_line(row), flush=True)
+            yield row
+
+
+def provenance() -> dict[str, str]:
+    """What the table says of how it was made."""
+    device = f"{torch.cuda.get_device_name()} (CUDA)" if torch.cuda.is_available() else "CPU; no GPU was measured"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "command": "make bench",
+        "device": device,
+        "threads": f"{torch.get_num_threads()} of torch on {cores} cores",
+        "peers": peers.versions(),
+    }
+
+
+def _line(row: dict) -> str:
+    parts = [row["row"], row.get("detector", ""), row["what"], row.get("alternative", "")]
+    if not pd.isna(row.get("ratio")):
+        target = "" if row.get("target") is None else f", target {row['target']:g}: {'met' if row['met'] else 'MISSED'}"
+        parts.append(f"{row['kind']} {row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}]{target}")
+    if not pd.isna(row.get("ours_seconds")):
+        parts.append(f"{1e3 * row['ours_seconds']:.4g} ms")
+    if row.get("value") is not None:
+        parts.append(f"{row['value']:.3g} {row['unit']}")
+    return " | ".join(part for part in parts if part)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Timing side by side: contestants take turns, so that whatever else the machine does hurts all of them alike."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = {
+    "row": str,
+    "detector": str,
+    "what": str,
+    "alternative": str,
+    "images": "Int64",
+    "ours_seconds": float,
+    "theirs_seconds": float,
+    "kind": str,
+    "ratio": float,
+    "ratio_low": float,
+    "ratio_high": float,
+    "target": float,
+    "met": "boolean",
+    "repeats": "Int64",
+    "value": float,
+    "unit": str,
+    "note": str,
+}
+"""Columns of every row, text being "" and numbers missing where a row has no use for them.
+
+Seconds are medians over rounds, for one piece of work: an image, a pair, or all of it, as ``what`` says. ``ratio`` is
+the median of the rounds' ratios, with the smallest and the largest beside it: theirs / ours where ``kind`` is
+"speed-up", ours / theirs where it is "cost". ``value`` and its ``unit`` are something beside time: a memory peak, or
+how far the two results lie apart.
+"""
+
+
+def interleave(
+    contestants: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warm: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, np.ndarray]:
+    """Seconds that each contestant takes in each round: A B A B ..., after one round that is not counted.
+
+    Args:
+        contestants: name -> a function without arguments.
+        rounds: how many are counted.
+        warm: each has run already: leave the round out that is not counted.
+        clock: seconds since any moment.
+
+    Returns:
+        Name -> (rounds,) seconds.
+    """
+    seconds = {name: np.empty(rounds) for name in contestants}
+    for number in range(0 if warm else -1, rounds):
+        for name, run in contestants.items():
+            start = clock()
+            run()
+            took = clock() - start
+            if number >= 0:
+                seconds[name][number] = took
+    return seconds
+
+
+def compared(
+    row: str,
+    what: str,
+    alternative: str,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    kind: str = "speed-up",
+    target: float | None = None,
+    **others: Any,
+) -> dict[str, Any]:
+    """One row of the table, from the seconds that both took for the same piece of work in the same rounds.
+
+    Args:
+        row: group of the row: "maps".
+        what, alternative: what was timed, and beside what.
+        ours, theirs: (rounds,) seconds.
+        kind: "speed-up", theirs / ours, at least the target; or "cost", ours / theirs, at most the target.
+        target: what the ratio is to reach, or None.
+        others: more of ``COLUMNS``.
+    """
+    ratios = theirs / ours if kind == "speed-up" else ours / theirs
+    ratio = float(np.median(ratios))
+    return {
+        "row": row,
+        "what": what,
+        "alternative": alternative,
+        "ours_seconds": float(np.median(ours)),
+        "theirs_seconds": float(np.median(theirs)),
+        "kind": kind,
+        "ratio": ratio,
+        "ratio_low": float(ratios.min()),
+        "ratio_high": float(ratios.max()),
+        "target": target,
+        "met": None if target is None else bool(ratio >= target if kind == "speed-up" else ratio <= target),
+        "repeats": len(ours),
+        **others,
+    }
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as the frame that is kept, with all of ``COLUMNS``."""
+    rows = pd.DataFrame(list(rows))
+    unknown = sorted(set(rows) - set(COLUMNS))
+    if unknown:
+        raise ValueError(f"rows with columns {unknown}; the columns are {', '.join(COLUMNS)}")
+    text = {name: rows[name].fillna("") if name in rows else "" for name, kind in COLUMNS.items() if kind is str}
+    return rows.assign(**text).reindex(columns=list(COLUMNS)).astype(COLUMNS)

@@ -1,0 +1,125 @@
+"""The timing by a clock that is told what it shows, and the alternatives against what they stand for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks import literal, maps, peers, pictures, timing
+from e2m import explain, studies
+from e2m.images import upsample
+from e2m.measures.degradation import degrade
+from e2m.measures.entropy import spatial_entropy
+from e2m.statistics import mean_interval
+
+
+class Clock:
+    """Stands still but while a contestant runs."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def taking(self, *seconds):
+        order = iter(seconds)
+
+        def run():
+            self.now += next(order)
+
+        return run
+
+
+def test_contestants_take_turns():
+    clock, calls = Clock(), []
+    contestants = {name: lambda name=name: calls.append(name) for name in "AB"}
+    timing.interleave(contestants, 2, clock=clock)
+    assert "".join(calls) == "ABABAB"
+    calls.clear()
+    timing.interleave(contestants, 2, warm=True, clock=clock)
+    assert "".join(calls) == "ABAB"
+
+
+def test_the_first_round_is_not_counted():
+    clock = Clock()
+    contestants = {"ours": clock.taking(100, 1, 3, 2), "theirs": clock.taking(50, 6, 6, 4)}
+    seconds = timing.interleave(contestants, 3, clock=clock)
+    assert {name: own.tolist() for name, own in seconds.items()} == {"ours": [1, 3, 2], "theirs": [6, 6, 4]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "ratio", "low", "high", "met"),
+    [
+        ("speed-up", 2.0, 2, 2, 6, True),
+        ("speed-up", 2.1, 2, 2, 6, False),
+        ("cost", 0.5, 0.5, 1 / 6, 0.5, True),
+        ("cost", 0.4, 0.5, 1 / 6, 0.5, False),
+        ("speed-up", None, 2, 2, 6, None),
+    ],
+)
+def test_ratios_are_medians_of_the_rounds(kind, target, ratio, low, high, met):
+    row = timing.compared("maps", "a", "b", np.array([1.0, 3, 2]), np.array([6.0, 6, 4]), kind, target, images=4)
+    assert (row["ours_seconds"], row["theirs_seconds"], row["repeats"]) == (2, 6, 3)
+    assert [row["ratio"], row["ratio_low"], row["ratio_high"]] == pytest.approx([ratio, low, high])
+    assert row["met"] is met
+
+
+def test_the_table_has_all_columns_and_is_kept(tmp_path):
+    timed = timing.compared("maps", "map", "loop", np.ones(3), np.full(3, 2.0), target=3.0, detector="toy")
+    table = timing.table([timed, {"row": "memory", "what": "job", "value": 7.5, "unit": "MiB", "target": None}])
+    assert list(table) == list(timing.COLUMNS)
+    assert table["met"].tolist() == [False, pd.NA]
+    assert table["detector"].tolist() == ["toy", ""]
+    studies.save("speed", table, tmp_path, command="make bench")
+    kept, about = studies.load("speed", tmp_path)
+    pd.testing.assert_frame_equal(kept, table)
+    assert about["command"] == "make bench"
+    with pytest.raises(ValueError, match=r"columns \['speed'\]"):
+        timing.table([{"row": "maps", "speed": 1}])
+
+
+@pytest.mark.parametrize("found", [peers.torchcam, peers.torchcam_one_by_one])
+def test_others_called_as_usual_make_the_same_maps(toy, found):
+    detector, images = toy(), pictures.pictures(3, 32)
+    theirs = found(detector.model, detector, maps.as_input(images, detector))
+    assert maps.difference(explain(detector, images).maps, theirs) < 1e-5
+
+
+def test_the_releases_loop_makes_the_same_maps(toy, tmp_path):
+    detector, images = toy(), pictures.pictures(3, 32)
+    torch.save(detector.model.state_dict(), tmp_path / "weights.pt")
+    theirs = np.stack([literal.release_map(lambda: toy(seed=1), tmp_path / "weights.pt", image) for image in images])
+    assert maps.difference(explain(detector, images).maps, theirs) < 1e-5
+    assert all(weight.grad is None for weight in detector.model.parameters())
+
+
+def test_maps_that_differ_are_seen_to():
+    one = pictures.maps(2, 8)
+    assert maps.difference(one, 5 * one + 3) < 1e-6
+    assert maps.difference(one, one[:, ::-1]) > 0.1
+    large = torch.nn.functional.interpolate(torch.from_numpy(one)[:, None], scale_factor=4, mode="bilinear")[:, 0]
+    assert maps.difference(one, large.numpy()) < 1e-6
+
+
+@pytest.mark.parametrize("region", ["salient", "background"])
+def test_the_blur_by_definition_is_ours(region):
+    images, salience = np.random.default_rng(0).integers(0, 256, (2, 56, 56, 3), np.uint8), pictures.maps(2, 7)
+    large = upsample(salience, 56, 56)
+    theirs = [literal.blurred(image, map_, region) for image, map_ in zip(images, large, strict=True)]
+    apart = np.abs(degrade(images, salience, region).astype(int) - theirs)
+    assert np.percentile(apart, 99) <= 1
+    assert np.abs(images.astype(int) - theirs).mean() > 5
+
+
+def test_the_bootstrap_by_definition_has_the_same_centre():
+    values = np.random.default_rng(0).normal(3, 1, (5, 40))
+    low, high = literal.crossed_bootstrap(values, 400)
+    ours = mean_interval(values, resamples=400)
+    assert low < ours.mean < high
+    assert ours.low < low < high < ours.high  # ours knows that five runs are few
+
+
+def test_made_up_pictures_are_alive_and_seeded():
+    assert (pictures.pictures(2, 16) == pictures.pictures(2, 16)).all()
+    assert (pictures.pictures(2, 16) != pictures.pictures(2, 16, seed=1)).any()
+    assert np.isfinite(spatial_entropy(pictures.maps(3, 7))).all()
