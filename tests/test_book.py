@@ -16,11 +16,12 @@ import pytest
 from e2m.paths import CHECKOUT
 
 pytestmark = pytest.mark.slow
-LEFT_OUT = (".venv", ".git", "results", "_build", "executed", ".snakemake", "demo", "__pycache__", ".pytest_cache")
+LEFT_OUT = (".venv*", ".git", "results", "_build", "executed", ".snakemake", "__pycache__", ".pytest_cache")
+BUILT = ("demo", "planted")  # data sets
 
 
 def fresh_tree(folder: Path) -> Path:
-    return shutil.copytree(CHECKOUT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    return shutil.copytree(CHECKOUT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT, *BUILT))
 
 
 def snakemake(tree: Path, *targets: str) -> subprocess.Popen:
