@@ -136,7 +136,8 @@ def test_nothing_is_left_to_do(built):
 def test_a_run_killed_in_the_middle_of_a_training_gives_the_same_tables(built, tmp_path):
     tree = fresh_tree(tmp_path / "killed")
     expected = tables(built)
-    targets = [name for name in expected if "/tables/" in name]
+    # One that reads rows of all detectors and controls, and one that reads their maps, for the sake of time.
+    targets = [name for name in expected if name.endswith(("/tables/noise.parquet", "/tables/stability.parquet"))]
     running = snakemake(tree, *targets)
     deadline = time.monotonic() + 300
     while not (begun := list(tree.glob("results/**/*.resume"))):
@@ -150,4 +151,6 @@ def test_a_run_killed_in_the_middle_of_a_training_gives_the_same_tables(built, t
     assert begun[0].is_file()
     assert not begun[0].with_suffix(".pt").exists()
     finish(tree, *targets)
-    assert tables(tree) == expected
+    found = tables(tree)
+    assert set(targets) < set(found)
+    assert found.items() <= expected.items()
