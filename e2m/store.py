@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
 _PLAIN = pa.schema([(field.name, pa.string() if field.type == _TEXT else field.type) for field in SCHEMA])
 
 
-ROWS_AT_ONCE = 1 << 14
+ROWS_AT_ONCE = 1 << 13
 """Rows of a Parquet row group, the most that wait in memory to be written."""
 
 
@@ -71,10 +71,11 @@ def writing_rows(path: str | Path, settings: dict | None = None) -> Iterator[Cal
 
         def add(frame: pd.DataFrame) -> None:
             nonlocal rest
-            rest = pa.concat_tables([rest, _as_table(frame)])
+            # Copied, so that the frame's own memory is free again.
+            rest = pa.concat_tables([rest, _as_table(frame)]).combine_chunks()
             while len(rest) >= ROWS_AT_ONCE:
                 write(rest[:ROWS_AT_ONCE])
-                rest = rest[ROWS_AT_ONCE:].combine_chunks()
+                rest = rest[ROWS_AT_ONCE:]
 
         def write(rows: pa.Table) -> None:
             with naming(path):

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import re
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -159,6 +160,16 @@ def test_rows_wait_in_memory_for_no_more_than_a_row_group(tmp_path, monkeypatch)
             held.append(pa.total_allocated_bytes())
     assert max(held[200:]) < 1.2 * max(held[:100])
     assert len(store.read_rows([tmp_path / "rows"])) == 40_000
+
+
+def test_frames_are_let_go_although_their_rows_wait(tmp_path):
+    tracemalloc.start()
+    with store.writing_rows(tmp_path / "rows") as add:
+        for _ in range(20):
+            add(pd.DataFrame({"value": np.zeros(100_000)})[:10])  # rows of a frame of 0.8 MB
+        held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 3e6
 
 
 class Full(io.FileIO):
