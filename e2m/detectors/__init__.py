@@ -13,7 +13,6 @@ from pickle import UnpicklingError
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import resize
 
 from e2m import plugins
 from e2m.types import Detector, InputError
@@ -148,6 +147,9 @@ def as_input(images: np.ndarray, detector: Detector, device: torch.device | str 
         )
     batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
     if batch.shape[-2:] != (detector.size, detector.size):
+        # Not at the top: it takes two seconds, and images mostly have the detector's size.
+        from torchvision.transforms.v2.functional import resize
+
         batch = resize(batch, [detector.size, detector.size], antialias=True)
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (detector.mean, detector.std))
     # (x / 255 - mean) / std in two passes over the pixels.
