@@ -29,6 +29,7 @@ study: .venv/done  ## what takes too long for the book, with the demo profile: d
 	$(MAKE) studied PROFILE=demo
 	$(MAKE) studied PROFILE=planted
 	$(BIN)/python -m benchmarks.study
+	$(BIN)/python -m benchmarks.masking
 	$(BIN)/python -m benchmarks.coverage
 
 studied: .venv/done

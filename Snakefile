@@ -19,8 +19,9 @@ MEASURES = [name for name in plugins.names("measure") if Path(f"notebooks/{name}
 SHOWN = [name for name in plugins.names("regime") if Path(f"notebooks/train_{name}.ipynb").is_file()]
 UNSHOWN = sorted(set(plugins.names("regime")) - set(SHOWN))
 TRAINING = [f"train_{regime}" for regime in SHOWN]
-PAGES = ["data", *TRAINING, "train_masker", "controls", *MEASURES, "model_selection", "claims", "coverage", "interventions"]
+PAGES = ["data", *TRAINING, "train_masker", "controls", *MEASURES, "model_selection", "claims", "coverage", "interventions", "masking"]
 RESULTS = f"results/{PROFILE}"
+THREADS = experiment.threads or 2  # of one training
 # Every page says how far its intervals can be trusted, which this study tells.
 COVERAGE = [str(path) for path in Path("data/studies").glob("????-??-??-coverage.parquet")]
 MODULES = ("experiment", "figures", "images", "notebook", "statistics", "store", "trust")
@@ -83,8 +84,10 @@ rule train:
         "notebooks/train_{regime}.ipynb",
     params: training=experiment.training
     wildcard_constraints: regime="|".join(SHOWN)
-    # Both cores: trainings run one after the other, because two at once take longer than one and then the other.
-    threads: 2
+    # Its cores are its own: two trainings that share theirs take longer than one and then the other. All come first,
+    # so that none waits until jobs of one core have ended.
+    threads: THREADS
+    priority: 1
     resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
     shell:
         "e2m run notebooks/train_{wildcards.regime}.ipynb -p profile {PROFILE} -p detector {wildcards.detector}"
@@ -101,7 +104,8 @@ rule train_without_page:
         "e2m/regimes/{regime}.py",
     params: training=experiment.training
     wildcard_constraints: regime="|".join(UNSHOWN)
-    threads: 2
+    threads: THREADS
+    priority: 1
     resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
     shell:
         "e2m train --profile {PROFILE} --detector {wildcards.detector} --regime {wildcards.regime}"
@@ -305,7 +309,7 @@ rule seed_repeated:
         profile=f"results/{elsewhere.profile}.yaml",
         command=f"--detector {repeated.detector} --regime {repeated.regime} --run {repeated.run}",
         sources=" ".join(f"--source {source}" for source in experiment.in_set),
-    threads: 2
+    threads: THREADS
     resources: gpu=1
     shell:
         "cp notebooks/params/{PROFILE}.yaml {params.profile}"
@@ -324,6 +328,17 @@ rule interventions:
         "e2m/interventions.py",
         "e2m/studies.py",
         notebook="notebooks/interventions.ipynb",
+    params: profile=PROFILE
+    shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
+
+
+rule masking:
+    output: "book/executed/masking.ipynb"
+    input:
+        [str(path) for path in Path("data/studies").glob("????-??-??-masking*.parquet")],
+        LIBRARY,
+        "e2m/studies.py",
+        notebook="notebooks/masking.ipynb",
     params: profile=PROFILE
     shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
 

@@ -284,6 +284,50 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)") -> Figure
     return figure
 
 
+def dots(
+    table: pd.DataFrame,
+    row: str,
+    column: str,
+    titles: Mapping[str, str] | None = None,
+    hue: str | None = None,
+    reference: str | None = None,
+) -> Figure:
+    """Means with their intervals: a line a row, a panel a value of ``column``, each with a scale of its own.
+
+    Args:
+        table: mean, low, high and the columns named.
+        row, column: columns whose values become lines and panels, in order of appearance.
+        titles: what the panels are called, by value; only these are shown.
+        hue: column whose values get a colour each: "regime", or any other.
+        reference: the row whose mean is marked through all lines.
+    """
+    panels = list(titles or dict.fromkeys(table[column]))
+    names = list(dict.fromkeys(table[row]))
+    values = list(dict.fromkeys(table[hue])) if hue else [None]
+    colours = sns.color_palette("colorblind", len(values)) if hue else ["0.2"]
+    style = {value: (value, colour, mark) for value, colour, mark in zip(values, colours, _MARKERS, strict=False)}
+    style = regime_style(values) if hue == "regime" else style
+    down = -(-len(panels) // 2)
+    size = (8.6, down * (0.9 + 0.3 * len(names)) + 0.4)
+    figure, axes = plt.subplots(down, 2, figsize=size, squeeze=False, sharey=True, layout="constrained")
+    for place, panel in zip(axes.flat, panels, strict=False):
+        for number, (value, (label, colour, marker)) in enumerate(style.items()):
+            own = table[(table[column] == panel) & ((table[hue] == value) if hue else True)]
+            own = own.set_index(row).reindex(names)
+            at = np.arange(len(names)) + (number - (len(style) - 1) / 2) * 0.24
+            reach = np.nan_to_num(np.abs(own[["low", "high"]].sub(own["mean"], axis=0)).to_numpy().T)
+            place.errorbar(own["mean"], at, xerr=reach, fmt=marker, ms=5, color=colour, label=label, capsize=2)
+            if reference is not None:
+                place.axvline(own.loc[reference, "mean"], color=colour, linestyle=":", linewidth=1.2, zorder=1)
+        place.set(xlabel=(titles or {}).get(panel, panel), ylim=(len(names) - 0.5, -0.5))
+        place.set_yticks(range(len(names)), names)
+    for place in axes.flat[len(panels) :]:
+        place.remove()
+    if hue:
+        _legend(figure, axes[0, 0])
+    return figure
+
+
 def coverage(table: pd.DataFrame, column: str, line: str, low: float = 0.84) -> Figure:
     """How often intervals held the truth by number of runs; the band that 95 % intervals should reach is shaded.
 

@@ -117,7 +117,11 @@ def _private_kernel(scratch: str):
     return Config(
         {
             "KernelManager": {"transport": "ipc", "ip": f"{scratch}/k"},
-            "NotebookClient": {"extra_arguments": [f"--IPKernelApp.ipython_dir={scratch}/ipython"]},
+            "NotebookClient": {
+                "extra_arguments": [f"--IPKernelApp.ipython_dir={scratch}/ipython"],
+                # Left to leave by itself, a kernel takes seconds, and nothing is done in them.
+                "shutdown_kernel": "immediate",
+            },
         }
     )
 
