@@ -176,6 +176,28 @@ def test_claims_for_reading_begin_with_the_verdict():
     assert "detector" in figures.claims_table(two).data
 
 
+def test_dots_stand_on_the_line_of_their_name(table):
+    figure = figures.dots(table, "source", "regime", {"cyborg": "CYBORG ↑"}, reference="orl")
+    (place,) = figure.axes
+    assert place.get_xlabel() == "CYBORG ↑"
+    assert [label.get_text() for label in place.get_yticklabels()] == ["orl", "swap"]
+    (bars,) = place.containers
+    np.testing.assert_allclose(bars[0].get_xdata(), [0.25, np.nan])
+    np.testing.assert_allclose(bars[0].get_ydata(), [0, 1])
+    np.testing.assert_allclose(bars[2][0].get_segments()[0], [[0.2, 0], [0.3, 0]])
+    (mark,) = [line for line in place.lines if line.get_linestyle() == ":"]
+    np.testing.assert_allclose(mark.get_xdata(), [0.25, 0.25])
+
+
+def test_dots_of_several_kinds_have_the_colours_of_their_regimes(table):
+    place = figures.dots(table.assign(kind="x"), "source", "kind", hue="regime").axes[0]
+    style = figures.regime_style(["cross_entropy", "cyborg"])
+    assert [bars.get_label() for bars in place.containers] == [label for label, _, _ in style.values()]
+    assert [bars[0].get_color() for bars in place.containers] == [colour for _, colour, _ in style.values()]
+    heights = [bars[0].get_ydata()[0] for bars in place.containers]
+    assert heights[0] < 0 < heights[1]
+
+
 def test_run_matrix_is_symmetric():
     pairs = pd.DataFrame({"regime": "cyborg", "run": [0, 0, 1], "run_other": [1, 2, 2], "value": [0.1, 0.2, 0.3]})
     cells = figures.run_matrix(pairs, "SSIM").axes[0].collections[0].get_array().filled(np.nan)
