@@ -182,11 +182,11 @@ def test_dots_stand_on_the_line_of_their_name(table):
     assert place.get_xlabel() == "CYBORG ↑"
     assert [label.get_text() for label in place.get_yticklabels()] == ["orl", "swap"]
     (bars,) = place.containers
-    np.testing.assert_allclose(bars[0].get_xdata(), [0.25, np.nan])
+    np.testing.assert_allclose(np.asarray(bars[0].get_xdata(), float), [0.25, np.nan])
     np.testing.assert_allclose(bars[0].get_ydata(), [0, 1])
     np.testing.assert_allclose(bars[2][0].get_segments()[0], [[0.2, 0], [0.3, 0]])
     (mark,) = [line for line in place.lines if line.get_linestyle() == ":"]
-    np.testing.assert_allclose(mark.get_xdata(), [0.25, 0.25])
+    np.testing.assert_allclose(np.asarray(mark.get_xdata(), float), [0.25, 0.25])
 
 
 def test_dots_of_several_kinds_have_the_colours_of_their_regimes(table):
