@@ -41,7 +41,9 @@ def images(random):
     return images
 
 
-def test_occlusion_finds_what_the_decision_rests_on(reader, images):
+def test_occlusion_finds_what_the_decision_rests_on(reader, images, monkeypatch):
+    monkeypatch.setattr(masking, "PATCH", 16)
+    monkeypatch.setattr(masking, "STRIDE", 8)
     found = masking.occlusion(reader, images, np.array([1, 0]))
     # The patch lies wholly under two rows and two columns of the three hiding patches that fit each way.
     assert found.shape == (2, 3, 3)
