@@ -131,8 +131,9 @@ def main(arguments: list[str] | None = None) -> None:
 def tables(experiment: Experiment, regime: str, runs: int, workers: int) -> dict[str, pd.DataFrame]:
     """The three tables, by name."""
     work: list[Callable[[], pd.DataFrame]] = [
-        *(partial(masker_rows, experiment, regime, task) for task in tasks(runs)),
+        # What takes longest comes first, so that no process is left with it.
         *(partial(method_rows, experiment, one, one.regime == regime) for one in experiment.trained if one.run < runs),
+        *(partial(masker_rows, experiment, regime, task) for task in tasks(runs)),
     ]
     checks = [partial(sanity_rows, experiment, Trained(experiment.detectors[0], regime, run)) for run in range(runs)]
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _alone) as pool:
@@ -163,17 +164,15 @@ def tasks(runs: int) -> Iterator[Task]:
 
 
 def differences(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
-    """Every variant of the masker, and every number of examples, minus the masker trained as published."""
-    found = []
-    made = rows[rows["study"].isin(["ablation", "few-shot"])]
-    for (study, name), own in made.groupby(["study", "name"], sort=False):
-        if name != REFERENCE:
-            pair = pd.concat([made[made["name"] == REFERENCE], own]).assign(regime=lambda table: table["name"])
-            apart = statistics.compare(
-                pair, ["cells", "variant"], guided=name, traditional=REFERENCE, **experiment.resampling
-            )
-            found.append(apart.assign(study=study, name=name))
-    return pd.concat(found, ignore_index=True)
+    """Every variant of the masker, and every number of examples, minus the masker trained as published.
+
+    Both explain the same detectors on the same images, so that each run and image has a difference of its own.
+    """
+    made, pair = rows[rows["study"].isin(["ablation", "few-shot"])], ["cells", "variant", "run", "image"]
+    reference = made[made["name"] == REFERENCE].set_index(pair)["value"].rename("reference")
+    apart = made[made["name"] != REFERENCE].join(reference, on=pair, validate="many_to_one")
+    apart = apart.assign(value=apart["value"] - apart["reference"])
+    return statistics.summarise(apart, ["study", "name", "cells", "variant"], **experiment.resampling)
 
 
 def findings(apart: pd.DataFrame) -> pd.DataFrame:

@@ -37,11 +37,17 @@ def test_a_simulation_has_a_truth_and_intervals_of_ours_and_others(study, kind):
         assert {"BCa", "percentile"} < set(intervals)
 
 
-def test_coverage_is_the_share_of_intervals_that_hold_the_truth(study, monkeypatch):
+def test_coverage_is_the_share_of_intervals_that_hold_the_truth(study):
     ends = iter([(0, 2), (2, 3), (1, 5), (0, 0.5)])
-    monkeypatch.setattr(study, "_studies", lambda: [("mean", lambda *_: (1.0, {"ours": next(ends)}), "calm", 3)])
-    (row,) = study.coverage(replications=4).to_dict("records")
-    assert (row["coverage"], row["width"], row["replications"]) == (0.5, (2 + 1 + 4 + 0.5) / 4, 4)
+    rows = study._rows(4, 0, "mean", lambda *_: (1.0, {"ours": next(ends)}), "calm", 3)
+    assert rows == [("mean", "calm", 3, "ours", 4, 0.5, (2 + 1 + 4 + 0.5) / 4)]
+
+
+def test_the_same_seed_gives_the_same_rows_in_any_process(study):
+    rows = study.coverage(replications=2)
+    first = next(study._studies())
+    assert list(rows.iloc[0]) == list(study._rows(2, 0, *first)[0])
+    assert set(rows["statistic"]) == set(trust.KINDS)
 
 
 def test_the_table_goes_to_the_studies_or_where_it_is_told(study, monkeypatch, tmp_path, capsys):

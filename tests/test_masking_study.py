@@ -1,6 +1,7 @@
 """The parts of the masking study: slow salience methods, the made-up in-fill, and which layers a check randomises."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -134,6 +135,20 @@ def test_findings_read_the_variant_that_tells():
     assert len(table) == len(masking.FINDINGS) * len(masking.JUDGED)
     told = table[table["name"] == "mask-in only"].set_index("variant")["verdict"]
     assert told.to_dict() == {"le": "holds", "f1": "the contrary", "pxap": "the contrary"}
+
+
+def test_variants_are_compared_on_the_same_runs_and_images(random):
+    keys = pd.MultiIndex.from_product([range(3), [f"{n}" for n in range(20)]], names=["run", "image"])
+    both = keys.to_frame(index=False).assign(value=random.normal(size=60), study="ablation", name=masking.REFERENCE)
+    other = both.assign(name="in-fill: blur", value=both["value"] + random.normal(0.5, 0.01, 60))
+    other.loc[0, "value"] = np.nan
+    rows = pd.concat([both, other, both.assign(study="methods", name="CAM")]).assign(cells="native", variant="f1")
+    experiment = SimpleNamespace(resampling={"resamples": 200})
+    (found,) = masking.differences(experiment, rows).to_dict("records")
+    # Runs and images differ by far more than a variant does from what it is compared with.
+    assert found["mean"] == pytest.approx(0.5, abs=0.01)
+    assert 0.47 < found["low"] < found["high"] < 0.53
+    assert found["missing"] == 1
 
 
 def test_which_layers_are_randomised(toy):
