@@ -19,7 +19,7 @@ MEASURES = [name for name in plugins.names("measure") if Path(f"notebooks/{name}
 SHOWN = [name for name in plugins.names("regime") if Path(f"notebooks/train_{name}.ipynb").is_file()]
 UNSHOWN = sorted(set(plugins.names("regime")) - set(SHOWN))
 TRAINING = [f"train_{regime}" for regime in SHOWN]
-PAGES = ["data", *TRAINING, "train_masker", "controls", *MEASURES, "model_selection", "claims", "coverage", "interventions", "masking"]
+PAGES = ["data", *TRAINING, "train_masker", "controls", *MEASURES, "model_selection", "claims", "coverage", "interventions", "masking", "speed"]
 RESULTS = f"results/{PROFILE}"
 THREADS = experiment.threads or 2  # of one training
 # Every page says how far its intervals can be trusted, which this study tells.
@@ -341,6 +341,16 @@ rule masking:
         notebook="notebooks/masking.ipynb",
     params: profile=PROFILE
     shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
+
+
+rule speed:
+    output: "book/executed/speed.ipynb"
+    input:
+        [str(path) for path in Path("data/studies").glob("????-??-??-speed.parquet")],
+        LIBRARY,
+        "e2m/studies.py",
+        notebook="notebooks/speed.ipynb",
+    shell: "e2m run {input.notebook} -o {output}"
 
 
 rule pages:

@@ -27,16 +27,24 @@ GROUPS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print every row as it is measured; keep the table where all groups were timed at full size."""
+    """Print every row as it is measured, and keep the table where it was timed at full size."""
     parser = argparse.ArgumentParser("python -m benchmarks.speed", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="everything once and as small as can be; nothing is kept")
-    parser.add_argument("--only", action="append", choices=list(GROUPS), help="this group; nothing is kept")
+    parser.add_argument(
+        "--only", action="append", choices=list(GROUPS), help="this group again; its rows replace the last table's"
+    )
     options = parser.parse_args(arguments)
     table = timing.table(rows(options.only or GROUPS, options.quick))
     missed = table[table["met"].eq(False).fillna(False)]
     print(f"{len(table)} rows, {int(table['met'].sum())} targets met, {len(missed)} missed")
-    if not (options.quick or options.only):
-        print(studies.save("speed", table, **provenance()))
+    if options.quick:
+        return
+    about = provenance()
+    if options.only:
+        last, before = studies.load("speed")
+        table = pd.concat([last[~last["row"].isin(table["row"])], table], ignore_index=True)
+        about["others"] = f"rows other than {', '.join(options.only)} are of {before['executed']}"
+    print(studies.save("speed", table, **about))
 
 
 def rows(groups: Sequence[str], quick: bool) -> Iterator[dict]:

@@ -1,5 +1,8 @@
 """The timing by a clock that is told what it shows, and the alternatives against what they stand for."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +13,7 @@ from e2m import explain, studies
 from e2m.images import upsample
 from e2m.measures.degradation import degrade
 from e2m.measures.entropy import spatial_entropy
+from e2m.paths import CHECKOUT
 from e2m.statistics import mean_interval
 
 
@@ -123,3 +127,11 @@ def test_made_up_pictures_are_alive_and_seeded():
     assert (pictures.pictures(2, 16) == pictures.pictures(2, 16)).all()
     assert (pictures.pictures(2, 16) != pictures.pictures(2, 16, seed=1)).any()
     assert np.isfinite(spatial_entropy(pictures.maps(3, 7))).all()
+
+
+def test_a_job_says_what_memory_it_had_whoever_started_it():
+    ours = np.ones(100 << 20)  # 800 MiB of this process
+    command = ["-m", "benchmarks.peak", "timeit", "-n1", "-r1", "b'x' * (200 << 20)"]
+    said = subprocess.run([sys.executable, *command], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert ours.all()
+    assert 200 < float(said.stderr.splitlines()[-1]) < 300
