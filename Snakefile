@@ -3,8 +3,10 @@
 # `make book` runs it; `--config profile=NAME` chooses notebooks/params/NAME.yaml.
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+
+import yaml
 
 from e2m import controls, plugins
 from e2m.experiment import Experiment, Trained
@@ -84,11 +86,10 @@ rule train:
         "notebooks/train_{regime}.ipynb",
     params: training=experiment.training
     wildcard_constraints: regime="|".join(SHOWN)
-    # Its cores are its own: two trainings that share theirs take longer than one and then the other. All come first,
-    # so that none waits until jobs of one core have ended.
     threads: THREADS
+    # First, because the rest waits for them; what comes of one detector runs beside the training of the next.
     priority: 1
-    resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
+    resources: gpu=1, training=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
     shell:
         "e2m run notebooks/train_{wildcards.regime}.ipynb -p profile {PROFILE} -p detector {wildcards.detector}"
         " -p run {wildcards.run} -o {output.notebook}"
@@ -106,7 +107,7 @@ rule train_without_page:
     wildcard_constraints: regime="|".join(UNSHOWN)
     threads: THREADS
     priority: 1
-    resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
+    resources: gpu=1, training=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
     shell:
         "e2m train --profile {PROFILE} --detector {wildcards.detector} --regime {wildcards.regime}"
         " --run {wildcards.run}"
@@ -292,7 +293,7 @@ rule coverage:
 
 # What `make study` adds to `make book`: more regimes and runs, read by benchmarks/study.py.
 repeated = Trained(experiment.detectors[0], experiment.regimes[0], 0)
-elsewhere = replace(experiment, profile=f"{PROFILE}-again")
+elsewhere = replace(experiment, profile=f"{PROFILE}-again", masker=None, measures={})
 
 
 rule study:
@@ -307,16 +308,18 @@ rule seed_repeated:
     input: results(repeated)
     params:
         profile=f"results/{elsewhere.profile}.yaml",
-        command=f"--detector {repeated.detector} --regime {repeated.regime} --run {repeated.run}",
+        one=f"--detector {repeated.detector} --regime {repeated.regime} --run {repeated.run}",
         sources=" ".join(f"--source {source}" for source in experiment.in_set),
     threads: THREADS
-    resources: gpu=1
-    shell:
-        "cp notebooks/params/{PROFILE}.yaml {params.profile}"
-        " && e2m train --profile {params.profile} {params.command}"
-        " && e2m run train_masker -p profile {params.profile} -p detector {repeated.detector}"
-        " -p regime {repeated.regime} -p run {repeated.run}"
-        " && e2m salience --profile {params.profile} {params.command} {params.sources}"
+    priority: 1
+    resources: gpu=1, training=1
+    run:
+        settings = {name: value for name, value in asdict(elsewhere).items() if name != "profile"}
+        Path(params.profile).write_text(yaml.safe_dump(settings))
+        shell(
+            "e2m train --profile {params.profile} {params.one}"
+            " && e2m salience --profile {params.profile} {params.one} {params.sources}"
+        )
 
 
 rule interventions:

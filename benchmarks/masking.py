@@ -41,7 +41,7 @@ from e2m.experiment import Experiment, Trained
 from e2m.images import quantise, read_images, upsample
 from e2m.masker import enlarge, stages
 from e2m.measures.localisation import BETTER, crops, enlarged, predicted_boxes, with_region
-from e2m.salience import Explainer, explain
+from e2m.salience import Explainer, explain, images_at_once
 from e2m.similarity import dead, ssim
 from e2m.types import LABELS, MASKER, Detector
 
@@ -349,7 +349,9 @@ def rise(detector: Detector, images: np.ndarray, classes: np.ndarray, shape: tup
 @torch.no_grad()
 def probabilities(detector: Detector, batch: Tensor, classes: np.ndarray) -> np.ndarray:
     """(n,) P(class) of normalised images."""
-    shares = two_logits(detector, detector.model(batch)).softmax(1).numpy()
+    # In parts that memory likes, see images_at_once.
+    parts = batch.split(images_at_once(detector, batch.device))
+    shares = torch.cat([two_logits(detector, detector.model(part)).softmax(1) for part in parts]).numpy()
     return shares[np.arange(len(classes)), classes]
 
 
