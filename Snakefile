@@ -234,6 +234,8 @@ rule controls_page:
         "e2m/controls.py",
         notebook="notebooks/controls.ipynb",
     params: profile=PROFILE
+    # The pages of measures wait for it.
+    priority: 1
     shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output.notebook}"
 
 
@@ -265,6 +267,8 @@ rule model_selection:
         "e2m/selection.py",
         notebook="notebooks/model_selection.ipynb",
     params: profile=PROFILE
+    # The page of claims waits for it.
+    priority: 1
     shell:
         "e2m run {input.notebook} -p profile {PROFILE} -o {output.notebook}"
         " && cp {RESULTS}/figures/summary.png {output.picture}"
