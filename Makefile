@@ -26,14 +26,12 @@ smoke: .venv/done  ## the whole pipeline on the smallest profile
 	$(MAKE) book PROFILE=smoke
 
 study: .venv/done  ## what takes too long for the book, with the demo profile: data/studies/
-	$(MAKE) studied PROFILE=demo
+	$(MAKE) studied PROFILE=demo TARGETS="study masking_study coverage_study" FIRST="--prioritize masking_study"
 	$(MAKE) studied PROFILE=planted
 	$(BIN)/python -m benchmarks.study
-	$(BIN)/python -m benchmarks.masking
-	$(BIN)/python -m benchmarks.coverage
 
 studied: .venv/done
-	$(SNAKEMAKE) -- study
+	$(SNAKEMAKE) $(FIRST) -- $(or $(TARGETS),study)
 
 bench: .venv-bench/done  ## what maps and measures cost beside what others do: data/studies/ [QUICK=--quick]
 	.venv-bench/bin/python -m benchmarks.speed $(QUICK)

@@ -295,7 +295,7 @@ rule coverage:
     shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
 
 
-# What `make study` adds to `make book`: more regimes and runs, read by benchmarks/study.py.
+# What `make study` adds to `make book`: more regimes and runs, read by benchmarks/study.py, and studies of their own.
 repeated = Trained(experiment.detectors[0], experiment.regimes[0], 0)
 elsewhere = replace(experiment, profile=f"{PROFILE}-again", masker=None, measures={})
 
@@ -304,6 +304,25 @@ rule study:
     input:
         [results(one) for one in (*experiment.trained, *experiment.studied)],
         inside(elsewhere.results(repeated, experiment.in_set)) if experiment.study else [],
+
+
+rule masking_study:
+    # The longest job of all: `make study` has it, and what it waits for, done first.
+    output: touch(f"{RESULTS}/studies/masking.done")
+    input:
+        inside(experiment.masker_file(one) for one in experiment.trained if one.regime in MASKED),
+        inside(experiment.checkpoint(one) for one in experiment.studied if one.regime == "shuffled_labels"),
+        "benchmarks/masking.py",
+        "e2m/masker.py",
+        "e2m/masker_training.py",
+        "e2m/measures/localisation.py",
+    shell: "python -m benchmarks.masking --profile {PROFILE} --workers {threads}"
+
+
+rule coverage_study:
+    output: touch(f"{RESULTS}/studies/coverage.done")
+    input: "benchmarks/coverage.py", "e2m/statistics.py"
+    shell: "python -m benchmarks.coverage --workers {threads}"
 
 
 rule seed_repeated:

@@ -56,8 +56,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="Parquet file to write; a dated one in data/studies if not given")
     parser.add_argument("--replications", type=int, default=REPLICATIONS)
+    parser.add_argument("--workers", type=int, help="processes [one a core]")
     options = parser.parse_args(arguments)
-    rows = coverage(options.replications)
+    rows = coverage(options.replications, workers=options.workers)
     if options.out:
         store.write_table(options.out, rows)
     else:
@@ -66,9 +67,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(rows.pivot_table(["coverage", "width"], keys, "runs").round(3).to_string())
 
 
-def coverage(replications: int = REPLICATIONS, seed: int = 0) -> pd.DataFrame:
+def coverage(replications: int = REPLICATIONS, seed: int = 0, workers: int | None = None) -> pd.DataFrame:
     """Tidy rows: statistic, setting, runs, method, replications, coverage, width; the same seed gives the same rows."""
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(workers) as pool:
         parts = pool.map(partial(_rows, replications, seed), *zip(*_studies(), strict=True))
     columns = ["statistic", "setting", "runs", "method", "replications", "coverage", "width"]
     return pd.DataFrame([row for part in parts for row in part], columns=columns)

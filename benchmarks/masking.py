@@ -1,4 +1,4 @@
-"""What makes a good masker: ``python -m benchmarks.masking``, part of `make study`; about 12 minutes on two cores.
+"""What makes a good masker: ``python -m benchmarks.masking``, part of `make study`; a quarter of an hour on two cores.
 
 Reads the detectors and maskers that `make book` and `make study` trained, trains more maskers, and scores masks on the
 test images whose true region is known. Writes four tables with ``e2m.studies``:

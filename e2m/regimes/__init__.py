@@ -16,16 +16,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-from torch.nn import functional
-
+# Torch is imported where a loss is taken: most pages ask a regime for nothing but its name and colour.
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from e2m.training import Seen
 
 
 def classification_loss(seen: Seen) -> Tensor:
     """Mean cross-entropy of the logits: be right."""
-    return functional.cross_entropy(seen.logits, seen.classes)
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(seen.logits, seen.classes)
 
 
 def guided_loss(seen: Seen, alpha: float = 0.5) -> Tensor:
@@ -34,4 +36,6 @@ def guided_loss(seen: Seen, alpha: float = 0.5) -> Tensor:
     The CAM is that of the predicted class, not rectified; both maps are min-max normalised at the CAM's size
     (Boyd, Tinsley, Bowyer, Czajka, WACV 2023, arXiv 2112.00686).
     """
-    return alpha * classification_loss(seen) + (1 - alpha) * functional.mse_loss(seen.cam, seen.human)
+    from torch.nn.functional import mse_loss
+
+    return alpha * classification_loss(seen) + (1 - alpha) * mse_loss(seen.cam, seen.human)

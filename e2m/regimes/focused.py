@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from e2m.regimes import guided_loss
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from e2m.training import Seen
 
 LABEL = "focused"
