@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -34,16 +35,18 @@ def _commit() -> str:
     git = ["git", "-C", str(paths.CHECKOUT)]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+        # A study's first table, just written, is no change of the code that makes the next.
+        status = [*git, "status", "--porcelain", "-uno", "--", ".", ":!data/studies"]
+        changed = subprocess.run(status, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit.stdout.strip() + (" with local changes" if changed.stdout.strip() else "")
 
 
 def _processor() -> str:
-    import torch
-
-    if torch.cuda.is_available():
+    # Who never loaded torch used no GPU, and need not load it to say so.
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
         found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())

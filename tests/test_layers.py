@@ -16,6 +16,7 @@ import e2m
         ("import e2m.images, e2m.similarity, e2m.store", {"torch"}),
         # What pages do that read results alone.
         ("from e2m.experiment import Experiment\nimport e2m.figures\nExperiment.load('smoke')", {"torch"}),
+        ("from e2m import provenance\nprovenance.entries()", {"torch"}),
     ],
 )
 def test_imports_stay_light(statement, absent):
