@@ -55,7 +55,7 @@ def test_the_table_goes_to_the_studies_or_where_it_is_told(study, monkeypatch, t
         *("statistic", "setting", "runs", "method", "replications", "coverage", "width")
     ])  # fmt: skip
     saved = {}
-    monkeypatch.setattr(study, "coverage", lambda replications: rows.assign(replications=replications))
+    monkeypatch.setattr(study, "coverage", lambda replications, workers: rows.assign(replications=replications))
     monkeypatch.setattr(studies, "save", lambda name, table, **about: saved.update({name: table, **about}))
     study.main(["--out", str(tmp_path / "out.parquet"), "--replications", "7"])
     assert pd.read_parquet(tmp_path / "out.parquet")["replications"].tolist() == [7]
