@@ -28,7 +28,7 @@ smoke: .venv/done  ## the whole pipeline on the smallest profile
 study: .venv/done  ## what takes too long for the book, with the demo profile: data/studies/
 	$(MAKE) studied PROFILE=demo TARGETS="study masking_study coverage_study" FIRST="--prioritize masking_study"
 	$(MAKE) studied PROFILE=planted
-	$(BIN)/python -m benchmarks.study
+	$(BIN)/python -m studies.guidance
 
 studied: .venv/done
 	$(SNAKEMAKE) $(FIRST) -- $(or $(TARGETS),study)

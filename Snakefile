@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from e2m import controls, plugins
-from e2m.experiment import Experiment, Trained
+from e2m import plugins
+from e2m.experiment.results import Experiment, ModelKey
+from e2m.experiment import controls
 from e2m.types import MASKER
 
 PROFILE = config.get("profile", "demo")
@@ -26,7 +27,7 @@ RESULTS = f"results/{PROFILE}"
 THREADS = experiment.threads or 2  # of one training
 # Every page says how far its intervals can be trusted, which this study tells.
 COVERAGE = [str(path) for path in Path("data/studies").glob("????-??-??-coverage.parquet")]
-MODULES = ("experiment", "figures", "images", "notebook", "statistics", "store", "trust")
+MODULES = ("experiment/results", "pages/figures", "pages/tables", "arrays/images", "pages/notebook", "statistics/__init__", "store/disk", "pages/coverage")
 LIBRARY = [*(f"e2m/{name}.py" for name in MODULES), *COVERAGE]
 PROSE = glob_wildcards("book/{page,[^/]+}.md").page
 
@@ -41,11 +42,11 @@ def results(one):
 
 
 def checkpoint(wildcards):
-    return inside([experiment.checkpoint(Trained(wildcards.detector, wildcards.regime, int(wildcards.run)))])
+    return inside([experiment.checkpoint(ModelKey(wildcards.detector, wildcards.regime, int(wildcards.run)))])
 
 
 def masker(wildcards):
-    return inside([experiment.masker_file(Trained(wildcards.detector, wildcards.regime, int(wildcards.run)))])
+    return inside([experiment.masker_file(ModelKey(wildcards.detector, wildcards.regime, int(wildcards.run)))])
 
 
 localrules: book, pages
@@ -62,7 +63,7 @@ rule book:
 
 rule data:
     output: touch(f"{RESULTS}/data.done")
-    input: "e2m/building.py", "e2m/datasets/__init__.py", f"e2m/datasets/{experiment.dataset}.py"
+    input: "e2m/store/building.py", "e2m/datasets/__init__.py", f"e2m/datasets/{experiment.dataset}.py"
     params: options=experiment.dataset_options
     shell: "e2m data --profile {PROFILE}"
 
@@ -70,7 +71,7 @@ rule data:
 def trained(regime):
     """Checkpoints of a regime; of one that the profile leaves out, that of run 0, which its page shows."""
     planned = [one for one in (*experiment.trained, *experiment.controlled) if one.regime == regime]
-    return inside(map(experiment.checkpoint, planned or [Trained(experiment.detectors[0], regime, 0)]))
+    return inside(map(experiment.checkpoint, planned or [ModelKey(experiment.detectors[0], regime, 0)]))
 
 
 rule train:
@@ -79,8 +80,8 @@ rule train:
         notebook=f"{RESULTS}/notebooks/train_{{regime}}-{{detector}}-run-{{run}}.ipynb",
     input:
         rules.data.output,
-        "e2m/jobs.py",
-        "e2m/training.py",
+        "e2m/experiment/train.py",
+        "e2m/training/detector.py",
         "e2m/regimes/__init__.py",
         "e2m/regimes/{regime}.py",
         "notebooks/train_{regime}.ipynb",
@@ -99,8 +100,8 @@ rule train_without_page:
     output: f"{RESULTS}/checkpoints/{{detector}}/{{regime}}/run-{{run}}.pt"
     input:
         rules.data.output,
-        "e2m/jobs.py",
-        "e2m/training.py",
+        "e2m/experiment/train.py",
+        "e2m/training/detector.py",
         "e2m/regimes/__init__.py",
         "e2m/regimes/{regime}.py",
     params: training=experiment.training
@@ -119,10 +120,10 @@ rule train_masker:
         notebook=f"{RESULTS}/notebooks/train_masker-{{detector}}-{{regime}}-run-{{run}}.ipynb",
     input:
         checkpoint,
-        "e2m/jobs.py",
-        "e2m/masker.py",
-        "e2m/masker_training.py",
-        "e2m/training.py",
+        "e2m/experiment/train.py",
+        "e2m/networks/masker.py",
+        "e2m/training/masker.py",
+        "e2m/training/detector.py",
         "notebooks/train_masker.ipynb",
     params: masker=experiment.masker
     resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
@@ -144,14 +145,14 @@ families = [("salience", masked, MASKED), ("salience_without_masks", experiment,
 for title, family, regimes in families if MASKED else [("salience", experiment, UNMASKED)]:
     rule:
         name: title
-        output: inside(family.results(Trained("{detector}", "{regime}", "{run}"), ["{source}"] if BY_SOURCE else None))
+        output: inside(family.results(ModelKey("{detector}", "{regime}", "{run}"), ["{source}"] if BY_SOURCE else None))
         input:
             checkpoint,
             masker if MASKER in family.methods else [],
-            "e2m/jobs.py",
-            "e2m/masker.py",
-            "e2m/salience.py",
-            "e2m/similarity.py",
+            "e2m/experiment/train.py",
+            "e2m/networks/masker.py",
+            "e2m/salience/engine.py",
+            "e2m/arrays/ssim.py",
             [f"e2m/measures/{name}.py" for name in experiment.measures],
         params:
             measures=experiment.measures,
@@ -178,12 +179,12 @@ for network in experiment.detectors:
         name: f"controls_{network}"
         output: inside(controls.results(experiment, network))
         input:
-            inside(experiment.checkpoint(Trained(network, regime, 0)) for regime in experiment.regimes),
-            "e2m/control_jobs.py",
-            "e2m/controls.py",
-            "e2m/jobs.py",
-            "e2m/salience.py",
-            "e2m/similarity.py",
+            inside(experiment.checkpoint(ModelKey(network, regime, 0)) for regime in experiment.regimes),
+            "e2m/experiment/controls.py",
+            "e2m/pages/controls.py",
+            "e2m/experiment/explain.py",
+            "e2m/salience/engine.py",
+            "e2m/arrays/ssim.py",
             [f"e2m/measures/{name}.py" for name in experiment.measures],
         params:
             measures=experiment.measures,
@@ -231,7 +232,7 @@ rule controls_page:
         [results(one) for one in experiment.trained],
         [results(one) for one in experiment.controlled if one.regime == "shuffled_labels"],
         LIBRARY,
-        "e2m/controls.py",
+        "e2m/pages/controls.py",
         notebook="notebooks/controls.ipynb",
     params: profile=PROFILE
     # The pages of measures wait for it.
@@ -246,7 +247,7 @@ rule measure_page:
     input:
         [results(one) for one in experiment.trained],
         LIBRARY,
-        "e2m/unseen.py",
+        "e2m/pages/unseen.py",
         "e2m/measures/{measure}.py",
         # Their floors and ceilings are drawn.
         rules.controls_page.output.table,
@@ -264,7 +265,7 @@ rule model_selection:
     input:
         [results(one) for one in experiment.trained],
         LIBRARY,
-        "e2m/selection.py",
+        "e2m/pages/selection.py",
         notebook="notebooks/model_selection.ipynb",
     params: profile=PROFILE
     # The page of claims waits for it.
@@ -282,7 +283,7 @@ rule claims:
         rules.model_selection.output.tables,
         [results(one) for one in experiment.trained],
         LIBRARY,
-        "e2m/claims.py",
+        "e2m/pages/claims.py",
         notebook="notebooks/claims.ipynb",
     params: profile=PROFILE
     shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output.notebook}"
@@ -295,8 +296,8 @@ rule coverage:
     shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
 
 
-# What `make study` adds to `make book`: more regimes and runs, read by benchmarks/study.py, and studies of their own.
-repeated = Trained(experiment.detectors[0], experiment.regimes[0], 0)
+# What `make study` adds to `make book`: more regimes and runs, read by studies/guidance.py, and studies of their own.
+repeated = ModelKey(experiment.detectors[0], experiment.regimes[0], 0)
 elsewhere = replace(experiment, profile=f"{PROFILE}-again", masker=None, measures={})
 
 
@@ -312,17 +313,17 @@ rule masking_study:
     input:
         inside(experiment.masker_file(one) for one in experiment.trained if one.regime in MASKED),
         inside(experiment.checkpoint(one) for one in experiment.studied if one.regime == "shuffled_labels"),
-        "benchmarks/masking.py",
-        "e2m/masker.py",
-        "e2m/masker_training.py",
+        "studies/masking.py",
+        "e2m/networks/masker.py",
+        "e2m/training/masker.py",
         "e2m/measures/localisation.py",
-    shell: "python -m benchmarks.masking --profile {PROFILE} --workers {threads}"
+    shell: "python -m studies.masking --profile {PROFILE} --workers {threads}"
 
 
 rule coverage_study:
     output: touch(f"{RESULTS}/studies/coverage.done")
-    input: "benchmarks/coverage.py", "e2m/statistics.py"
-    shell: "python -m benchmarks.coverage --workers {threads}"
+    input: "studies/coverage.py", "e2m/statistics/__init__.py"
+    shell: "python -m studies.coverage --workers {threads}"
 
 
 rule seed_repeated:
@@ -351,8 +352,8 @@ rule interventions:
         [str(path) for name in ("guidance", "planted") for path in Path("data/studies").glob(f"????-??-??-{name}.parquet")],
         [results(one) for one in (*experiment.trained, *experiment.controlled) if one.run == 0],
         LIBRARY,
-        "e2m/interventions.py",
-        "e2m/studies.py",
+        "e2m/pages/interventions.py",
+        "e2m/store/studies.py",
         notebook="notebooks/interventions.ipynb",
     params: profile=PROFILE
     shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
@@ -363,7 +364,7 @@ rule masking:
     input:
         [str(path) for path in Path("data/studies").glob("????-??-??-masking*.parquet")],
         LIBRARY,
-        "e2m/studies.py",
+        "e2m/store/studies.py",
         notebook="notebooks/masking.ipynb",
     params: profile=PROFILE
     shell: "e2m run {input.notebook} -p profile {PROFILE} -o {output}"
@@ -374,7 +375,7 @@ rule speed:
     input:
         [str(path) for path in Path("data/studies").glob("????-??-??-speed.parquet")],
         LIBRARY,
-        "e2m/studies.py",
+        "e2m/store/studies.py",
         notebook="notebooks/speed.ipynb",
     shell: "e2m run {input.notebook} -o {output}"
 

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks import literal
 from benchmarks.pictures import maps, pictures
 from benchmarks.timing import compared, interleave
-from e2m.images import upsample
+from e2m.arrays.maps import upsample
 from e2m.measures.degradation import degrade, degrade_many
 
 SPEED_UP = 20.0

@@ -13,8 +13,8 @@ from PIL import Image
 
 from benchmarks.pictures import pictures
 from e2m import load_detector
-from e2m.detectors import CHECKPOINT_FORMAT
-from e2m.experiment import PROFILES
+from e2m.experiment.results import PROFILES
+from e2m.networks.checkpoints import CHECKPOINT_FORMAT
 
 DETECTOR, REGIME, RUN = "demo_cnn", "cross_entropy", 0
 DISTINCT = 100  # images made; more are links to these

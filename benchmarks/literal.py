@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from e2m.detectors import as_input
+from e2m.networks.inputs import as_input
 from e2m.types import Detector
 
 

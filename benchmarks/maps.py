@@ -13,8 +13,8 @@ from benchmarks import literal, peers
 from benchmarks.pictures import pictures
 from benchmarks.timing import compared, interleave
 from e2m import explain, load_detector, plugins
-from e2m.detectors import as_input
-from e2m.salience import images_at_once
+from e2m.networks.inputs import as_input
+from e2m.salience.engine import images_at_once
 from e2m.types import Detector
 
 IMAGES = {"demo_cnn": 256, "resnet50": 32, "densenet121": 16, "inception_v3": 16, "xception": 8}

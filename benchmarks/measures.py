@@ -8,10 +8,10 @@ from benchmarks import peers
 from benchmarks.pictures import maps, pictures
 from benchmarks.timing import compared, interleave
 from e2m import explain, load_detector
-from e2m.images import quantise, upsample
+from e2m.arrays.maps import quantise, upsample
+from e2m.arrays.ssim import ssim
 from e2m.measures.entropy import spatial_entropy
 from e2m.measures.noise import salt_and_pepper
-from e2m.similarity import ssim
 from e2m.types import Detector, Explanation
 
 ENTROPY_SPEED_UP = 100.0

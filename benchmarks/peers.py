@@ -5,9 +5,9 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
-from e2m.images import upsample
+from e2m.arrays.maps import upsample
+from e2m.arrays.ssim import ssim
 from e2m.measures.noise import salt_and_pepper
-from e2m.similarity import ssim
 from e2m.types import Detector, Explanation
 
 

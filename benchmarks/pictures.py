@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from e2m.images import quantise
+from e2m.arrays.maps import quantise
 
 
 def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:

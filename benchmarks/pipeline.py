@@ -11,7 +11,8 @@ from benchmarks.pictures import maps, pictures
 from benchmarks.timing import compared, interleave
 from e2m import load_detector
 from e2m.measures import degradation, entropy, noise, stability, transformations
-from e2m.salience import Explainer, respond
+from e2m.salience.engine import Explainer
+from e2m.salience.respond import respond
 from e2m.types import Detector
 
 IMAGES = {"demo_cnn": 64, "resnet50": 8}
@@ -66,9 +67,9 @@ def five_measures(explainer: Explainer, images: np.ndarray, other_run: np.ndarra
     changed = [
         respond(explainer, images, clean, about.assign(measure=measure.__name__.split(".")[-1]), changes)
         for measure, changes in (
-            (noise, noise.changes),
-            (transformations, transformations.changes),
-            (degradation, partial(degradation.changes, **BLUR)),
+            (noise, noise.perturbations),
+            (transformations, transformations.perturbations),
+            (degradation, partial(degradation.perturbations, **BLUR)),
         )
     ]
     return pd.concat([*taken, pairs, *changed], ignore_index=True)

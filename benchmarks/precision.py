@@ -9,10 +9,11 @@ from benchmarks.maps import BATCH, IMAGES, forward
 from benchmarks.pictures import maps, pictures
 from benchmarks.pipeline import five_measures
 from benchmarks.timing import compared, interleave
-from e2m import explain, load_detector, paths
-from e2m.detectors import has_bfloat16
-from e2m.images import read_images
-from e2m.salience import Explainer
+from e2m import explain, load_detector
+from e2m.arrays.images import read_images
+from e2m.networks.inputs import has_bfloat16
+from e2m.salience.engine import Explainer
+from e2m.store import paths
 from e2m.types import Detector
 
 TRAINED = ("demo", "demo_cnn", "cyborg", 0)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from benchmarks import blur, loading, maps, measures, memory, peers, pipeline, precision, statistics, timing, workers
-from e2m import studies
+from e2m.store import studies
 
 GROUPS = {
     "maps": maps,

@@ -9,11 +9,11 @@ _HOMES = {
     "Detector": "e2m.types",
     "Explanation": "e2m.types",
     "InputError": "e2m.types",
-    "explain": "e2m.salience",
+    "explain": "e2m.salience.engine",
     "load_dataset": "e2m.datasets",
     "load_detector": "e2m.detectors",
-    "read_images": "e2m.images",
-    "read_maps": "e2m.images",
+    "read_images": "e2m.arrays.images",
+    "read_maps": "e2m.arrays.images",
 }
 
 __all__ = sorted(_HOMES)

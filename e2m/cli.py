@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from e2m import notebook
+    from e2m.pages import notebook
 
     parameters = {name: _value(text) for name, text in options.parameters}
     print(notebook.run(options.notebook, parameters, options.output))
@@ -83,8 +83,8 @@ def _value(text: str):
 
 
 def _data(options: argparse.Namespace) -> None:
-    from e2m.experiment import Experiment
-    from e2m.images import check_images, unreadable
+    from e2m.arrays.images import check_images, unreadable
+    from e2m.experiment.results import Experiment
 
     samples = Experiment.load(options.profile).samples
     check_images(samples, may_be_marked=True)
@@ -95,29 +95,29 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from e2m import jobs
-    from e2m.experiment import Trained
+    from e2m.experiment import train
+    from e2m.experiment.results import ModelKey
 
-    one = Trained(options.detector, options.regime, options.run)
-    print(jobs.train(_experiment(options), one)[1])
+    one = ModelKey(options.detector, options.regime, options.run)
+    print(train.train(_experiment(options), one)[1])
 
 
 def _salience(options: argparse.Namespace) -> None:
-    from e2m import jobs
-    from e2m.experiment import Trained
+    from e2m.experiment import explain
+    from e2m.experiment.results import ModelKey
 
-    one = Trained(options.detector, options.regime, options.run)
-    jobs.explain(_experiment(options), one, options.source)
+    one = ModelKey(options.detector, options.regime, options.run)
+    explain.explain(_experiment(options), one, options.source)
 
 
 def _controls(options: argparse.Namespace) -> None:
-    from e2m import control_jobs
+    from e2m.experiment import controls
 
-    control_jobs.explain(_experiment(options), options.detector)
+    controls.explain_controls(_experiment(options), options.detector)
 
 
 def _experiment(options: argparse.Namespace):
-    from e2m.experiment import Experiment
+    from e2m.experiment.results import Experiment
 
     return Experiment.load(options.profile, **({"device": options.device} if options.device else {}))
 

@@ -1,27 +1,53 @@
-"""Look-up of data sets, detectors, regimes and measures: the file's name is the parameter's value."""
+"""Look-up of data sets, detectors, salience methods, regimes and measures: a file's name is the parameter's value.
+
+A file may serve several names instead of its own: it lists them in ``NAMES``. Files of yours are found in the folders
+named by the environment variable ``E2M_PLUGINS``, which are laid out as this package is: ``mine/methods/my_method.py``.
+"""
 
 import importlib
+import os
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 from e2m.types import InputError
 
-KINDS = {"dataset": "datasets", "detector": "detectors", "regime": "regimes", "measure": "measures"}
+KINDS = {
+    "dataset": "datasets",
+    "detector": "detectors",
+    "method": "methods",
+    "regime": "regimes",
+    "measure": "measures",
+}
 
 
 def names(kind: str) -> list[str]:
-    """Names of the plug-ins of a kind ("dataset", "detector", "regime" or "measure"), sorted."""
-    package = importlib.import_module(f"e2m.{KINDS[kind]}")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    """Parameter values that name a plug-in of a kind (a key of ``KINDS``), sorted."""
+    return sorted(_modules(kind))
 
 
 def load(kind: str, name: str) -> ModuleType:
-    """The module of one plug-in.
+    """The module that serves a name.
 
     Raises:
-        InputError: no file of that name; the message lists the names that exist.
+        InputError: no file serves the name; the message lists the names that exist.
     """
-    known = names(kind)
-    if name not in known:
-        raise InputError(f"no {kind} named {name!r}; choose from {', '.join(known)}")
-    return importlib.import_module(f"e2m.{KINDS[kind]}.{name}")
+    modules = _modules(kind)
+    if name not in modules:
+        raise InputError(f"no {kind} named {name!r}; choose from {', '.join(sorted(modules))}")
+    return importlib.import_module(modules[name])
+
+
+def _modules(kind: str) -> dict[str, str]:
+    """Parameter value -> module."""
+    package = importlib.import_module(f"e2m.{KINDS[kind]}")
+    for root in filter(None, os.environ.get("E2M_PLUGINS", "").split(os.pathsep)):
+        folder = str(Path(root).resolve() / KINDS[kind])
+        if folder not in package.__path__:
+            package.__path__.append(folder)
+    files = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    # Only salience methods share files; other kinds are listed without being imported.
+    if kind != "method":
+        return {file.rpartition(".")[2]: file for file in files}
+    served = {file: getattr(importlib.import_module(file), "NAMES", (file.rpartition(".")[2],)) for file in files}
+    return {name: file for file, own in served.items() for name in own}

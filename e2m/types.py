@@ -95,7 +95,7 @@ def _unchanged(pictures: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Change:
+class Perturbation:
     """A batch of changed images, and how their salience is compared to that of the clean ones.
 
     A measure that perturbs images yields these; whoever explains them knows nothing else of the measure.

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from e2m import paths
+from e2m.store import paths
 from e2m.types import LABELS, Detector
 
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from benchmarks import literal, maps, peers, pictures, timing
-from e2m import explain, studies
-from e2m.images import upsample
+from e2m import explain
+from e2m.arrays.maps import upsample
 from e2m.measures.degradation import degrade
 from e2m.measures.entropy import spatial_entropy
-from e2m.paths import CHECKOUT
 from e2m.statistics import mean_interval
+from e2m.store import studies
+from e2m.store.paths import CHECKOUT
 
 
 class Clock:

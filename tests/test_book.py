@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from e2m.paths import CHECKOUT
+from e2m.store.paths import CHECKOUT
 
 pytestmark = pytest.mark.slow
 LEFT_OUT = (".venv*", ".git", "results", "_build", "executed", ".snakemake", "__pycache__", ".pytest_cache")

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from e2m import cli, notebook
+from e2m import cli
+from e2m.pages import notebook
 from e2m.types import InputError
 
 
@@ -57,9 +58,9 @@ def test_errors_of_the_program_keep_their_traceback(monkeypatch):
 
 
 def test_train_trains(monkeypatch, capsys):
-    from e2m import jobs
+    from e2m.experiment import train
 
-    monkeypatch.setattr(jobs, "train", lambda experiment, one: (None, f"{experiment.profile}: {one}"))
+    monkeypatch.setattr(train, "train", lambda experiment, one: (None, f"{experiment.profile}: {one}"))
     assert cli.main(["train", "--profile", "smoke", "--regime", "fixed_map", "--run", "3"]) == 0
     assert capsys.readouterr().out == "smoke: demo_cnn, fixed_map, run 3\n"
     assert cli.main(["train", "--profile", "absent", "--regime", "fixed_map", "--run", "3"]) == 1
@@ -68,10 +69,12 @@ def test_train_trains(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("given", "device"), [([], None), (["--device", "cuda:1"], "cuda:1")])
 def test_salience_goes_to_a_source_and_a_device(monkeypatch, given, device):
-    from e2m import jobs
+    from e2m.experiment import explain
 
     asked = []
-    monkeypatch.setattr(jobs, "explain", lambda experiment, *rest: asked.append((experiment.device, *map(str, rest))))
+    monkeypatch.setattr(
+        explain, "explain", lambda experiment, *rest: asked.append((experiment.device, *map(str, rest)))
+    )
     assert cli.main(["salience", "--regime", "cyborg", "--run", "1", "--source", "swap", *given]) == 0
     assert asked == [(device, "demo_cnn, cyborg, run 1", "['swap']")]
 

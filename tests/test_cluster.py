@@ -16,9 +16,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from e2m import jobs, paths
-from e2m.experiment import Experiment
-from e2m.paths import CHECKOUT
+from e2m.experiment import explain
+from e2m.experiment.results import Experiment
+from e2m.store import paths
+from e2m.store.paths import CHECKOUT
 
 pytestmark = pytest.mark.slow
 SOURCES = {"real": "authentic", "gan": "synthetic", "swap": "synthetic"}
@@ -95,7 +96,7 @@ def test_shards_on_a_cluster_give_what_one_job_gives_though_one_is_killed(tree, 
         monkeypatch.setattr(paths, "RESULTS", tree / folder)
         if folder == "unsharded":
             shutil.copytree(tree / "results" / "tiny" / "checkpoints", tree / folder / "tiny" / "checkpoints")
-            jobs.explain(experiment, one, progress=False)
+            explain.explain(experiment, one, progress=False)
         found[folder] = [path.read_bytes() for path in experiment.results(one)]
     assert found["results"] == found["unsharded"]
 

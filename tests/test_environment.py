@@ -6,7 +6,7 @@ import tomllib
 import pytest
 import yaml
 
-from e2m.paths import CHECKOUT
+from e2m.store.paths import CHECKOUT
 
 LOCK = (CHECKOUT / "requirements.lock").read_text()
 BENCH_LOCK = (CHECKOUT / "requirements-bench.lock").read_text()

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from e2m import InputError, load_dataset, plugins
-from e2m.paths import CHECKOUT
-from e2m.training import Seen
+from e2m.store.paths import CHECKOUT
+from e2m.training.detector import Batch
 
 PAGE = (CHECKOUT / "book" / "extending.md").read_text()
 FILES = dict(re.findall(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
@@ -96,11 +96,11 @@ def test_centre_distance_by_hand(reader):
 
 
 def test_light_by_hand(reader):
-    (change,) = plugins.load("measure", "light").changes(np.full((1, 7, 7, 3), 120, np.uint8), {}, gains=[2.5])
+    (change,) = plugins.load("measure", "light").perturbations(np.full((1, 7, 7, 3), 120, np.uint8), {}, gains=[2.5])
     assert change.level == "2.5"
     assert (change.images == 255).all()
     with pytest.raises(InputError, match="a gain of 0"):
-        list(plugins.load("measure", "light").changes(change.images, {}, gains=[0]))
+        list(plugins.load("measure", "light").perturbations(change.images, {}, gains=[0]))
 
 
 def test_the_outside_penalty_by_hand(reader):
@@ -112,7 +112,7 @@ def test_the_outside_penalty_by_hand(reader):
     logits = torch.zeros(1, 2)
 
     def of(human) -> torch.Tensor:
-        return loss(Seen(logits, torch.tensor([0]), features, weights, torch.tensor([human])))
+        return loss(Batch(logits, torch.tensor([0]), features, weights, torch.tensor([human])))
 
     # Salience is 1 in one cell of four: free where a person looked, a quarter where none did.
     assert of([[1.0, 0.0], [0.0, 0.0]]).item() == pytest.approx(np.log(2))

@@ -13,10 +13,13 @@ import e2m
     [
         ("import e2m", {"torch", "pandas", "numpy"}),
         ("import e2m.cli", {"torch", "pandas", "papermill"}),
-        ("import e2m.images, e2m.similarity, e2m.store", {"torch"}),
+        ("import e2m.arrays.images, e2m.arrays.ssim, e2m.store.disk", {"torch"}),
         # What pages do that read results alone.
-        ("from e2m.experiment import Experiment\nimport e2m.figures\nExperiment.load('smoke')", {"torch"}),
-        ("from e2m import provenance\nprovenance.entries()", {"torch"}),
+        (
+            "from e2m.experiment.results import Experiment\nimport e2m.pages.figures\nExperiment.load('smoke')",
+            {"torch"},
+        ),
+        ("from e2m.store import provenance\nprovenance.entries()", {"torch"}),
     ],
 )
 def test_imports_stay_light(statement, absent):

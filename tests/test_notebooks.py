@@ -6,7 +6,7 @@ import re
 import nbformat
 import pytest
 
-from e2m.paths import CHECKOUT
+from e2m.store.paths import CHECKOUT
 
 TEMPLATES = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 SECTIONS = ["Overview", "Parameters", "Imports", "Summary"]

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from e2m import jobs, plugins
-from e2m.experiment import Experiment, Trained
+from e2m import plugins
+from e2m.experiment import train
+from e2m.experiment.results import Experiment, ModelKey
 from e2m.measures import entropy
 from e2m.regimes import cross_entropy as traditional
 from e2m.regimes import cyborg, fixed_map, focused, shuffled_labels, shuffled_maps
-from e2m.training import Seen, Settings, min_max
+from e2m.training.detector import Batch, Settings, min_max
 from e2m.types import InputError
 
 NAMES = plugins.names("regime")
-TOLD = [name for name in NAMES if hasattr(plugins.load("regime", name), "told")]
+TOLD = [name for name in NAMES if hasattr(plugins.load("regime", name), "replace_targets")]
 
 
 def seen(n=4, side=5, human_side=20, seed=0, **changed):
@@ -32,7 +33,7 @@ def seen(n=4, side=5, human_side=20, seed=0, **changed):
         "weights": torch.randn(2, 3, generator=random, requires_grad=True),
         "human_maps": torch.rand(n, human_side, human_side, generator=random),
     }
-    return Seen(**(parts | changed))
+    return Batch(**(parts | changed))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,7 +66,7 @@ def worked_by_hand():
 
     CAM of class 1: 1 * [[0, 1], [2, 3]] + 2 * [[1, 0], [1, 0]] = [[2, 1], [4, 3]], stretched [[1/3, 0], [1, 2/3]].
     """
-    return Seen(
+    return Batch(
         logits=torch.tensor([[0.0, np.log(3)]]),
         classes=torch.tensor([0]),
         features=torch.tensor([[[[0.0, 1], [2, 3]], [[1, 0], [1, 0]]]]),
@@ -178,7 +179,7 @@ def test_what_is_told_keeps_its_shape_and_leaves_the_truth_alone(name):
     random = np.random.default_rng(0)
     classes, human = random.integers(0, 2, 30), random.integers(0, 256, (30, 4, 4), np.uint8)
     before = classes.copy(), human.copy()
-    told = plugins.load("regime", name).told
+    told = plugins.load("regime", name).replace_targets
     found = told(classes, human, np.random.default_rng(1))
     assert [part.shape for part in found] == [classes.shape, human.shape]
     np.testing.assert_array_equal(classes, before[0])
@@ -189,8 +190,8 @@ def test_what_is_told_keeps_its_shape_and_leaves_the_truth_alone(name):
 
 def test_labels_are_dealt_out_anew_with_the_seed():
     classes, human = np.arange(200) % 5 // 4, object()
-    one, same = shuffled_labels.told(classes, human, np.random.default_rng(1))
-    other, _ = shuffled_labels.told(classes, human, np.random.default_rng(2))
+    one, same = shuffled_labels.replace_targets(classes, human, np.random.default_rng(1))
+    other, _ = shuffled_labels.replace_targets(classes, human, np.random.default_rng(2))
     assert same is human
     assert one.sum() == other.sum() == classes.sum()
     assert (one != classes).any()
@@ -200,7 +201,7 @@ def test_labels_are_dealt_out_anew_with_the_seed():
 def test_maps_are_shuffled_whole():
     human = np.random.default_rng(0).random((40, 3, 3)).astype(np.float32)
     classes = np.arange(40) % 2
-    same, found = shuffled_maps.told(classes, human, np.random.default_rng(1))
+    same, found = shuffled_maps.replace_targets(classes, human, np.random.default_rng(1))
     assert same is classes
     places = [int(np.flatnonzero((human == own).all(axis=(1, 2)))[0]) for own in found]
     assert sorted(places) == list(range(40))
@@ -212,7 +213,7 @@ def test_maps_are_shuffled_whole():
 def test_the_fixed_map_is_the_mean(scale):
     human = np.array([[[0, 51], [102, 255]], [[0, 153], [0, 255]]]) / 255 * scale
     human = human.astype(np.uint8 if scale == 255 else np.float32)
-    classes, found = fixed_map.told(np.array([0, 1]), human, np.random.default_rng(0))
+    classes, found = fixed_map.replace_targets(np.array([0, 1]), human, np.random.default_rng(0))
     assert classes.tolist() == [0, 1]
     np.testing.assert_allclose(found, [[[0, 0.4], [0.2, 1]]] * 2, atol=1e-6)
 
@@ -221,18 +222,18 @@ def test_the_fixed_map_is_the_mean(scale):
 def test_a_job_trains_by_the_regimes_file(name, monkeypatch, faces):
     given = {}
     data = faces()
-    monkeypatch.setattr(jobs, "load_dataset", lambda *_, **__: data)
+    monkeypatch.setattr(train, "load_dataset", lambda *_, **__: data)
     monkeypatch.setattr(
-        jobs, "fit", lambda *arguments, **named: given.update(named, loss=arguments[3], to=arguments[5])
+        train, "fit", lambda *arguments, **named: given.update(named, loss=arguments[3], to=arguments[5])
     )
     experiment = Experiment.load("smoke")
-    jobs.train(experiment, Trained("demo_cnn", name, 1))
+    train.train(experiment, ModelKey("demo_cnn", name, 1))
     regime = plugins.load("regime", name)
     expected = Settings(**{**experiment.training, **getattr(regime, "SETTINGS", {})}, seed=1)
-    expected = replace(expected, epochs=experiment.training["epochs"] * getattr(regime, "LONGER", 1))
-    assert (given["loss"], given["told"], given["guided"]) == (
+    expected = replace(expected, epochs=experiment.training["epochs"] * getattr(regime, "EPOCHS_FACTOR", 1))
+    assert (given["loss"], given["replace_targets"], given["guided"]) == (
         regime.loss,
-        getattr(regime, "told", None),
+        getattr(regime, "replace_targets", None),
         regime.GUIDED,
     )
     assert given["to"] == expected

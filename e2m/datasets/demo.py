@@ -15,8 +15,8 @@ import pandas as pd
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from e2m import building, paths
-from e2m.building import PHOTOGRAPHS, SIDE, SUBJECTS, grey, photographs, random_of
+from e2m.store import building, paths
+from e2m.store.building import PHOTOGRAPHS, SIDE, SUBJECTS, grey, photographs, random_of
 
 RECIPE = 3
 """Counts changes to what is built below; another number builds the data anew, beside the old."""
@@ -48,7 +48,7 @@ LABEL = {"orl": "authentic", "swap": "synthetic", "morph": "synthetic", "eigenfa
 
 
 def load() -> pd.DataFrame:
-    """The frame of the embedded data; the pictures are built below ``e2m.paths.DATA / "demo"`` the first time.
+    """The frame of the embedded data; the pictures are built below ``e2m.store.paths.DATA / "demo"`` the first time.
 
     Returns:
         1,880 rows with the columns of :func:`e2m.datasets.load_dataset`, ``region``, the true region of a ``swap``, and

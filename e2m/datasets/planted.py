@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from e2m import building, paths
-from e2m.building import PHOTOGRAPHS, SIDE, SUBJECTS, grey, photographs, random_of
+from e2m.store import building, paths
+from e2m.store.building import PHOTOGRAPHS, SIDE, SUBJECTS, grey, photographs, random_of
 
 RECIPE = 1
 """Counts changes to what is built below; another number builds the data anew, beside the old."""
@@ -25,7 +25,7 @@ LABEL = {"orl": "authentic", "planted": "synthetic"}
 
 
 def load() -> pd.DataFrame:
-    """The frame of the planted data; the pictures are built below ``e2m.paths.DATA / "planted"`` the first time.
+    """The frame of the planted data; the pictures are built below ``e2m.store.paths.DATA / "planted"`` the first time.
 
     Returns:
         400 rows with the columns of :func:`e2m.datasets.load_dataset` and ``region``, the patch of a ``planted`` image,

@@ -14,7 +14,8 @@ pipeline calls is one of
 * ``measure(maps)``: clean maps (N, h, w) -> variant -> (N,) values;
 * ``with_human(maps, human)``: the same beside human maps of the same images and size;
 * ``with_region(maps, regions, correct=...)``: the same beside true regions, (N, H, W) bool at the images' size;
-* ``changes(images, maps, **settings)``: yields ``e2m.types.Change``, the images changed in one way after the other;
+* ``perturbations(images, maps, **settings)``: yields ``e2m.types.Perturbation``, the images changed in one way after
+  the other;
 * a function of the file's own name, maps (R, N, h, w) of several runs -> tidy rows of pairs of runs.
 
 No measure imports torch or another measure.

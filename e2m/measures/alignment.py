@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from e2m.images import quantise
-from e2m.similarity import checked, dead, ssim
+from e2m.arrays.maps import checked, dead, quantise
+from e2m.arrays.ssim import ssim
 from e2m.types import InputError
 
 TITLE = "Human alignment"

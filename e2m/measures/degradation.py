@@ -10,9 +10,8 @@ from itertools import product
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from e2m.images import quantise, upsample
-from e2m.similarity import checked, dead
-from e2m.types import Change, InputError
+from e2m.arrays.maps import checked, dead, quantise, upsample
+from e2m.types import InputError, Perturbation
 
 TITLE = "Degradation"
 LETTER = "e"
@@ -126,13 +125,13 @@ def sharpness(maps: np.ndarray, region: str = "salient", max_sigma: float = 10.0
     return levels
 
 
-def changes(
+def perturbations(
     images: np.ndarray,
     maps: dict[str, np.ndarray],
     max_sigmas: Sequence[float] = (10.0,),
     regions: Sequence[str] = REGIONS,
     seed: int = 0,
-) -> Iterator[Change]:
+) -> Iterator[Perturbation]:
     """The images blurred by every largest sigma, the ``level``, in every region, the ``kind``, as each map guides it.
 
     All maps and regions of one level share the blurred copies of each image. An image whose map is dead comes back
@@ -152,7 +151,7 @@ def changes(
                 blurred[key] = images.copy()
                 blurred[key][where] = changed
         for method, region in product(maps, regions):
-            yield Change(blurred[method, region], level=f"{max_sigma:g}", guide=method, kind=region)
+            yield Perturbation(blurred[method, region], level=f"{max_sigma:g}", guide=method, kind=region)
 
 
 def _picked(image: np.ndarray, levels: list[np.ndarray], max_sigma: float) -> list[np.ndarray]:

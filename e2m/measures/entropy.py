@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from e2m.images import quantise
-from e2m.similarity import checked, dead
+from e2m.arrays.maps import checked, dead, quantise
 
 TITLE = "Entropy"
 LETTER = "a"

@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from e2m.images import upsample
-from e2m.similarity import checked, dead
+from e2m.arrays.maps import checked, dead, upsample
 from e2m.types import InputError
 
 TITLE = "Localisation"

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from e2m.images import quantise
-from e2m.similarity import checked, dead, ssim
-from e2m.types import Change, InputError
+from e2m.arrays.maps import checked, dead, quantise
+from e2m.arrays.ssim import ssim
+from e2m.types import InputError, Perturbation
 
 TITLE = "Noise and unseen sources"
 LETTER = "b"
@@ -80,9 +80,9 @@ def distance_to_mean(maps: np.ndarray, reference_maps: np.ndarray) -> np.ndarray
     return np.where(_dead(maps), np.nan, 1 - ssim(mean[None], quantise(maps), data_range=255))
 
 
-def changes(
+def perturbations(
     images: np.ndarray, maps: dict[str, np.ndarray], amounts: Sequence[float] = AMOUNTS, seed: int = 0
-) -> Iterator[Change]:
+) -> Iterator[Perturbation]:
     """The images under every amount of noise but 0, which is the clean image itself; ``level`` is the amount.
 
     Raises:
@@ -90,7 +90,7 @@ def changes(
     """
     for amount in map(_share, amounts):
         if amount:
-            yield Change(salt_and_pepper(images, amount, seed), level=f"{amount:g}")
+            yield Perturbation(salt_and_pepper(images, amount, seed), level=f"{amount:g}")
 
 
 def _share(amount: float) -> float:

@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from e2m.images import quantise
-from e2m.similarity import checked, dead, local_moments, ssim
+from e2m.arrays.maps import checked, dead, quantise
+from e2m.arrays.ssim import local_moments, ssim
 from e2m.types import InputError
 
 TITLE = "Stability"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from e2m.images import quantise, upsample
-from e2m.similarity import checked, dead, local_moments, ssim
-from e2m.types import Change, InputError
+from e2m.arrays.maps import checked, dead, quantise, upsample
+from e2m.arrays.ssim import local_moments, ssim
+from e2m.types import InputError, Perturbation
 
 TITLE = "Transformations"
 LETTER = "c"
@@ -143,7 +143,9 @@ TRANSFORMATIONS: dict[str, Flip | Shift | Rotation] = {
 """The paper's twelve: two flips, eight shifts, and rotations by +90 (left) and -90 degrees (right)."""
 
 
-def changes(images: np.ndarray, maps: dict[str, np.ndarray], names: Sequence[str] | None = None) -> Iterator[Change]:
+def perturbations(
+    images: np.ndarray, maps: dict[str, np.ndarray], names: Sequence[str] | None = None
+) -> Iterator[Perturbation]:
     """The images under the named transformations, or all of them; ``level`` is the name.
 
     Raises:
@@ -152,7 +154,7 @@ def changes(images: np.ndarray, maps: dict[str, np.ndarray], names: Sequence[str
     for name, transformation in _named(names).items():
         valid = transformation.valid(*images.shape[1:3])
         moved = transformation.apply(images)
-        yield Change(moved, level=name, undo=transformation.undo, move=transformation.apply, valid=valid)
+        yield Perturbation(moved, level=name, undo=transformation.undo, move=transformation.apply, valid=valid)
 
 
 def interpolation_ceiling(maps: np.ndarray, side: int, cells: int | tuple[int, int] | None = None) -> pd.DataFrame:

@@ -1,15 +1,15 @@
 """Training regimes: one file each, named as the parameter value; what is not said here, all of them share.
 
 A file holds ``LABEL`` and ``COLOUR``, by which figures show the regime (one colour a regime throughout the book),
-``GUIDED`` (does the loss read human salience?) and ``loss(seen: e2m.training.Seen, **settings) -> Tensor``.
+``GUIDED`` (does the loss read human salience?) and ``loss(seen: e2m.training.Batch, **settings) -> Tensor``.
 
 Three entries more are there in controls and planted differences:
 
-* ``told(classes, human, random) -> (classes, human)``: what training is told instead of the truth. ``classes`` is (n,)
-  int, ``human`` (n, H, W) uint8 or float in [0, 1] or None, ``random`` a generator seeded by the run. Validation
-  images keep their true labels.
-* ``SETTINGS``: training settings (``e2m.training.Settings``) that take the place of the profile's.
-* ``LONGER``: how many times the profile's epochs it takes.
+* ``replace_targets(classes, human, random) -> (classes, human)``: what takes the place of the truth in
+  training. ``classes`` is (n,) int, ``human`` (n, H, W) uint8 or float in [0, 1] or None, ``random`` a generator seeded
+  by the run. Validation images keep their true labels.
+* ``SETTINGS``: training settings (``e2m.training.detector.Settings``) that take the place of the profile's.
+* ``EPOCHS_FACTOR``: how many times the profile's epochs it takes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from e2m.training import Seen
+    from e2m.training.detector import Batch
 
 
-def classification_loss(seen: Seen) -> Tensor:
+def classification_loss(seen: Batch) -> Tensor:
     """Mean cross-entropy of the logits: be right."""
     from torch.nn.functional import cross_entropy
 
     return cross_entropy(seen.logits, seen.classes)
 
 
-def guided_loss(seen: Seen, alpha: float = 0.5) -> Tensor:
+def guided_loss(seen: Batch, alpha: float = 0.5) -> Tensor:
     """``alpha * CE + (1 - alpha) * MSE(CAM, human)``: be right, and look where people looked.
 
     The CAM is that of the predicted class, not rectified; both maps are min-max normalised at the CAM's size

@@ -11,7 +11,9 @@ GUIDED = True
 loss = guided_loss
 
 
-def told(classes: np.ndarray, human: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def replace_targets(
+    classes: np.ndarray, human: np.ndarray, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """True classes, and to every image the mean of all maps, as float32 in [0, 1]."""
     share = 255 if human.dtype == np.uint8 else 1
     mean = (human.mean(axis=0, dtype=np.float64) / share).astype(np.float32)

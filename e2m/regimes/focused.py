@@ -14,14 +14,14 @@ from e2m.regimes import guided_loss
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from e2m.training import Seen
+    from e2m.training.detector import Batch
 
 LABEL = "focused"
 COLOUR = "#009E73"
 GUIDED = True
 
 
-def loss(seen: Seen, weight: float = 0.1) -> Tensor:
+def loss(seen: Batch, weight: float = 0.1) -> Tensor:
     """``0.5 * CE + 0.5 * MSE(CAM, human) + weight * H(CAM)``: be right, look where people looked, and at little."""
     return guided_loss(seen) + weight * spatial_entropy(seen.cam).mean()
 

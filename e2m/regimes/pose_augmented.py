@@ -9,6 +9,6 @@ LABEL = "flips and turns in training"
 COLOUR = "#999933"
 GUIDED = False
 SETTINGS = {"flip": True, "turns": True}
-LONGER = 2  # eight poses are more to learn than two
+EPOCHS_FACTOR = 2  # eight poses are more to learn than two
 
 loss = classification_loss

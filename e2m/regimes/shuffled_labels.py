@@ -11,7 +11,7 @@ GUIDED = False
 loss = classification_loss
 
 
-def told(
+def replace_targets(
     classes: np.ndarray, human: np.ndarray | None, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """As many images of each class as there are, but others."""

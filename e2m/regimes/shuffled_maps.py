@@ -11,6 +11,8 @@ GUIDED = True
 loss = guided_loss
 
 
-def told(classes: np.ndarray, human: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def replace_targets(
+    classes: np.ndarray, human: np.ndarray, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """True classes, and to every image the map of some image, of either class."""
     return classes, human[random.permutation(len(human))]

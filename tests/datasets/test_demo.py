@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy.ndimage import binary_dilation
 
-from e2m import building, paths
+from e2m.arrays.images import read_image, read_images, read_maps
 from e2m.datasets import demo, load_dataset
-from e2m.images import read_image, read_images, read_maps
+from e2m.store import building, paths
 from e2m.types import InputError
 
 

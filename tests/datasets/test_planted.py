@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from e2m import paths
-from e2m.building import SUBJECTS, photographs, random_of
+from e2m.arrays.images import read_image, read_images, read_maps
 from e2m.datasets import load_dataset, planted
-from e2m.images import read_image, read_images, read_maps
+from e2m.store import paths
+from e2m.store.building import SUBJECTS, photographs, random_of
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ from torch import nn
 from torchvision.transforms.v2.functional import resize
 
 from e2m import plugins
-from e2m.detectors import CHECKPOINT_FORMAT, as_input, load_detector, load_weights, read_checkpoint, two_logits
+from e2m.detectors import load_detector
+from e2m.networks.checkpoints import CHECKPOINT_FORMAT, load_weights, read_checkpoint
+from e2m.networks.inputs import as_input, two_logits
 from e2m.types import Detector, InputError
 
 NAMES = plugins.names("detector")

@@ -7,7 +7,7 @@ from scipy.special import rel_entr
 from scipy.stats import pearsonr
 from skimage.metrics import structural_similarity
 
-from e2m.images import quantise
+from e2m.arrays.maps import quantise
 from e2m.measures.alignment import BETTER, divergence, energy, with_human
 from e2m.types import InputError
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from e2m.images import upsample
-from e2m.measures.degradation import REGIONS, changes, degrade, degrade_many, sharpness
+from e2m.arrays.maps import upsample
+from e2m.measures.degradation import REGIONS, degrade, degrade_many, perturbations, sharpness
 from e2m.types import InputError
 
 REFERENCE = np.load("tests/data/reference.npz")
@@ -120,7 +120,7 @@ def test_flat_pictures_stay_as_they_are():
 def test_changes_equal_separate_calls():
     images = faces(56)[:2]
     maps = {"CAM": upsample(REFERENCE["maps7"][:2], 56, 56), "GradCAM": upsample(REFERENCE["maps7"][2:4], 56, 56)}
-    found = list(changes(images, maps, (5.0, 10.0), seed=4))
+    found = list(perturbations(images, maps, (5.0, 10.0), seed=4))
     names = [(change.level, change.guide, change.kind) for change in found]
     assert names == [(level, method, region) for level in ("5", "10") for method in maps for region in REGIONS]
     for change in found:
@@ -134,7 +134,7 @@ def test_changes_leave_images_with_dead_maps_alone():
     half_dead[0] = 7
     found = {
         change.guide: change.images
-        for change in changes(images, {"CAM": alive, "GradCAM": half_dead}, (10.0,), ["salient"])
+        for change in perturbations(images, {"CAM": alive, "GradCAM": half_dead}, (10.0,), ["salient"])
     }
     assert (found["GradCAM"][0] == images[0]).all()
     assert (found["GradCAM"][1] == found["CAM"][1]).all()
@@ -166,7 +166,9 @@ def test_input_that_does_not_fit(images, maps, options, message):
         degrade(np.zeros(images, np.uint8), np.random.default_rng(0).random(maps), **options)
     if "region" in options:
         with pytest.raises(InputError, match=message):
-            list(changes(faces(56)[:1], {"CAM": upsample(REFERENCE["maps7"][:1], 56, 56)}, regions=("edges",)))
+            list(perturbations(faces(56)[:1], {"CAM": upsample(REFERENCE["maps7"][:1], 56, 56)}, regions=("edges",)))
     if "max_sigma" in options:
         with pytest.raises(InputError, match=message):
-            list(changes(faces(56)[:1], {"CAM": upsample(REFERENCE["maps7"][:1], 56, 56)}, (options["max_sigma"],)))
+            list(
+                perturbations(faces(56)[:1], {"CAM": upsample(REFERENCE["maps7"][:1], 56, 56)}, (options["max_sigma"],))
+            )

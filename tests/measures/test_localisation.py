@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from e2m import paths, store
+from e2m.arrays.maps import quantise
 from e2m.datasets import COLUMNS
-from e2m.experiment import Experiment
-from e2m.images import quantise
+from e2m.experiment.results import Experiment
 from e2m.measures import localisation
 from e2m.measures.localisation import (
     BETTER,
@@ -32,6 +31,7 @@ from e2m.measures.localisation import (
     true_boxes,
     with_region,
 )
+from e2m.store import disk, paths
 from e2m.types import LABELS, Explanation, InputError
 
 SIDE, BILINEAR = 9, Image.Resampling.BILINEAR
@@ -356,7 +356,7 @@ def written(roots):
         maps, logits = random.random((3, 7, 7)).astype(np.float32), np.array([[0, 1], [1, 0], [0, 1]], np.float32)
         classes, own = logits.argmax(1), samples[samples["source"] == source]
         found = Explanation(maps, logits[:, 1], classes, classes, np.zeros(3, bool), logits)
-        store.write_maps(paths.maps("demo", "toy", "cyborg", run, "CAM", source), found, own, {})
+        disk.write_maps(paths.maps("demo", "toy", "cyborg", run, "CAM", source), found, own, {})
     return experiment
 
 

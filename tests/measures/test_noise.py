@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from e2m.measures.noise import AMOUNTS, changes, distance_to_mean, salt_and_pepper
+from e2m.measures.noise import AMOUNTS, distance_to_mean, perturbations, salt_and_pepper
 from e2m.types import InputError
 
 
@@ -57,7 +57,7 @@ def test_another_seed_amount_or_image_gives_other_noise():
 
 def test_changes_leave_out_the_clean_image():
     images = pictures(0)
-    found = list(changes(images, {}, seed=3))
+    found = list(perturbations(images, {}, seed=3))
     assert [float(change.level) for change in found] == list(AMOUNTS[1:])
     for change in found:
         assert (change.guide, change.kind, change.valid) == ("", "", None)
@@ -85,7 +85,7 @@ def test_amounts_are_shares(amount):
     with pytest.raises(InputError, match="from 0 to 1"):
         salt_and_pepper(pictures(0), amount, 0)
     with pytest.raises(InputError, match="from 0 to 1"):
-        list(changes(pictures(0), {}, (amount,)))
+        list(perturbations(pictures(0), {}, (amount,)))
 
 
 def test_input_that_does_not_fit():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from e2m import plugins
-from e2m.types import Change
+from e2m.types import Perturbation
 
 NAMES = plugins.names("measure")
 
@@ -48,11 +48,11 @@ def test_a_measure_says_which_way_is_better_and_which_variant_is_the_papers(meas
     assert set(measure.PAPER_EXACT) <= set(measure.BETTER)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(plugins.load("measure", name), "changes")])
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(plugins.load("measure", name), "perturbations")])
 def test_changes_are_distinct_and_keep_the_images_shape(name):
     images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 3), np.uint8)
-    found = list(plugins.load("measure", name).changes(images, {"CAM": images[..., 0]}))
-    assert all(isinstance(change, Change) and change.images.shape == images.shape for change in found)
+    found = list(plugins.load("measure", name).perturbations(images, {"CAM": images[..., 0]}))
+    assert all(isinstance(change, Perturbation) and change.images.shape == images.shape for change in found)
     assert len({(change.kind, change.level) for change in found}) == len(found) > 0
 
 

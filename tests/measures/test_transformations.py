@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from e2m.images import upsample
-from e2m.measures.transformations import TRANSFORMATIONS, changes, interpolation_ceiling
+from e2m.arrays.maps import upsample
+from e2m.measures.transformations import TRANSFORMATIONS, interpolation_ceiling, perturbations
 from e2m.types import InputError
 
 SHIFTS = {
@@ -89,15 +89,15 @@ def test_sizes_that_a_shift_or_turn_does_not_fit():
 
 def test_changes_can_be_undone_where_they_are_valid():
     images = images_of(0, 28)
-    found = list(changes(images, {}))
+    found = list(perturbations(images, {}))
     assert [change.level for change in found] == list(TRANSFORMATIONS)
     for change in found:
         assert (change.undo(change.images[..., 0]) == images[..., 0])[:, change.valid].all()
         assert change.valid.all() == (change.level in EXACT)
         assert (change.guide, change.kind) == ("", "")
-    assert [change.level for change in changes(images, {}, ["rotate_left"])] == ["rotate_left"]
+    assert [change.level for change in perturbations(images, {}, ["rotate_left"])] == ["rotate_left"]
     with pytest.raises(InputError, match="no transformation named 'shear'; choose from flip_left_right"):
-        list(changes(images, {}, ["shear"]))
+        list(perturbations(images, {}, ["shear"]))
 
 
 def test_ceiling_lies_below_one_for_shifts_of_coarse_maps_only():

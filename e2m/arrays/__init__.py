@@ -1,0 +1,1 @@
+"""Images and maps as plain arrays: no torch here."""

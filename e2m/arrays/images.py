@@ -1,0 +1,331 @@
+"""Reading, resizing and quantising pictures and maps. Plain arrays: no torch here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from e2m.types import InputError
+
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What PIL and numpy raise on a file that is missing, truncated or something else."""
+
+
+def read_images(samples: pd.DataFrame, size: int | None = None, batch: int = 64) -> Iterator[np.ndarray]:
+    """The images of a data set in the frame's order; the next batch is decoded while this one is used.
+
+    The pixels do not depend on ``batch``: every file is read and resized by itself.
+
+    Args:
+        samples: a frame with a column ``path``.
+        size: side in pixels of the square that every image is resized to (PIL bilinear, antialiased);
+            None leaves images as they are, which takes equal sizes within a batch.
+        batch: most images at once.
+
+    Yields:
+        (n, H, W, 3) uint8, n <= ``batch``.
+
+    Raises:
+        InputError: a file that is no RGB picture, a size or a batch below 1, or pictures of differing sizes without
+            ``size``.
+    """
+    for images, wrong in read_or_mark(samples, size, batch):
+        for error in wrong.values():
+            raise error
+        yield images
+
+
+def read_or_mark(
+    samples: pd.DataFrame, size: int | None = None, batch: int = 64
+) -> Iterator[tuple[np.ndarray, dict[int, InputError]]]:
+    """``read_images`` that goes on where a file cannot be read.
+
+    Args:
+        samples, size, batch: as in ``read_images``.
+
+    Yields:
+        (n, H, W, 3) uint8, with a grey square in the place of what cannot be read; and why it cannot, by its position
+        in the batch.
+
+    Raises:
+        InputError: a size or a batch below 1, or pictures of differing sizes without ``size``.
+    """
+    for name, value in (("size", size), ("batch", batch)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; give a whole number from 1 up")
+    paths = list(samples["path"])
+    with _readers() as pool:
+        try:
+            coming: list[tuple[str, Future]] = []
+            for start in range(0, len(paths) + batch, batch):
+                ready, coming = coming, [(p, pool.submit(_read_resized, p, size)) for p in paths[start : start + batch]]
+                if ready:
+                    yield _gathered(ready, size)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def unreadable(samples: pd.DataFrame) -> list[str]:
+    """Why images cannot be read, one reason an image, in the frame's order; every file is decoded."""
+    with _readers() as pool:
+        return [reason for reason in pool.map(_why_not, samples["path"]) if reason]
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """One RGB picture.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        InputError: the file is missing, broken or no picture, or has other than three channels.
+    """
+    try:
+        with Image.open(path) as picture:
+            _check_rgb(path, picture)
+            return np.asarray(picture)
+    except InputError:
+        raise
+    except BROKEN as error:
+        raise InputError(_why_unreadable(path, error)) from error
+
+
+def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Human maps, or maps that other software made.
+
+    Args:
+        paths: 8-bit grey pictures, or ``.npy`` files of one 2-D array each, float in [0, 1] or uint8.
+        shape: (h, w) that every map is resized to: averaged over the area where no side grows (PIL box filter),
+            PIL bicubic otherwise, floats clipped to [0, 1]. None takes maps of one shape.
+
+    Returns:
+        (N, h, w) uint8, or float32 where the files hold floats.
+
+    Raises:
+        InputError: a missing or broken file, an RGB picture, an array that is not 2-D, NaN, values outside [0, 1], or
+            files that differ in shape (without ``shape``) or in type.
+    """
+    paths = list(paths)
+    if not paths:
+        raise InputError("no maps to read: the list of paths is empty")
+    maps = [_resize_map(_read_map(path), shape) for path in paths]
+    for path, other in zip(paths, maps, strict=True):
+        if other.dtype != maps[0].dtype:
+            raise InputError(
+                f"{path}: a map of type {other.dtype}, but {paths[0]} is of type {maps[0].dtype}; save all maps alike"
+            )
+        if other.shape != maps[0].shape:
+            raise InputError(
+                f"{path}: a map of {_by(other.shape)}, but {paths[0]} has {_by(maps[0].shape)}; "
+                "give shape=(height, width) to resize them"
+            )
+    return np.stack(maps)
+
+
+def check_images(samples: pd.DataFrame, may_be_marked: bool = False) -> None:
+    """Whether every file opens as an RGB picture, and every human map fits its image.
+
+    Only headers are read: quick enough to come before any long work.
+
+    Args:
+        samples: a frame with a column ``path`` and, where there are human maps, ``salience`` or ``annotations``.
+        may_be_marked: let pictures pass that do not open, for a reader that marks them (``read_or_mark``).
+
+    Raises:
+        InputError: naming the first five bad files, and how many more there are.
+    """
+    each = samples
+    if "annotations" in samples:  # a row for every human map
+        each = samples.explode("annotations").assign(salience=lambda rows: rows["annotations"].fillna(""))
+    maps = each["salience"] if "salience" in each else [""] * len(each)
+    reasons = (_bad_headers(*files, may_be_marked) for files in zip(each["path"], maps, strict=True))
+    bad = list(dict.fromkeys(filter(None, reasons)))
+    if bad:
+        more = f"\n... and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise InputError(f"{len(bad)} of {len(samples)} images cannot be used:\n" + "\n".join(bad[:5]) + more)
+
+
+def check_aspect(map_shape: tuple[int, int], image_shape: tuple[int, ...], path: str | Path) -> None:
+    """Whether a map can belong to an image: at the image's aspect ratio, its shorter side is right to one cell.
+
+    Args:
+        map_shape: (h, w); 7x7 maps of square images fit.
+        image_shape: (H, W) or (H, W, 3).
+        path: of the map, for the message.
+
+    Raises:
+        InputError: the aspect ratios differ by more than one cell.
+    """
+    (h, w), (height, width) = map_shape, image_shape[:2]
+    # Networks round the sides of their maps up or down, so the longer side, whose cells count less, decides.
+    if min(abs(w - h * width / height), abs(h - w * height / width)) > 1:
+        raise InputError(
+            f"{path}: a map of {_by(map_shape)} does not fit an image of {_by((height, width))} (height x width); "
+            "crop the map as the image was cropped"
+        )
+
+
+def _read_resized(path: str, size: int | None) -> np.ndarray:
+    image = read_image(path)
+    if size is None or image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _readers() -> ThreadPoolExecutor:
+    """Threads that decode: the libraries below PIL work without holding the others up."""
+    return ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+
+
+def _why_not(path: str) -> str | None:
+    try:
+        read_image(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _gathered(files: list[tuple[str, Future]], size: int | None) -> tuple[np.ndarray, dict[int, InputError]]:
+    """A batch whose files are being read, and what is wrong with those that cannot be."""
+    images, wrong = {}, {}
+    for place, (_, image) in enumerate(files):
+        try:
+            images[place] = image.result()
+        except InputError as error:
+            wrong[place] = error
+    if not wrong:
+        return _stack([path for path, _ in files], list(images.values())), wrong
+    side = size or 224  # where no picture of the batch tells one
+    readable = [files[place][0] for place in images]
+    found = _stack(readable, list(images.values())) if images else np.empty((0, side, side, 3), np.uint8)
+    filled = np.full((len(files), *found.shape[1:]), 128, np.uint8)
+    filled[list(images)] = found
+    return filled, wrong
+
+
+def _stack(paths: list[str], images: list[np.ndarray]) -> np.ndarray:
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
+            raise InputError(
+                f"{path}: {_by(image.shape)} pixels, but {paths[0]} has {_by(images[0].shape)} (height x width); "
+                "give size= to resize all images to one square"
+            )
+    return np.stack(images)
+
+
+def _check_rgb(path: str | Path, picture: Image.Image) -> None:
+    if picture.mode != "RGB":
+        raise InputError(
+            f"{path}: a picture of mode {picture.mode}, channels {', '.join(picture.getbands())}; needed are the three "
+            'of an RGB picture: convert it with PIL, Image.open(path).convert("RGB").save(path)'
+        )
+
+
+def _bad_headers(path: str | Path, salience: str | Path, may_be_marked: bool) -> str | None:
+    """Why an image or its human map ("" where there is none) cannot be used; None where they can."""
+    if may_be_marked and not salience:
+        return None
+    try:
+        shape = _rgb_shape(path)
+    except InputError as error:
+        return None if may_be_marked else str(error)
+    try:
+        if salience:
+            check_aspect(_map_shape(salience), shape, salience)
+    except InputError as error:
+        return str(error)
+    except (*BROKEN, EOFError) as error:
+        return _why_unreadable(salience, error)
+    return None
+
+
+def _rgb_shape(path: str | Path) -> tuple[int, int]:
+    """Height and width of an RGB picture, from the file's header."""
+    try:
+        with Image.open(path) as picture:
+            _check_rgb(path, picture)
+            return picture.height, picture.width
+    except InputError:
+        raise
+    except BROKEN as error:
+        raise InputError(_why_unreadable(path, error)) from error
+
+
+def _map_shape(path: str | Path) -> tuple[int, ...]:
+    """Height and width of a map, from the file's header."""
+    if Path(path).suffix.lower() == ".npy":
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        if len(shape) != 2:
+            raise InputError(f"{path}: an array of shape {shape}; a map is one array (height, width): save one a file")
+        return shape
+    with Image.open(path) as picture:
+        return picture.height, picture.width
+
+
+def _why_unreadable(path: str | Path, error: Exception) -> str:
+    if not Path(path).exists():
+        return f"{path}: no such file; correct the path, or remove it from the list"
+    return f"{path}: cannot be read as a picture ({error}); replace the file, or remove it from the list"
+
+
+def _read_map(path: str | Path) -> np.ndarray:
+    return _read_array_map(path) if Path(path).suffix.lower() == ".npy" else _read_grey_map(path)
+
+
+def _read_grey_map(path: str | Path) -> np.ndarray:
+    try:
+        with Image.open(path) as picture:
+            if picture.mode != "L":
+                raise InputError(
+                    f"{path}: a picture of mode {picture.mode}; maps are 8-bit grey pictures: "
+                    'convert it with PIL, Image.open(path).convert("L").save(path)'
+                )
+            return np.asarray(picture)
+    except InputError:
+        raise
+    except BROKEN as error:
+        raise InputError(_why_unreadable(path, error)) from error
+
+
+def _read_array_map(path: str | Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (*BROKEN, EOFError) as error:
+        if not Path(path).exists():
+            raise InputError(_why_unreadable(path, error)) from error
+        raise InputError(f"{path}: cannot be read as an array ({error}); save it with numpy.save") from error
+    if array.ndim != 2 or array.size == 0:
+        raise InputError(
+            f"{path}: an array of shape {array.shape}; a map is one array (height, width): save one a file"
+        )
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"{path}: an array of type {array.dtype}; maps are float in [0, 1], or uint8")
+    if missing := np.isnan(array).sum():
+        raise InputError(f"{path}: {missing} of {array.size} values are NaN; leave this map out, or fill it")
+    if array.min() < 0 or array.max() > 1:
+        raise InputError(
+            f"{path}: values from {array.min():.4g} to {array.max():.4g}; maps lie in [0, 1]: "
+            "take the minimum off and divide by the range"
+        )
+    return array.astype(np.float32)
+
+
+def _resize_map(salience: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
+    if shape is None or salience.shape == tuple(shape):
+        return salience
+    shrinks = shape[0] <= salience.shape[0] and shape[1] <= salience.shape[1]
+    how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    resized = np.asarray(Image.fromarray(salience).resize((shape[1], shape[0]), how))
+    return resized if salience.dtype == np.uint8 else resized.clip(0, 1)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"

@@ -1,0 +1,83 @@
+"""Salience maps as plain arrays: 8-bit copies, enlargement, and which maps say nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from e2m.types import InputError
+
+
+def quantise(maps: np.ndarray) -> np.ndarray:
+    """Maps in [0, 1] as 8-bit pictures, truncated as torchvision's ``to_pil_image`` does; NaN becomes 0.
+
+    Args:
+        maps: (..., h, w) float in [0, 1]; uint8 maps come back unchanged.
+
+    Returns:
+        (..., h, w) uint8.
+    """
+    if maps.dtype == np.uint8:
+        return maps
+    return (np.nan_to_num(np.asarray(maps, np.float32), nan=0.0) * np.float32(255)).astype(np.uint8)
+
+
+def upsample(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """8-bit maps enlarged with PIL's bicubic filter, as the published code enlarges them.
+
+    Args:
+        maps: (N, h, w) uint8, or float in [0, 1], which is quantised first.
+        height, width: of the result, in pixels.
+
+    Returns:
+        (N, height, width) uint8.
+    """
+    pictures = quantise(maps)
+    if pictures.shape[1:] == (height, width):
+        return pictures
+    out = np.empty((len(pictures), height, width), np.uint8)
+    for row, picture in zip(out, pictures, strict=True):
+        row[:] = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+    return out
+
+
+def checked(maps: np.ndarray, ndim: int = 3) -> np.ndarray:
+    """Maps that a measure can read: uint8, or numbers in [0, 1] (NaN stays, for ``dead`` to find).
+
+    Args:
+        maps: any array-like.
+        ndim: number of axes expected: 3 for (N, h, w), 4 for (R, N, h, w).
+
+    Raises:
+        InputError: another number of axes, no pixels, not numbers, or values outside [0, 1].
+    """
+    maps = np.asarray(maps)
+    axes = {3: "(N, h, w)", 4: "(R, N, h, w)"}[ndim]
+    if maps.ndim != ndim or 0 in maps.shape[-2:]:
+        raise InputError(f"maps of shape {maps.shape}; give a stack {axes}")
+    if maps.dtype == np.uint8:
+        return maps
+    if maps.dtype.kind not in "fiub":
+        raise InputError(f"maps of type {maps.dtype}; give uint8, or floats in [0, 1]")
+    # One look at the extremes does for sound maps; where a NaN hides them, every value is asked.
+    within = maps.size == 0 or (maps.min() >= 0 and maps.max() <= 1)
+    if not within and ((maps < 0).any() or (maps > 1).any()):
+        raise InputError(
+            f"maps hold values from {np.nanmin(maps)} to {np.nanmax(maps)}; give uint8, or scale to [0, 1]"
+        )
+    return maps
+
+
+def dead(maps: np.ndarray) -> np.ndarray:
+    """Which maps say nothing about where: those that are constant, or hold a NaN or an infinity.
+
+    Args:
+        maps: (..., h, w).
+
+    Returns:
+        (...) bool.
+    """
+    *leading, height, width = np.shape(maps)
+    flat = np.asarray(maps).reshape(*leading, height * width)
+    constant = (flat == flat[..., :1]).all(axis=-1)
+    return constant if flat.dtype.kind != "f" else constant | ~np.isfinite(flat).all(axis=-1)

@@ -1,0 +1,170 @@
+"""The job that explains one trained detector: its clean maps, and the rows of every measure that changes images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from e2m import plugins
+from e2m.arrays.images import check_images, read_or_mark
+from e2m.detectors import load_detector
+from e2m.experiment.results import Experiment, ModelKey
+from e2m.salience.engine import Explainer, in_parts, respond
+from e2m.store import disk, paths
+from e2m.types import LABELS, MASKER, Detector, Explanation, InputError
+
+
+def explain(
+    experiment: Experiment,
+    one: ModelKey,
+    sources: Sequence[str] | None = None,
+    progress: bool = True,
+    detector: Detector | None = None,
+) -> None:
+    """Explain the test images of one trained detector, clean and changed: all of ``experiment.results(one)``.
+
+    One pass over the images: each batch is read and explained once, and that is shared by all measures. Rows are
+    written batch by batch, so that memory holds no more than one; only clean maps are kept until their file is written
+    (10,000 maps of 7x7: 2 MB). A source's files get their names when all of it is done.
+
+    An image that cannot be read is named on stderr and marked: its map is NaN and dead, its class -1, every value of
+    it NaN, which tables count as missing.
+
+    Args:
+        experiment: the profile.
+        one: the detector.
+        sources: only these.
+        progress: show a bar.
+        detector: explained in the place of ``one``, which then needs no checkpoint, nor a masker.
+
+    Raises:
+        InputError: no such source, no image of a source that can be read, a human map that does not fit its image, no
+            checkpoint, no memory for one image.
+        OSError: a file that cannot be written; the message names it, and nothing half-written stands there.
+    """
+    if odd := sorted(set(sources or ()) - set(experiment.sources)):
+        raise InputError(f"no source named {odd[0]!r} in {experiment.profile}; choose from {experiment.sources}")
+    # One thread: jobs run side by side, and sums do not depend on how many cores there are.
+    torch.set_num_threads(1)
+    methods = experiment.methods_of(one)
+    if detector is None:
+        masker = experiment.masker_file(one) if MASKER in methods else None
+        detector = load_detector(one.detector, experiment.checkpoint(one), device=experiment.device, masker=masker)
+    elif detector.masker is None:
+        methods = [method for method in methods if method != MASKER]
+    samples = experiment.samples[experiment.samples["source"].isin(sources or experiment.sources)]
+    check_images(samples, may_be_marked=True)
+    bar = tqdm(total=len(samples), desc=f"salience of {one}", unit=" images", disable=not progress, mininterval=2)
+    with bar, Explainer(detector, methods) as explainer:
+        for source, own in samples.groupby("source", sort=False):
+            _explain_source(experiment, one, explainer, source, own.reset_index(drop=True), bar)
+
+
+def _explain_source(
+    experiment: Experiment, one: ModelKey, explainer: Explainer, source: str, samples: pd.DataFrame, bar: tqdm
+) -> None:
+    place = (experiment.profile, one.detector, one.regime, one.run)
+    found = {method: [] for method in explainer.methods}
+    with ExitStack() as files:
+        add = {
+            measure: files.enter_context(disk.writing_rows(paths.rows(*place, measure, source), settings))
+            for measure, settings in experiment.measures.items()
+        }
+        work = partial(explain_batch, experiment, one, explainer)
+        for clean, rows in in_parts(work, batches(experiment, samples), experiment.batch_size):
+            for method, explanation in clean.items():
+                # Joined, that is copied: arrays left where the network worked would keep the memory around them in use.
+                found[method].append(Explanation.join([explanation]))
+            for measure, frame in rows.items():
+                add[measure](frame)
+            bar.update(len(clean[experiment.methods[0]].dead))
+        if all((part.predicted < 0).all() for part in found[experiment.methods[0]]):
+            raise InputError(f"none of the {len(samples)} images of {source!r} can be read; `e2m data` says why")
+    described = {**asdict(one), "source": source, **_attributes(experiment, one, explainer.detector)}
+    for method, parts in found.items():
+        path = paths.maps(*place, method, source)
+        disk.write_maps(path, Explanation.join(parts), samples, {**described, "method": method})
+
+
+def batches(experiment: Experiment, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
+    """What is known of the images of a batch, the images, and which of them could not be read."""
+    start = 0
+    for images, wrong in read_or_mark(samples, size=experiment.image_size, batch=experiment.batch_size):
+        for reason in wrong.values():
+            tqdm.write(f"marked as missing: {reason}", file=sys.stderr)
+        yield samples.iloc[start : start + len(images)], images, np.isin(np.arange(len(images)), list(wrong))
+        start += len(images)
+
+
+def explain_batch(
+    experiment: Experiment,
+    one: ModelKey,
+    explainer: Explainer,
+    about: pd.DataFrame,
+    images: np.ndarray,
+    unreadable: np.ndarray,
+) -> tuple[dict[str, Explanation], dict[str, pd.DataFrame]]:
+    """Clean explanations by method, and rows by measure."""
+    clean = explainer(images)
+    rows = {
+        measure: _change(experiment, one, measure, explainer, images, clean, about) for measure in experiment.measures
+    }
+    rows = {measure: frame for measure, frame in rows.items() if frame is not None}
+    if unreadable.any():
+        for frame in rows.values():
+            frame.loc[frame["image"].isin(about["image"][unreadable]), ["correct", "value"]] = False, np.nan
+        for explanation in clean.values():
+            explanation.mark(unreadable)
+    return clean, rows
+
+
+def _change(
+    experiment: Experiment,
+    one: ModelKey,
+    measure: str,
+    explainer: Explainer,
+    images: np.ndarray,
+    clean: dict[str, Explanation],
+    about: pd.DataFrame,
+) -> pd.DataFrame | None:
+    """Rows of one measure on a batch, or on what is left of the measure's share of the source; None after that."""
+    settings = dict(experiment.measures[measure])
+    few = min(len(images), settings.pop("images_per_source") - int(about.index[0]))
+    if few <= 0:
+        return None
+    clean = {name: explanation[:few] for name, explanation in clean.items()}
+    predicted = next(iter(clean.values())).predicted
+    about = about[["image", "label", "source"]].head(few)
+    about = about.assign(
+        profile=experiment.profile,
+        dataset=experiment.dataset,
+        measure=measure,
+        correct=(predicted == 1) == (about["label"] == LABELS[1]),
+        **asdict(one),
+    )
+    changes = partial(plugins.load("measure", measure).perturbations, **settings)
+    rows = respond(explainer, images[:few], clean, about, changes)
+    # Image by image, so that the order of rows does not tell how the images were cut into batches.
+    return rows.iloc[np.arange(len(rows)).reshape(-1, few).T.ravel()]
+
+
+def _attributes(experiment: Experiment, one: ModelKey, detector: Detector) -> dict[str, str]:
+    packages = {f"version_{name}": version(name) for name in ("e2m", "torch", "torchcam", "torchvision")}
+    weights = experiment.checkpoint(one)
+    return {
+        "profile": experiment.profile,
+        "dataset": experiment.dataset,
+        "layer": detector.layer,
+        "target_class": "predicted",
+        "weights_sha256": disk.file_hash(weights) if weights.is_file() else "untrained",
+        **packages,
+    }

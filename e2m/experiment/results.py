@@ -1,0 +1,463 @@
+"""A profile put to work: which detectors are trained and explained, and where their results lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import yaml
+
+from e2m import plugins
+from e2m.arrays.images import read_maps, read_or_mark
+from e2m.arrays.maps import quantise
+from e2m.datasets import load_dataset
+from e2m.statistics import softmax_scores, with_flips
+from e2m.store import disk, paths
+from e2m.types import MASKER, InputError
+
+PROFILES = paths.CHECKOUT / "notebooks" / "params"
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """One trained detector of an experiment: which network, which regime, which run."""
+
+    detector: str
+    regime: str
+    run: int
+
+    def __str__(self) -> str:
+        return f"{self.detector}, {self.regime}, run {self.run}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A profile (``notebooks/params/NAME.yaml``) and the results that belong to it.
+
+    ``Experiment.load("demo")`` reads one. The attributes are the profile's keys; ``notebooks/params/demo.yaml``
+    comments on each.
+    """
+
+    profile: str
+    dataset: str
+    dataset_options: dict
+    sources: list[str]
+    in_set: list[str]
+    detectors: list[str]
+    regimes: list[str]
+    runs: int
+    controls: list[str]
+    study: dict[str, int]
+    pretrained: bool
+    threads: int | None
+    device: str | None
+    image_size: int | None
+    batch_size: int
+    images_per_source: int
+    methods: list[str]
+    resamples: int
+    training: dict
+    masker: dict | None
+    measures: dict
+
+    @classmethod
+    def load(cls, profile: str = "demo", **changed) -> Experiment:
+        """The experiment of a profile, or of a path to a YAML file of the same keys; ``changed`` replaces some keys.
+
+        Raises:
+            InputError: no such profile, a key missing or unknown, an unknown detector, regime or measure.
+        """
+        path = Path(profile) if profile.endswith(".yaml") else PROFILES / f"{profile}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
+            raise InputError(f"no profile named {profile!r}; choose from {known}, or give the path of a YAML file")
+        content = {**yaml.safe_load(path.read_text()), **changed}
+        wanted = {field.name for field in fields(cls)} - {"profile"}
+        if odd := sorted(wanted ^ set(content)):
+            raise InputError(f"{path}: keys missing or unknown: {', '.join(odd)}; notebooks/params/demo.yaml shows all")
+        experiment = cls(profile=path.stem, **content)
+        regimes = (*experiment.regimes, *experiment.controls, *experiment.study)
+        for kind, names in (("regime", regimes), ("measure", experiment.measures)):
+            for name in names:
+                plugins.load(kind, name)
+        if odd := sorted(set(experiment.in_set) - set(experiment.sources)):
+            raise InputError(f"{path}: in_set names {odd}, which sources lacks")
+        return experiment
+
+    # What there is to do
+
+    @property
+    def trained(self) -> list[ModelKey]:
+        """Every detector that the profile trains."""
+        return [ModelKey(*parts) for parts in product(self.detectors, self.regimes, range(self.runs))]
+
+    @property
+    def controlled(self) -> list[ModelKey]:
+        """Run 0 of every control regime: trained and explained beside the others, for the pages of controls."""
+        return [ModelKey(*parts, run=0) for parts in product(self.detectors, self.controls)]
+
+    @property
+    def studied(self) -> list[ModelKey]:
+        """What `make study` trains and explains besides: so many runs of each regime."""
+        runs = [(regime, run) for regime, count in self.study.items() for run in range(count)]
+        return [ModelKey(detector, *one) for detector, one in product(self.detectors, runs)]
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """Test images, ``images_per_source`` of each source at most, in the data set's order."""
+        samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
+        return samples.groupby("source", sort=False).head(self.images_per_source).reset_index(drop=True)
+
+    @property
+    def options(self) -> dict:
+        """Options of the data set, relative paths taken from the repository."""
+        names = {"root", "csv", "salience"} & set(self.dataset_options)
+        return {**self.dataset_options, **{name: _from_checkout(self.dataset_options[name]) for name in names}}
+
+    @property
+    def masked(self) -> Experiment:
+        """The experiment with the salience method "masker" beside the others, of the regimes that have maskers."""
+        if not self.masker:
+            return self
+        regimes = [regime for regime in self.regimes if regime in self.masker["regimes"]]
+        return replace(self, regimes=regimes, methods=[*self.methods, MASKER])
+
+    def methods_of(self, one: ModelKey) -> list[str]:
+        """The salience methods of a trained detector: those of all, and "masker" where it has one."""
+        has = self.masker and MASKER not in self.methods and one.regime in self.masker["regimes"]
+        return [*self.methods, MASKER] if has else self.methods
+
+    # Where results lie
+
+    def checkpoint(self, one: ModelKey) -> Path:
+        """The weights of a trained detector."""
+        return paths.checkpoint(self.profile, one.detector, one.regime, one.run)
+
+    def masker_file(self, one: ModelKey) -> Path:
+        """The masker of a trained detector."""
+        return paths.masker(self.profile, one.detector, one.regime, one.run)
+
+    def results(self, one: ModelKey, sources: Sequence[str] | None = None) -> list[Path]:
+        """The files that ``e2m.experiment.jobs.explain`` writes for a trained detector."""
+        place = (self.profile, one.detector, one.regime, one.run)
+        return [
+            *(paths.maps(*place, *names) for names in product(self.methods_of(one), sources or self.sources)),
+            *(paths.rows(*place, *names) for names in product(self.measures, sources or self.sources)),
+        ]
+
+    # Reading results
+
+    def maps(self, detector: str, regime: str, method: str, source: str) -> xr.Dataset:
+        """Clean maps of all runs: salience (run, image, y, x), score (run, image), dead, label, subject, ..."""
+        runs = [
+            disk.read_maps(paths.maps(self.profile, detector, regime, run, method, source)) for run in range(self.runs)
+        ]
+        fixed = ("label", "subject")
+        joined = xr.concat([one.drop_vars(fixed) for one in runs], pd.RangeIndex(self.runs, name="run"), join="exact")
+        return joined.assign({name: runs[0][name] for name in fixed})
+
+    def each(self) -> Iterator[tuple[dict, xr.Dataset]]:
+        """Clean maps of every detector, regime, method and source, with a dictionary that names the four."""
+        for detector, regime, method, source in product(self.detectors, self.regimes, self.methods, self.sources):
+            names = {"detector": detector, "regime": regime, "salience": method, "source": source}
+            yield names, self.maps(detector, regime, method, source)
+
+    def rows(self, measure: str, **kept: str) -> pd.DataFrame:
+        """Tidy rows of a measure for all detectors, regimes, runs and sources.
+
+        A measure of maps, alone or beside human ones or true regions, is taken here, from the clean maps (sources
+        without human maps, or regions, have no rows of the latter); one that changes images is read, as
+        ``e2m.experiment.jobs.explain`` left it, with the column ``flipped`` where there are scores. ``kept``
+        filters the latter, for example ``salience="CAM"``. Salience methods are those of the experiment.
+        """
+        module = plugins.load("measure", measure)
+        if hasattr(module, "measure"):
+            found = [self._of_maps(measure, module.measure, names, maps) for names, maps in self.each()]
+            return pd.concat(found, ignore_index=True)
+        if hasattr(module, "with_human"):
+            found = [
+                self._of_maps(measure, partial(module.with_human, human=self._human_of(maps)), names, maps)
+                for names, maps in self.each()
+                if names["source"] in self.annotated
+            ]
+            return pd.concat(found, ignore_index=True)
+        if hasattr(module, "with_region"):
+            return self._region_rows(measure, module.with_region)
+        files = [
+            paths.rows(self.profile, one.detector, one.regime, one.run, measure, source)
+            for one, source in product(self.trained, self.sources)
+        ]
+        filters = [(name, "=", value) for name, value in kept.items()]
+        rows = disk.read_rows(files, filters=[("salience", "in", ["", *self.methods]), *filters])
+        return with_flips(rows)
+
+    def pairs(self, measure: str) -> pd.DataFrame:
+        """Tidy rows of a measure that compares runs, one a pair of runs and image, from the clean maps."""
+        compare = getattr(plugins.load("measure", measure), measure)
+        found = []
+        for names, maps in self.each():
+            rows = compare(maps["salience"].to_numpy())
+            place = rows["image"].to_numpy()
+            right = correct(maps)
+            about = {"image": maps["image"].to_numpy()[place], "label": maps["label"].to_numpy()[place]}
+            both = right[rows["run"], place] & right[rows["run_other"], place]
+            found.append(rows.assign(**names, **about, correct=both, measure=measure, variant="ssim"))
+        return pd.concat(found, ignore_index=True)
+
+    def _of_maps(self, measure: str, function: Callable, names: dict, maps: xr.Dataset) -> pd.DataFrame:
+        about = self._about(names, maps).assign(measure=measure, target="predicted")
+        values = function(maps["salience"].to_numpy().reshape(-1, *maps["salience"].shape[2:]))
+        return pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
+
+    def _scores(self, names: dict, maps: xr.Dataset) -> pd.DataFrame:
+        about = self._about(names | {"salience": ""}, maps)
+        return about.assign(measure="score", variant="score", value=maps["score"].to_numpy().ravel().astype(np.float64))
+
+    def _about(self, names: dict, maps: xr.Dataset) -> pd.DataFrame:
+        """What tidy rows say of every run and image of some maps, before any value."""
+        runs, images = maps["salience"].shape[:2]
+        rows = {
+            "run": np.repeat(np.arange(runs), images),
+            "image": np.tile(maps["image"], runs),
+            "label": np.tile(maps["label"], runs),
+            "correct": correct(maps).ravel(),
+        }
+        return pd.DataFrame(rows).assign(profile=self.profile, dataset=self.dataset, **names)
+
+    def human_rows(self, measure: str, shape: tuple[int, int]) -> pd.DataFrame:
+        """Tidy rows of a measure of maps on human salience, reduced to the size of the detectors' maps.
+
+        Sources without human maps have no rows. The regime and the salience are called "human", the run 0; the rows
+        stand beside those of every detector.
+        """
+        samples = self.samples[self.samples["salience"] != ""]
+        if samples.empty:
+            return pd.DataFrame()
+        values = plugins.load("measure", measure).measure(read_maps(samples["salience"], shape=shape))
+        return self._without_detector(samples, values, measure, "human")
+
+    def fixed_rows(self, measure: str, shape: tuple[int, int]) -> pd.DataFrame:
+        """Tidy rows of a measure beside human maps for one map that never reads the image.
+
+        It is the mean human map of the training images. The regime is called "fixed", the salience "human"; the rows
+        stand beside those of every detector.
+        """
+        train = load_dataset(self.dataset, split="train", **self.options)
+        files = train.loc[train["salience"] != "", "salience"]
+        mean = (read_maps(files, shape=shape) / (255 * len(files))).sum(axis=0)
+        samples = self.samples[self.samples["source"].isin(self.annotated)]
+        fixed = np.broadcast_to(mean, (len(samples), *shape))
+        values = plugins.load("measure", measure).with_human(fixed, self.human(samples["image"], shape))
+        return self._without_detector(samples, values, measure, "fixed")
+
+    def annotator_rows(self, measure: str, shape: tuple[int, int]) -> pd.DataFrame:
+        """Tidy rows of a measure beside human maps for other people in the detector's place: how far people agree.
+
+        The maps of each further annotator of an image against those of the first, with whom detectors are compared; the
+        mean over annotators. The regime is called "annotator", the salience "human"; the rows stand beside those of
+        every detector. Images with one annotation have no rows.
+        """
+        samples = self.samples[self.samples["salience"] != ""]
+        if "annotations" not in samples or samples["annotations"].map(len).max() < 2:
+            return pd.DataFrame()
+        others = samples.assign(other=samples["annotations"].str[1:]).explode("other", ignore_index=True)
+        others = others[others["other"].notna()]
+        maps = (read_maps(others[column], shape=shape) for column in ("other", "salience"))
+        rows = self._without_detector(others, plugins.load("measure", measure).with_human(*maps), measure, "annotator")
+        keys = [name for name in rows if name != "value"]
+        return rows.groupby(keys, sort=False)["value"].mean().reset_index()
+
+    def _without_detector(self, samples: pd.DataFrame, values: dict, measure: str, regime: str) -> pd.DataFrame:
+        """Tidy rows of human maps, run 0, once for every detector, whose rows they stand beside."""
+        about = samples[["image", "label", "source"]].assign(regime=regime, salience="human", run=0, measure=measure)
+        rows = pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
+        return rows.merge(pd.DataFrame({"detector": self.detectors}), how="cross")
+
+    @property
+    def annotated(self) -> set[str]:
+        """Sources with human maps."""
+        return set(self.samples.loc[self.samples["salience"] != "", "source"])
+
+    def _human_of(self, maps: xr.Dataset) -> np.ndarray:
+        """(runs x images, h, w): the human map of every image, once a run."""
+        runs, _, *shape = maps["salience"].shape
+        return np.tile(self.human(maps["image"].to_numpy(), tuple(shape)), (runs, 1, 1))
+
+    def _region_rows(self, measure: str, with_region: Callable) -> pd.DataFrame:
+        samples = self.samples
+        known = set(samples.loc[samples["region"] != "", "source"]) if "region" in samples else set()
+        if not known:
+            raise InputError(
+                f"{measure} takes images whose true region is known, and none of {', '.join(self.sources)} has any; "
+                "give them in the data set's column region"
+            )
+        found = []
+        for names, maps in self.each():
+            if names["source"] in known:
+                regions = np.tile(self.regions(maps["image"].to_numpy()), (maps.sizes["run"], 1, 1))
+                told = partial(with_region, regions=regions, correct=correct(maps).ravel())
+                found.append(self._of_maps(measure, told, names, maps))
+        return pd.concat(found, ignore_index=True)
+
+    def regions(self, names: Sequence[str]) -> np.ndarray:
+        """(N, H, W) bool, the true regions of the test images of these names; empty where none is known."""
+        side = self.image_size or 224
+        files = self._named(names)["region"]
+        return np.concatenate(
+            [
+                quantise(read_maps([file], shape=(side, side))) > 127 if file else np.zeros((1, side, side), bool)
+                for file in files
+            ]
+        )
+
+    def scores(self) -> pd.DataFrame:
+        """Tidy rows of P(synthetic) of the clean test images, measure and variant "score"."""
+        found = [self._scores(names, maps) for names, maps in self.each() if names["salience"] == self.methods[0]]
+        return pd.concat(found, ignore_index=True)
+
+    @property
+    def subjects(self) -> pd.Series:
+        """Image -> the person (or group of images) that the bootstrap draws whole."""
+        return self.samples.set_index("image")["subject"]
+
+    @property
+    def resampling(self) -> dict:
+        """How intervals are made here: the arguments ``clusters`` and ``resamples`` of ``e2m.statistics``."""
+        return {"clusters": self.subjects, "resamples": self.resamples}
+
+    def images(self, names: Sequence[str]) -> np.ndarray:
+        """(N, H, W, 3) uint8, the test images of these names; a grey square in the place of one that cannot be read."""
+        return np.concatenate([images for images, _ in read_or_mark(self._named(names), size=self.image_size)])
+
+    def salience(self, names: Sequence[str], detector: str, regime: str, method: str, run: int = 0) -> np.ndarray:
+        """(N, h, w), the clean maps of the test images of these names."""
+        place = (self.profile, detector, regime, run, method)
+        found = [disk.read_maps(paths.maps(*place, source)) for source in self._named(names)["source"]]
+        return np.stack([maps["salience"].sel(image=name) for maps, name in zip(found, names, strict=True)])
+
+    def human(self, names: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
+        """(N, h, w) uint8, human salience of the test images of these names; 0 everywhere where there is none."""
+        files = self._named(names)["salience"]
+        return np.concatenate(
+            [read_maps([file], shape=shape) if file else np.zeros((1, *shape), np.uint8) for file in files]
+        )
+
+    def salience_by_regime(self, names: Sequence[str], detector: str, method: str) -> dict[str, np.ndarray]:
+        """The maps of run 0 of every regime on the test images of these names, by what figures call the regime."""
+        return {
+            plugins.load("regime", regime).LABEL: self.salience(names, detector, regime, method)
+            for regime in self.regimes
+        }
+
+    def clean_scores(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of level "0" for rows of scores of changed images: the same images, unchanged, a row a variant."""
+        scores = softmax_scores(rows)
+        cases = scores[["salience", "variant"]].drop_duplicates().astype(str)
+        clean = self.scores().drop(columns=["salience", "variant"])
+        return clean[clean["image"].isin(set(scores["image"]))].assign(level="0").merge(cases, how="cross")
+
+    def score_changes(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of scores of changed images with, as value, how far the score lies from the clean image's."""
+        keys = ["detector", "regime", "run", "image"]
+        clean = self.scores()[[*keys, "value"]].rename(columns={"value": "clean"})
+        scores = softmax_scores(rows)
+        both = scores.astype(dict.fromkeys(("detector", "regime", "image"), str)).merge(clean, on=keys, how="left")
+        return both.assign(value=(both["value"] - both["clean"]).abs()).drop(columns="clean")
+
+    def ceiling(self, method: str, images: int = 30) -> pd.DataFrame:
+        """What a perfectly equivariant detector would reach in measure (c) with maps as coarse as these, as a table.
+
+        Taken on the in-set maps of run 0 of every regime, so many images of each source.
+        """
+        from e2m.measures.transformations import interpolation_ceiling
+
+        names = {"ssim": "whole", "ssim_valid": "valid"}
+        found = []
+        for detector in self.detectors:
+            cases = product(self.regimes, self.in_set)
+            maps = [self.maps(detector, regime, method, source)["salience"][0, :images] for regime, source in cases]
+            side = self.image_size or 224
+            table = interpolation_ceiling(np.concatenate(maps), side).rename(columns={"transformation": "level"})
+            table["variant"] = table["variant"].map({value: name for name, value in names.items()})
+            means = table.groupby(["variant", "level"], sort=False)["value"].mean().rename("mean").reset_index()
+            found.append(
+                means.assign(detector=detector, regime="ceiling", salience=method, low=np.nan, high=np.nan, missing=0)
+            )
+        return pd.concat(found, ignore_index=True)
+
+    def curves(self, detector: str, regime: str) -> pd.DataFrame:
+        """Learning curves of all finished runs of a regime, with a column ``run``."""
+        from e2m.networks.checkpoints import read_checkpoint
+
+        runs = [ModelKey(detector, regime, run) for run in range(self.runs)]
+        finished = [(one.run, self.checkpoint(one)) for one in runs if self.checkpoint(one).is_file()]
+        return pd.concat([pd.DataFrame(read_checkpoint(path)["curves"]).assign(run=run) for run, path in finished])
+
+    def _named(self, names: Sequence[str]) -> pd.DataFrame:
+        return self.samples.set_index("image", drop=False).loc[list(names)]
+
+    def figure(self, name: str) -> Path:
+        """Where a notebook puts a picture that prose pages show."""
+        path = paths.RESULTS / self.profile / "figures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def weights_hash(self, *checkpoints: Path) -> str:
+        """One hash of the given checkpoints, or of all of the experiment's, for a page's provenance."""
+        chosen = checkpoints or [self.checkpoint(one) for one in self.trained]
+        return short_hash([disk.file_hash(path) for path in chosen])
+
+    def data_hash(self) -> str:
+        """The data set with one hash of the test images' names and files, for a page's provenance."""
+        return f"{self.dataset}, " + short_hash(
+            [[name, disk.file_hash(path)] for name, path in zip(*map(self.samples.get, ("image", "path")), strict=True)]
+        )
+
+    def save(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Keep a summary table as ``results/PROFILE/tables/NAME.parquet``, for other notebooks and for checks."""
+        disk.write_table(paths.table(self.profile, name), table)
+        return table
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A summary table that another notebook kept."""
+        path = paths.table(self.profile, name)
+        if not path.is_file():
+            raise InputError(f"{path}: no such table; execute the {name} notebook first, or all with `make book`")
+        return pd.read_parquet(path)
+
+    def detector(self, detector: str, regime: str, run: int):
+        """A trained detector, loaded."""
+        from e2m.detectors import load_detector
+
+        one = ModelKey(detector, regime, run)
+        masker = self.masker_file(one) if MASKER in self.methods else None
+        return load_detector(detector, self.checkpoint(one), device=self.device, masker=masker)
+
+
+def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:
+    """The best, the median and the worst image by the mean of their values: {"best": image, ...}."""
+    means = rows.groupby("image", observed=True)["value"].mean().dropna().sort_values(ascending=better != "higher")
+    return {"best": means.index[0], "median": means.index[len(means) // 2], "worst": means.index[-1]}
+
+
+def _from_checkout(path: str | list[str]) -> str | list[str]:
+    return [str(paths.CHECKOUT / one) for one in path] if isinstance(path, list) else str(paths.CHECKOUT / path)
+
+
+def short_hash(content: object) -> str:
+    """The first eight hexadecimal digits of the SHA-256 of something that JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def correct(maps: xr.Dataset) -> np.ndarray:
+    """(run, image) bool: was the image classified rightly? One that could not be read was not."""
+    truth = (maps["label"] == "synthetic").to_numpy()
+    return maps["predicted"].to_numpy() == truth

@@ -1,0 +1,1 @@
+"""What every network needs: inputs, logits, checkpoints, hidden activations."""

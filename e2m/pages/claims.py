@@ -1,0 +1,212 @@
+"""Published against reproduced: what was claimed of guided detectors, and what the tables of an experiment say to it.
+
+Directions and figures are published ones; every verdict is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from e2m import statistics
+from e2m.experiment.results import Experiment
+from e2m.pages import figures, tables
+from e2m.pages.selection import at_level
+from e2m.types import InputError
+
+REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = "reproduced", "not reproduced", "not testable"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that was claimed of guided detectors, compared with traditional ones.
+
+    Attributes:
+        claim: in words.
+        by: who made it.
+        expected: "lower", "higher" or "equal": where guided detectors lie; "" where nothing here tests it.
+        row: the row of the differences that tests it, up to a comma; or the source of an equality of AUCs.
+        published: the figure, "" where this project knows the direction only.
+        reason: why nothing here tests it.
+    """
+
+    claim: str
+    by: str
+    expected: str = ""
+    row: str = ""
+    published: str = ""
+    reason: str = ""
+
+
+PAPER, CYBORG, CORRECTED = "Crum et al. 2023", "Boyd et al. 2023", "Crum et al. 2023, corrected measure"
+
+SALIENCE = [
+    Claim("(a) Salience is more concentrated: lower entropy of grey levels", PAPER, "lower", "(a) grey-level entropy"),
+    Claim("(a) Salience is more concentrated: lower spatial entropy", CORRECTED, "lower", "(a) spatial entropy"),
+    Claim("(b) Salience is more robust to noise", PAPER, "higher", "(b) SSIM"),
+    Claim("(c) Salience follows transformations more closely", PAPER, "higher", "(c) SSIM"),
+    Claim("(d) Salience is more alike between training runs", PAPER, "higher", "(d) SSIM between runs"),
+]
+BLUR = "(e) Blur of salient places costs {regime} detectors more accuracy than blur of the background"
+UNTESTABLE = [
+    Claim(
+        "Guidance does more than seven times the training data",
+        CYBORG,
+        published="AUC .612 (CYBORG) against .585 (seven times the data), ResNet-50, 10 runs",
+        reason="there are no seven times as many photographs to train on",
+    ),
+    Claim(
+        "It is because people looked there that guidance helps",
+        CYBORG,
+        reason="annotations are simulated: that of a composite is its true region",
+    ),
+]
+
+
+def of(experiment: Experiment) -> list[Claim]:
+    """All claims, one of them for every source that training did not see."""
+    in_set = experiment.in_set[-1]
+    same = "Accuracy does not tell the detectors apart"
+    better = "The same for images of {} alone"
+    synthetic = experiment.samples.loc[experiment.samples["label"] == "synthetic", "source"].unique()
+    figure = "AUC .612 (CYBORG) against .537 (classical), ResNet-50, mean over test sets, 10 runs"
+    overall = "Guided detectors generalise better: AUC, mean over the sources that training did not see"
+    return [
+        Claim(f"{same} (AUC, {in_set})", PAPER, "equal", in_set),
+        *SALIENCE,
+        *(
+            Claim(BLUR.format(regime=figures.regime_label(regime)), PAPER, "lower", f"blur, {regime}")
+            for regime in (experiment.regimes[0], experiment.regimes[-1])
+        ),
+        Claim(overall, CYBORG, "higher", "unseen", figure),
+        *(
+            Claim(better.format(source), CYBORG, "higher", f"AUC, {source}")
+            for source in synthetic
+            if source not in experiment.in_set
+        ),
+        *UNTESTABLE,
+    ]
+
+
+def table(claims: Sequence[Claim], differences: pd.DataFrame, equal: pd.DataFrame) -> pd.DataFrame:
+    """Every claim beside what was found, a row a claim and detector.
+
+    Args:
+        claims: to judge.
+        differences: ``selection.differences`` of one salience method, ``blur_contrast`` and ``unseen_contrast``.
+        equal: ``selection.equal_accuracy``.
+
+    Returns:
+        claim, by, detector, expected, published, ours (guided minus traditional, with the 95 % interval), p_holm,
+        verdict, why; and kind, runs, low, note of the interval.
+
+    Raises:
+        InputError: a claim that no row, or more than one, belongs to.
+    """
+    judged = [
+        {"claim": claim.claim, "by": claim.by, "expected": claim.expected, "published": claim.published, **found}
+        for claim in claims
+        for found in _judge(claim, differences, equal)
+    ]
+    return pd.DataFrame(judged)
+
+
+def verdict(expected: str, difference: pd.Series) -> tuple[str, str]:
+    """Whether a difference is what was expected, "lower" or "higher", and why: by its 95 % interval."""
+    low, high = difference["low"], difference["high"]
+    if not np.isfinite(low):
+        return NOT_TESTABLE, difference["note"]
+    if low <= 0 <= high:
+        return NOT_REPRODUCED, "the interval includes 0"
+    if (low > 0) == (expected == "higher"):
+        return REPRODUCED, ""
+    return NOT_REPRODUCED, "the opposite was found"
+
+
+def equality(row: pd.Series) -> tuple[str, str]:
+    """Whether two AUCs are equal up to the margin, and why: by a row of ``selection.equal_accuracy``."""
+    if not np.isfinite(row["p"]):
+        return NOT_TESTABLE, row["note"]
+    told = {
+        "equal": (REPRODUCED, f"equal up to {row['margin']:g}"),
+        "different": (NOT_REPRODUCED, "AUCs differ"),
+        "undecided": (NOT_REPRODUCED, f"neither shown to differ nor to be equal up to {row['margin']:g}"),
+    }
+    return told[row["verdict"]]
+
+
+def blur_contrast(experiment: Experiment, method: str, max_sigma: float) -> pd.DataFrame:
+    """Accuracy with salient places blurred minus that with the background blurred, image by image, of every regime.
+
+    Args:
+        experiment: whose results are read.
+        method: salience method that guides the blur.
+        max_sigma: largest blur, in pixels at 224.
+
+    Returns:
+        Rows as those of ``selection.differences``: row ("blur, REGIME"), detector, difference, low, high, runs, note,
+        kind.
+    """
+    right = at_level(statistics.accuracies(experiment.rows("degradation", salience=method)), max_sigma)
+    right = right[right["source"].isin(experiment.in_set)].astype(dict.fromkeys(("detector", "regime", "image"), str))
+    keys = ["detector", "regime", "run", "image"]
+    salient, background = (
+        right[right["variant"] == f"accuracy_{region}"].set_index(keys)["value"] for region in ("salient", "background")
+    )
+    apart = (salient - background).rename("value").reset_index()
+    found = statistics.summarise(apart, ["detector", "regime"], **experiment.resampling)
+    return found.assign(row="blur, " + found["regime"]).rename(columns={"mean": "difference"})
+
+
+def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
+    """The AUC of all synthetic sources that training did not see, taken together, guided minus traditional.
+
+    With as many images of each source, this is the difference of the mean AUC over these sources. A row a detector, as
+    those of ``selection.differences``, called "unseen"; none where training saw all sources.
+    """
+    scores = experiment.scores()
+    new = (scores["label"] == "synthetic") & ~scores["source"].isin(experiment.in_set)
+    if not new.any():
+        return pd.DataFrame()
+    scores = scores[new | (scores["source"] == experiment.in_set[0])].assign(
+        source=lambda rows: rows["source"].where(rows["label"] == "authentic", "unseen")
+    )
+    regimes = {"traditional": experiment.regimes[0], "guided": experiment.regimes[-1]}
+    found = statistics.compare_auc(scores, ["detector"], experiment.in_set[0], **regimes, **experiment.resampling)
+    return found.rename(columns={"source": "row"}).drop(columns="p_holm")
+
+
+def _judge(claim: Claim, differences: pd.DataFrame, equal: pd.DataFrame) -> list[dict]:
+    if not claim.expected:
+        return [_found(NOT_TESTABLE, claim.reason)]
+    if claim.expected == "equal":
+        rows = _rows(claim, equal, equal["source"] == claim.row)
+        return [_found(*equality(row), _ours_equal(row), row=row) for _, row in rows.iterrows()]
+    names = differences["row"].str.rstrip(" ↑↓")
+    rows = _rows(claim, differences, (names == claim.row) | names.str.startswith(f"{claim.row},"))
+    ours = partial(tables.in_words, digits=3)
+    return [
+        _found(*verdict(claim.expected, row), ours(row), row.get("p_holm", np.nan), row) for _, row in rows.iterrows()
+    ]
+
+
+def _rows(claim: Claim, table: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
+    """The rows that test a claim, one a detector."""
+    rows = table[chosen]
+    if rows.empty or rows["detector"].duplicated().any():
+        there = ", ".join(map(repr, dict.fromkeys(table["row" if "row" in table else "source"])))
+        raise InputError(f"{len(rows)} rows named {claim.row!r} ({claim.claim}); one a detector is needed of {there}")
+    return rows
+
+
+def _ours_equal(row: pd.Series) -> str:
+    return f"{row['AUC difference']:+.3f} [{row['90 % low']:+.3f}, {row['90 % high']:+.3f}] (90 %)"
+
+
+def _found(verdict: str, why: str, ours: str = "", p: float = np.nan, row: pd.Series | None = None) -> dict:
+    about = {} if row is None else {name: row.get(name) for name in ("detector", "kind", "runs", "low", "note")}
+    return {"ours": ours, "p_holm": p, "verdict": verdict, "why": why, **about}

@@ -1,0 +1,241 @@
+"""Controls: salience whose answer is known beforehand, and what every measure says of it.
+
+``e2m.experiment.control_jobs`` makes their maps and rows, in the places where those of trained detectors lie:
+the regime is the control's name, and the salience method of a map that comes from no network is called "known".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+
+from e2m import plugins, statistics
+from e2m.experiment.controls import KNOWN, cascade_files, known_family, untrained_family
+from e2m.experiment.results import Experiment
+from e2m.store import disk
+
+LABELS = {
+    "oracle": "true region",
+    "centre": "centre",
+    "random": "random maps",
+    "fixed": "one fixed map",
+    "edges": "edges",
+    "random_weights": "random weights",
+    "shuffled_labels": "shuffled labels",
+}
+"""The controls, and what pages call them. ``shuffled_labels`` is a regime, trained like any other."""
+
+
+def table(experiment: Experiment) -> pd.DataFrame:
+    """Every measure's value for every control, and for the trained regimes beside them, on the in-set sources.
+
+    Maps are those of the predicted class. Intervals of trained regimes are over runs and images. A control has one
+    run, and its interval is over images alone: it says nothing of other trainings or other random weights.
+
+    Returns:
+        control, detector, salience, source, measure, variant, level, mean, low, high, images, missing, note. Beside
+        the measures' own variants stand "accuracy...", "auc..." and "change..." of the scores, the last against the
+        clean image, and level "all", the mean over all transformations. ``note`` says why there is no value or no
+        interval.
+    """
+    trained = replace(experiment, sources=experiment.in_set)
+    families = [known_family(experiment), untrained_family(experiment)]
+    if any(one.regime == "shuffled_labels" for one in experiment.controlled):
+        families.append(replace(trained, regimes=["shuffled_labels"], runs=1))
+    found = [part for family in families for part in _of_one_run(family)]
+    found += [part for rows in _rows(trained, trained) for part in _summaries(trained, rows)]
+    whole = pd.concat(found, ignore_index=True).rename(columns={"regime": "control"})
+    whole["note"] = np.where(whole["mean"].isna(), whole.apply(_reason, axis=1), whole["note"])
+    return whole[["control", *whole.columns.drop("control")]]
+
+
+def headlines(table: pd.DataFrame, method: str, source: str, noise: float, max_sigma: float) -> pd.DataFrame:
+    """Of ``table``, one quantity or two a measure, on one source, known maps and those of one salience method.
+
+    Args:
+        table: of ``table``.
+        method, source: of the rows wanted.
+        noise: share of noise of measure (b).
+        max_sigma: largest blur of measure (e).
+
+    Returns:
+        The rows of ``table`` in the order of measures, with the quantity's name as ``row``.
+    """
+    blurred = f"{max_sigma:g}"
+    chosen = {
+        "(a) grey-level entropy": ("entropy", "grey_level", ""),
+        "(a) spatial entropy": ("entropy", "spatial", ""),
+        f"(b) SSIM, noise {noise:g}": ("noise", "ssim", f"{noise:g}"),
+        "(c) SSIM, moved back": ("transformations", "ssim_valid", "all"),
+        "(d) SSIM between runs": ("stability", "ssim", ""),
+        "(e) change of score, salient blurred": ("degradation", "change_salient", blurred),
+        "(e) change of score, background blurred": ("degradation", "change_background", blurred),
+        "(h) correlation with people": ("alignment", "correlation", ""),
+        "(l) energy in the true region": ("localisation", "energy", ""),
+    }
+    keys = ["measure", "variant", "level"]
+    wanted = pd.DataFrame([*chosen.values()], columns=keys).assign(row=list(chosen))
+    return wanted.merge(table[table["salience"].isin([KNOWN, method]) & (table["source"] == source)], on=keys)
+
+
+def extremes(shown: pd.DataFrame, regimes: Sequence[str]) -> pd.DataFrame:
+    """The controls with the least and the largest value of every quantity of ``headlines``, all that come as close.
+
+    Returns:
+        detector, quantity, floor and ceiling as text, and the value of every trained regime.
+    """
+    found = []
+    for (detector, row), own in shown.groupby(["detector", "row"], sort=False):
+        means = own.set_index("control")["mean"]
+        trained = {label(regime): means.get(regime) for regime in regimes}
+        means = means.drop(regimes, errors="ignore").dropna()
+        ends = {"floor": means.min(), "ceiling": means.max()}
+        told = {name: f"{end:z.2f}: {_close(means, end)}" for name, end in ends.items()} if len(means) else {}
+        found.append({"detector": detector, "quantity": row, **told, **trained})
+    return pd.DataFrame(found)
+
+
+def _close(means: pd.Series, value: float) -> str:
+    return ", ".join(label(name) for name in means.index[np.abs(means - value) < 0.005])
+
+
+def label(control: str) -> str:
+    """What pages call a control, or a regime beside it."""
+    return LABELS.get(control) or plugins.load("regime", control).LABEL
+
+
+def cascade(experiment: Experiment) -> pd.DataFrame:
+    """What randomising run 0 of every regime from the top does to its maps: means, with intervals over images alone.
+
+    Returns:
+        The columns of ``table``, with the trained regime as ``regime``; ``level`` counts randomised layers.
+    """
+    files = [path for detector in experiment.detectors for path in cascade_files(experiment, detector)]
+    return pd.concat(map(_once, _summaries(experiment, _twice(disk.read_rows(files)))), ignore_index=True)
+
+
+def layers(experiment: Experiment, detector: str) -> list[str]:
+    """The layers that the cascade randomises, from the top."""
+    return disk.settings_of(cascade_files(experiment, detector)[0])["layers"]
+
+
+def marks(
+    table: pd.DataFrame, measure: str, names: Sequence[str], column: str | None = None, **kept: str
+) -> pd.DataFrame:
+    """What controls reach in a measure, mean over the in-set sources: reference lines for ``figures.intervals``.
+
+    Args:
+        table: of ``table``.
+        measure: its name.
+        names: of the controls.
+        column: what panels go by, where each panel has lines of its own.
+        kept: values of other columns, for example ``variant="ssim"``.
+
+    Returns:
+        detector, ``column``, label, value.
+    """
+    own = table[(table["measure"] == measure) & table["control"].isin(names)]
+    for name, value in kept.items():
+        own = own[own[name] == value]
+    by = ["detector", *([column] if column else []), "control"]
+    means = own.groupby(by, sort=False)["mean"].mean().rename("value").dropna().reset_index()
+    return means.assign(label=means.pop("control").map(LABELS))
+
+
+_BY = ["detector", "regime", "salience", "source", "measure", "variant", "level"]
+
+
+def _rows(once: Experiment, paired: Experiment) -> Iterator[pd.DataFrame]:
+    """Tidy rows of one measure after the other; pairs of runs from ``paired``, everything else from ``once``."""
+    if once.methods != [KNOWN]:  # the scores beside known maps are another detector's
+        scores = once.scores().assign(salience="", level="")
+        yield scores
+        yield statistics.accuracies(scores)
+    for name in plugins.names("measure"):
+        module = plugins.load("measure", name)
+        if name in once.measures:
+            yield from _changed(once, name)
+        elif hasattr(module, name):
+            yield _pairs(paired, name).assign(level="")
+        elif _has_rows(once, module):
+            yield once.rows(name).assign(level="")
+
+
+def _has_rows(experiment: Experiment, module: ModuleType) -> bool:
+    """Whether there is what a measure of clean maps compares them with."""
+    regions = "region" in experiment.samples and (experiment.samples["region"] != "").any()
+    needed = {"measure": True, "with_human": bool(experiment.annotated), "with_region": regions}
+    return any(there for function, there in needed.items() if hasattr(module, function))
+
+
+def _changed(experiment: Experiment, measure: str) -> Iterator[pd.DataFrame]:
+    """Similarity of maps at every level, and what scores say, level "0" clean; of transformations also the mean."""
+    rows = experiment.rows(measure)
+    similar = rows[(rows["target"] == "predicted") & rows["variant"].astype(str).str.startswith("ssim")]
+    yield similar
+    scores = statistics.softmax_scores(rows)
+    if measure == "transformations":
+        yield statistics.over_levels(similar).assign(level="all")
+    elif len(scores):
+        clean = experiment.clean_scores(scores).assign(measure=measure)
+        scores = pd.concat([clean, scores.astype({"level": str})], ignore_index=True)
+        yield scores
+        yield statistics.accuracies(scores)
+        yield _score_changes(scores)
+
+
+def _score_changes(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of changed images minus those of the same images clean, level "0"."""
+    keys = ["detector", "regime", "run", "image", "salience", "variant"]
+    rows = scores.astype(dict.fromkeys(set(keys) - {"run"}, str))
+    clean = rows.loc[rows["level"] == "0", [*keys, "value"]]
+    both = rows[rows["level"] != "0"].merge(clean, on=keys, suffixes=("", "_clean"))
+    value = both["value"] - both.pop("value_clean")
+    return both.assign(value=value, variant=both["variant"].str.replace("score", "change"))
+
+
+def _pairs(experiment: Experiment, measure: str) -> pd.DataFrame:
+    """Rows of pairs of runs; of a single run one empty value, so that a table can say why there is none."""
+    if experiment.runs > 1:
+        return experiment.pairs(measure)
+    rows = experiment.rows("entropy").query("variant == 'spatial'")
+    return rows.assign(measure=measure, variant="ssim", value=np.nan)
+
+
+def _of_one_run(family: Experiment) -> Iterator[pd.DataFrame]:
+    once = replace(family, runs=1)
+    for rows in _rows(once, family):
+        yield from map(_once, _summaries(family, _twice(rows)))
+
+
+def _summaries(experiment: Experiment, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Means with intervals, and AUCs where the rows are scores of both classes."""
+    yield statistics.summarise(rows, _BY, **experiment.resampling)
+    scores = statistics.softmax_scores(rows)
+    if len(scores) and experiment.in_set[0] in set(scores["source"]):
+        by = [name for name in _BY if name != "source"]
+        found = statistics.summarise_auc(scores, by, experiment.in_set[0], **experiment.resampling)
+        yield found.assign(variant=found["variant"].astype(str).str.replace("score", "auc"))[[*_BY, *found.columns[7:]]]
+
+
+def _twice(rows: pd.DataFrame) -> pd.DataFrame:
+    """One run as two equal ones, between which there is no spread: the interval is then over images alone."""
+    rows = rows.drop(columns="run_other", errors="ignore")
+    return pd.concat([rows.assign(run=run) for run in range(2)], ignore_index=True)
+
+
+def _once(found: pd.DataFrame) -> pd.DataFrame:
+    """What ``summarise`` said of two equal runs, said of the one that there is."""
+    note = found["note"].replace("few runs (2)", "1 run: interval over images alone")
+    counts = {name: found[name] // 2 for name in ("missing", "flipped") if name in found}
+    return found.assign(**counts, runs=1, note=note, kind="")
+
+
+def _reason(row: pd.Series) -> str:
+    if row["measure"] == "stability" and row["images"] == 0 and row["control"] != "oracle":
+        return "1 run: nothing to compare it with"
+    return "no true region is known" if row["control"] == "oracle" else row["note"]

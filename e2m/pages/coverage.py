@@ -1,0 +1,121 @@
+"""How far the intervals of each kind can be trusted: how often they held the truth in the coverage study.
+
+``studies/coverage.py`` draws data of known truth and writes the study; the page "How far the intervals can be
+trusted" shows it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from e2m.store import studies
+from e2m.types import InputError
+
+BAND = (0.93, 0.97)
+"""Coverage at which an interval of 95 % is taken at its word."""
+
+MARK = "†"
+
+OURS = "ours"
+"""What the study calls the intervals of ``e2m.statistics``."""
+
+KINDS = {
+    "mean": "means",
+    "share": "shares of images",
+    "difference": "differences of means",
+    "contrast": "differences between groups of images",
+    "pairs": "means over pairs of runs",
+    "AUC": "AUCs",
+    "AUC difference": "differences of AUCs",
+    "P(a > b)": "P and Cliff's delta",
+}
+"""What an interval can be of, as the study and ``Interval.kind`` say it, and in words."""
+
+
+def held(kind: str, runs: float) -> tuple[float, float]:
+    """Least and largest coverage of an interval in all settings that were simulated.
+
+    Args:
+        kind: a key of ``KINDS``.
+        runs: at hand; the study's next smaller number counts.
+
+    Returns:
+        Shares in [0, 1]; NaN where that kind was never simulated, or not with so few runs.
+    """
+    study = _study()
+    own = study[(study["statistic"] == kind) & (study["runs"] <= runs)]
+    own = own[own["runs"] == own["runs"].max()]["coverage"]
+    return float(own.min()), float(own.max())
+
+
+def mark(kind: str, runs: float) -> str:
+    """What stands behind an interval that falls short of its promise in one of the settings, or was never simulated."""
+    short = kind in KINDS and not held(kind, runs)[0] >= BAND[0]
+    return MARK if short and len(_study()) else ""
+
+
+def footnote(table: pd.DataFrame) -> str:
+    """What the mark means in a table with the columns ``kind`` and ``runs``; "" where no row has one."""
+    told = []
+    for kind, runs in _cases(table):
+        least = held(kind, runs)[0]
+        finding = f"in {100 * least:.0f} % at worst" if np.isfinite(least) else "never simulated"
+        if mark(kind, runs):
+            told.append(f"of {KINDS[kind]} from {runs:g} runs, {finding}")
+    return f"{MARK} 95 % intervals that held the truth less often in simulations: {'; '.join(told)}." if told else ""
+
+
+def sentence(table: pd.DataFrame) -> str:
+    """How often intervals like those of a table with the columns ``kind`` and ``runs`` held the truth, in words."""
+    told = []
+    for kind, runs in _cases(table):
+        least, most = held(kind, runs)
+        if np.isfinite(least):
+            ends = dict.fromkeys(f"{100 * share:.0f}" for share in (least, most))
+            told.append(f"of {KINDS[kind]} from {runs:g} runs in {' to '.join(ends)} %")
+    if not told:
+        return "How often such intervals hold the truth with so few runs was never simulated."
+    return f"In simulations, 95 % intervals held the truth: those {', '.join(told)}."
+
+
+def at_hand(runs: int) -> pd.DataFrame:
+    """Every kind of interval with so many runs: its least and largest coverage, and what that means."""
+    rows = []
+    for kind, words in KINDS.items():
+        least, most = held(kind, runs)
+        short = "falls short where worst" if least < BAND[0] else ""
+        long = "longer than need be where best" if most > BAND[1] else ""
+        verdict = "; ".join(filter(None, [short, long])) or "as promised"
+        rows.append((words, least, most, verdict if np.isfinite(least) else "never simulated with so few"))
+    return pd.DataFrame(rows, columns=["95 % intervals of", "least", "most", "verdict"])
+
+
+def shortfalls(rows: pd.DataFrame) -> str:
+    """The settings of a coverage study in which our intervals fall short, in words."""
+    short = rows[(rows["method"] == OURS) & (rows["coverage"] < BAND[0])]
+    told = (
+        f"{KINDS[row.statistic]} ({row.setting}), {row.runs} runs: {100 * row.coverage:.1f} %"
+        for row in short.itertuples()
+    )
+    return "; ".join(told) or "none"
+
+
+def _cases(table: pd.DataFrame) -> list[tuple[str, float]]:
+    """Kinds of intervals and numbers of runs, in order of appearance."""
+    if not {"kind", "runs", "low"} <= set(table):
+        return []
+    there = table[np.isfinite(table["low"]) & table["kind"].isin(list(KINDS))]
+    return list(there[["kind", "runs"]].drop_duplicates().itertuples(index=False, name=None))
+
+
+@cache
+def _study() -> pd.DataFrame:
+    """Coverage of our intervals; no rows where the study was never run."""
+    try:
+        rows, _ = studies.load("coverage")
+    except InputError:
+        return pd.DataFrame(columns=["statistic", "runs", "method", "coverage"])
+    return rows[rows["method"] == OURS]

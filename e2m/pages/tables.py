@@ -1,0 +1,115 @@
+"""Tables for reading: means with their intervals, differences, claims."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from e2m.pages import coverage
+
+
+def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequence[str] = "regime", digits: int = 3):
+    """A summary table for reading: "mean [low, high]" in a column a regime, and how many values entered or did not.
+
+    Below stands what there is to know: why an interval is missing, and which kinds of interval fall short.
+
+    Args:
+        table: mean, low, high, missing and the columns named; where they are there, images (entered), flipped
+            (predictions), note, kind and runs.
+        rows: columns that name a row.
+        columns: column or columns whose values become columns.
+        digits: after the point.
+    """
+    rows, columns = list(rows), [columns] if isinstance(columns, str) else list(columns)
+    cells = _cells(table, "mean", "low", "high", digits)
+    wide = table.assign(cell=cells).pivot(index=rows, columns=columns, values="cell")
+    order = (
+        pd.MultiIndex.from_frame(table[rows].drop_duplicates())
+        if len(rows) > 1
+        else list(dict.fromkeys(table[rows[0]]))
+    )
+    wide = wide.loc[order, list(dict.fromkeys(table[columns[0]])) if len(columns) == 1 else slice(None)]
+    groups = table.groupby(rows, sort=False)
+    for name, count in (("images", _span), ("missing", "sum"), ("flipped", "sum")):
+        if name in table:
+            wide[name] = groups[name].agg(count).reindex(wide.index)
+    wide = wide.fillna("").rename_axis(columns=None).reset_index()
+    return _with_remarks(wide.style.hide(axis="index").format(precision=0), table)
+
+
+def difference_table(differences: pd.DataFrame, digits: int = 3):
+    """What ``statistics.compare`` found, for reading; remarks below as in ``interval_table``."""
+    counts = ["p", "p_holm", "p_smallest", "runs", "images", "missing"]
+    names = [name for name in differences.columns[: differences.columns.get_loc("difference")] if name != "detector"]
+    chances = differences.assign(kind="P(a > b)")
+    cells = {
+        "difference": _cells(differences, "difference", "low", "high", digits),
+        "P": _cells(chances, "probability_greater", "probability_low", "probability_high", 2),
+        "Cliff's delta": _cells(chances, "cliffs_delta", "cliffs_low", "cliffs_high", 2),
+    }
+    kept = pd.concat([differences[names], pd.DataFrame(cells, differences.index), differences[counts]], axis=1)
+    shown = kept.style.hide(axis="index").format(precision=3, na_rep="–")
+    low = chances["probability_low"].where(chances["low"].notna())
+    return _with_remarks(shown, pd.concat([differences, chances.assign(low=low, note="")], ignore_index=True))
+
+
+def claims_table(table: pd.DataFrame):
+    """What ``claims.table`` found, for reading: text wraps, verdicts are bold, remarks below."""
+    first = ["claim", "verdict", "ours", "expected", "why"]
+    hidden = ["kind", "runs", "low", "note"] + (["detector"] if table["detector"].nunique() < 2 else [])
+    kept = table[[*first, *table.columns.drop([*first, *hidden])]].replace("", "–")
+    shown = kept.style.hide(axis="index").format(precision=3, na_rep="–")
+    wide = {"claim": "13rem", "published": "14rem", "why": "11rem", "by": "9rem"}
+    for name, width in wide.items():
+        shown = shown.set_properties(subset=[name], **{"white-space": "normal", "min-width": width})
+    return _with_remarks(shown.set_properties(subset=["verdict"], **{"font-weight": "bold"}), table)
+
+
+def in_words(difference: pd.Series, digits: int = 2) -> str:
+    """One row of ``statistics.compare`` as text: the difference with its interval, or why there is none."""
+    low, high = difference["low"], difference["high"]
+    if not np.isfinite(low):
+        return f"{difference['difference']:+.{digits}f} ({difference['note']})"
+    return f"{difference['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]" + _mark(difference)
+
+
+def in_brackets(row: pd.Series, digits: int = 2) -> str:
+    """One row of a summary table as text: the mean with its interval."""
+    return _cells(row.to_frame().T, "mean", "low", "high", digits)[0]
+
+
+def _cells(table: pd.DataFrame, mean: str, low: str, high: str, digits: int) -> list[str]:
+    """Every row as "mean [low, high]", marked where such intervals fall short."""
+    cells = []
+    for _, row in table.iterrows():
+        interval = f" [{row[low]:.{digits}f}, {row[high]:.{digits}f}]{_mark(row)}" if np.isfinite(row[low]) else ""
+        cells.append(f"{row[mean]:.{digits}f}{interval}" if np.isfinite(row[mean]) else "–")
+    return cells
+
+
+def _mark(row: pd.Series) -> str:
+    return coverage.mark(row.get("kind", ""), row.get("runs", np.nan))
+
+
+def _span(counts: pd.Series) -> str:
+    """One number, or "118 to 120" where regimes differ."""
+    low, high = counts.min(), counts.max()
+    return "" if pd.isna(low) else f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+
+
+def _with_remarks(shown: Styler, table: pd.DataFrame) -> Styler:
+    """Below the table: its notes, one of a kind, and what marked intervals fall short of."""
+    notes = "; ".join(table["note"].fillna("")).split("; ") if "note" in table else []
+    remarks = [f"{html.escape(note)}." for note in dict.fromkeys(filter(None, notes))]
+    if told := coverage.footnote(table):
+        remarks.append(f'{told} See <a href="coverage.html">How far the intervals can be trusted</a>.')
+    if not remarks:
+        return shown
+    below = {"selector": "caption", "props": "caption-side: bottom; text-align: left; white-space: normal;"}
+    # As wide as the column of text, or the phone, however wide the table is.
+    text = f'<span style="display: inline-block; max-width: min(38rem, 85vw)">{" ".join(remarks)}</span>'
+    return shown.set_caption(text).set_table_styles([below], overwrite=False)

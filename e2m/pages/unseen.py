@@ -1,0 +1,71 @@
+"""The second half of measure (b): what changes on sources that training did not see."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from e2m import statistics
+from e2m.experiment.results import Experiment
+from e2m.measures.entropy import spatial_entropy
+from e2m.measures.noise import distance_to_mean
+
+TITLES = {
+    "entropy_change": "change of spatial entropy",
+    "distance_to_mean": "distance to the mean in-set map",
+    "auc": "AUC against authentic images",
+}
+
+
+def table(experiment: Experiment, method: str) -> pd.DataFrame:
+    """Every source against the in-set source of its class, and its AUC, with intervals.
+
+    Args:
+        experiment: with an authentic and a synthetic source in ``in_set``.
+        method: the salience method.
+
+    Returns:
+        detector, regime, source, salience, variant (a key of ``TITLES``), mean, low, high, runs, images, missing, note.
+        In-set sources have a distance of their own, which says how far their maps scatter anyway.
+    """
+    compared = [
+        row
+        for detector, regime in product(experiment.detectors, experiment.regimes)
+        for row in _one(experiment, detector, regime, method)
+    ]
+    aucs = statistics.summarise_auc(
+        experiment.scores(), ["detector", "regime"], experiment.in_set[0], **experiment.resampling
+    ).assign(variant="auc", salience=method)
+    return pd.concat([pd.DataFrame(compared), aucs], ignore_index=True).sort_values(
+        "variant", key=lambda names: names.map(list(TITLES).index), kind="stable", ignore_index=True
+    )
+
+
+def _one(experiment: Experiment, detector: str, regime: str, method: str):
+    maps = {source: experiment.maps(detector, regime, method, source) for source in experiment.sources}
+    known = {str(maps[source]["label"][0].item()): source for source in experiment.in_set}
+    for source, own in maps.items():
+        in_set = known[str(own["label"][0].item())]
+        names = {"detector": detector, "regime": regime, "source": source, "salience": method}
+        distance = _distances(own["salience"].to_numpy(), maps[in_set]["salience"].to_numpy())
+        people = own["subject"].to_numpy()
+        settings = {"resamples": experiment.resamples}
+        yield {**names, "variant": "distance_to_mean", **asdict(statistics.mean_interval(distance, people, **settings))}
+        if source not in experiment.in_set:
+            both = [_entropies(stack["salience"].to_numpy()) for stack in (maps[in_set], own)]
+            second = np.repeat([False, True], [part.shape[1] for part in both])
+            groups = np.concatenate([maps[in_set]["subject"].to_numpy(), people])
+            change = statistics.contrast_interval(np.concatenate(both, axis=1), second, groups, **settings)
+            yield {**names, "variant": "entropy_change", **asdict(change)}
+
+
+def _distances(maps: np.ndarray, in_set: np.ndarray) -> np.ndarray:
+    """(R, N): every run is compared with its own mean in-set map."""
+    return np.stack([distance_to_mean(own, known) for own, known in zip(maps, in_set, strict=True)])
+
+
+def _entropies(maps: np.ndarray) -> np.ndarray:
+    return np.stack([spatial_entropy(own) for own in maps])

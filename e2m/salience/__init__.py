@@ -1,0 +1,1 @@
+"""Salience maps and scores of a detector, clean and after perturbation."""

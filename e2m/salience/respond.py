@@ -1,0 +1,107 @@
+"""Salience and scores of changed images, compared with those of the clean ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from e2m.arrays import ssim
+from e2m.arrays.maps import upsample
+from e2m.salience.engine import Explainer
+from e2m.types import Explanation, InputError, Perturbation
+
+
+def respond(
+    explainer: Explainer,
+    images: np.ndarray,
+    clean: dict[str, Explanation],
+    about: pd.DataFrame,
+    changes: Callable[[np.ndarray, dict[str, np.ndarray]], Iterator[Perturbation]],
+) -> pd.DataFrame:
+    """Compare salience and scores of one batch before and after a measure's changes, as tidy rows.
+
+    Changed images live no longer than the call. SSIM is taken on 8-bit maps upsampled to the images' size
+    (scikit-image's defaults).
+
+    Args:
+        explainer: an open ``Explainer``, or anything else with its ``methods`` and ``after``.
+        images: (n, H, W, 3) uint8.
+        clean: what the explainer found for them.
+        about: n rows of columns about the images, repeated in the result.
+        changes: of a measure; takes the images and their 8-bit clean maps (n, H, W) by method, yields
+            ``Perturbation``s.
+
+    Returns:
+        The columns of ``about`` and salience, target, variant, level, value. Variants: "ssim"; "ssim_valid" on the
+        pixels that the change says are valid; "score" (softmax) and "score_sigmoid" (sigmoid of the synthetic logit,
+        as published). Target "clean" explains the class that was predicted for the clean image. Values of dead maps
+        are NaN.
+
+    Raises:
+        InputError: ``perturbations`` yields nothing.
+    """
+    before = {method: _Compared(found, images.shape[1:3]) for method, found in clean.items()}
+    predicted = next(iter(clean.values())).predicted
+    maps = {method: compared.maps for method, compared in before.items()}
+    rows = [
+        {"level": change.level, **row}
+        for change in changes(images, maps)
+        for row in _compare(explainer, before, predicted, change)
+    ]
+    if not rows:
+        raise InputError("the measure changed no image: give it at least one level other than that of the clean image")
+    return _tidy(about, rows)
+
+
+class _Compared:
+    """Clean maps as the 8-bit pictures of the images' size that SSIM compares, with the sums that it reuses."""
+
+    def __init__(self, found: Explanation, shape: tuple[int, int]):
+        self.shape = shape
+        self.maps = upsample(found.maps, *shape)
+        self.dead = found.dead
+        self.moments = ssim.local_moments(self.maps)
+
+    def ssim(self, found: Explanation, change: Perturbation, which: np.ndarray) -> dict[str, np.ndarray]:
+        """Similarity of the maps of some of the images, by variant; NaN where either map is dead."""
+        after = change.undo(upsample(found.maps, *self.shape))
+        before = ssim.Moments(*(getattr(self.moments, part)[which] for part in ("maps", "sums", "variances")))
+        gone = self.dead[which] | found.dead
+        if change.valid is None:
+            return {"ssim": np.where(gone, np.nan, ssim.ssim(before, after, data_range=255))}
+        areas = np.stack([np.ones_like(change.valid), change.valid])[: 1 if change.valid.all() else 2]
+        values = np.where(gone, np.nan, ssim.ssim(before, after, data_range=255, valid=areas))
+        return {"ssim": values[0], "ssim_valid": values[-1]}
+
+
+def _compare(explainer: Explainer, before: dict, predicted: np.ndarray, change: Perturbation) -> Iterator[dict]:
+    methods = (change.guide,) if change.guide else explainer.methods
+    suffix = f"_{change.kind}" if change.kind else ""
+    explained = explainer.after(change, ("predicted", predicted), methods)
+    found = explained[methods[0], 0]
+    unguided = before[change.guide].dead if change.guide else np.zeros(len(predicted), bool)
+    scores = {"score": found.scores, "score_sigmoid": 1 / (1 + np.exp(-found.logits[:, 1].astype(np.float64)))}
+    for variant, values in scores.items():
+        values = np.where(unguided, np.nan, values)
+        yield {"salience": change.guide, "target": "", "variant": variant + suffix, "value": values}
+    flipped = found.predicted != predicted
+    for method in methods:
+        now = before[method].ssim(explained[method, 0], change, np.full(len(flipped), True))
+        # Where the prediction has not flipped, both targets are one class, and the maps the same.
+        then = {variant: values.copy() for variant, values in now.items()}
+        if flipped.any():
+            for variant, values in before[method].ssim(explained[method, 1][flipped], change, flipped).items():
+                then[variant][flipped] = values
+        for target, similar in (("predicted", now), ("clean", then)):
+            for variant, values in similar.items():
+                yield {"salience": method, "target": target, "variant": variant + suffix, "value": values}
+
+
+def _tidy(about: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
+    """Rows of (N,) values, and columns about the N images, as one long frame."""
+    long = pd.concat([about] * len(rows), ignore_index=True)
+    for column in ("salience", "target", "variant", "level"):
+        long[column] = np.repeat([row[column] for row in rows], len(about))
+    return long.assign(value=np.concatenate([np.asarray(row["value"], np.float64) for row in rows]))

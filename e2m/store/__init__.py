@@ -1,0 +1,1 @@
+"""What lies on disk: places, tidy rows and maps, dated studies, provenance, data sets that are built."""

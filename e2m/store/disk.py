@@ -1,0 +1,209 @@
+"""Results on disk: tidy rows in Parquet, salience maps in netCDF. Every write is atomic and its bytes repeatable."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xarray as xr
+
+from e2m.store.paths import naming, write_atomically, writing
+from e2m.types import Explanation, InputError
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        ("profile", _TEXT),
+        ("regime", _TEXT),
+        ("detector", _TEXT),
+        ("run", pa.int32()),
+        ("run_other", pa.int32()),
+        ("dataset", _TEXT),
+        ("source", _TEXT),
+        ("image", _TEXT),
+        ("label", _TEXT),
+        ("correct", pa.bool_()),
+        ("salience", _TEXT),
+        ("target", _TEXT),
+        ("measure", _TEXT),
+        ("variant", _TEXT),
+        ("level", _TEXT),
+        ("value", pa.float64()),
+    ]
+)
+"""Columns of tidy rows; a column that a measure has no use for is null."""
+
+_PLAIN = pa.schema([(field.name, pa.string() if field.type == _TEXT else field.type) for field in SCHEMA])
+
+
+ROWS_AT_ONCE = 1 << 13
+"""Rows of a Parquet row group, the most that wait in memory to be written."""
+
+
+@contextmanager
+def writing_rows(path: str | Path, settings: dict | None = None) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """A function that adds tidy rows to a file, which gets its name when the block ends without an error.
+
+    However the rows are cut into frames, memory holds a row group of them at most, and the file's bytes are the same.
+
+    Args:
+        path: of the Parquet file.
+        settings: what the rows were made with; kept in the file's metadata, see ``settings_of``.
+
+    Raises:
+        InputError: a column that ``SCHEMA`` lacks.
+        OSError: for example a full disk; the message names ``path``, and nothing stands there that did not before.
+    """
+    path = Path(path)
+    schema = SCHEMA.with_metadata({"e2m": json.dumps(settings or {}, sort_keys=True)})
+    rest = _PLAIN.empty_table()
+    with writing(path) as file:
+        with naming(path):
+            writer = pq.ParquetWriter(file, schema, compression="zstd")
+
+        def add(frame: pd.DataFrame) -> None:
+            nonlocal rest
+            # Copied, so that the frame's own memory is free again.
+            rest = pa.concat_tables([rest, _as_table(frame)]).combine_chunks()
+            while len(rest) >= ROWS_AT_ONCE:
+                write(rest[:ROWS_AT_ONCE])
+                rest = rest[ROWS_AT_ONCE:]
+
+        def write(rows: pa.Table) -> None:
+            with naming(path):
+                writer.write_table(_encoded(rows, schema))
+
+        try:
+            yield add
+            if len(rest):
+                write(rest)
+            with naming(path):
+                writer.close()
+        finally:
+            with suppress(OSError):
+                writer.close()
+
+
+def _as_table(frame: pd.DataFrame) -> pa.Table:
+    unknown = sorted(set(frame.columns) - set(_PLAIN.names))
+    if unknown:
+        raise InputError(f"tidy rows have no column {unknown}; the columns are {', '.join(_PLAIN.names)}")
+    columns = [
+        # Only in ``value`` is NaN a value; elsewhere it is a null.
+        pa.array(frame[field.name], from_pandas=field.name != "value").cast(field.type)
+        if field.name in frame
+        else pa.nulls(len(frame), field.type)
+        for field in _PLAIN
+    ]
+    return pa.Table.from_arrays(columns, schema=_PLAIN)
+
+
+def _encoded(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Plain rows with their text as dictionaries of the values that occur in them."""
+    columns = [
+        column.dictionary_encode() if pa.types.is_dictionary(field.type) else column
+        for field, column in zip(schema, rows.combine_chunks().columns, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def read_rows(paths: Iterable[str | Path], columns: Sequence[str] | None = None, filters=None) -> pd.DataFrame:
+    """Tidy rows of several files in the given order; text columns are categories.
+
+    Args:
+        paths: Parquet files written by ``writing_rows``.
+        columns: to read only these.
+        filters: pyarrow filters, for example ``[("salience", "=", "CAM")]``.
+
+    Raises:
+        InputError: no files, a file that is missing or no Parquet, a column that it lacks; the message names the file.
+    """
+    tables = [_read(path, pq.read_table, columns=columns, filters=filters) for path in paths]
+    if not tables:
+        raise InputError("no files of results to read: the list of paths is empty")
+    return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+
+
+def settings_of(path: str | Path) -> dict:
+    """The settings that a file of tidy rows was made with.
+
+    Raises:
+        InputError: a file that is missing, or not one of tidy rows.
+    """
+    metadata = _read(path, pq.read_schema).metadata or {}
+    if b"e2m" not in metadata:
+        raise InputError(f"{path}: not a file of tidy rows; give one that `e2m salience` wrote")
+    return json.loads(metadata[b"e2m"])
+
+
+def _read(path: str | Path, read: Callable, **options):
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such results; make them with `make book`, or `e2m salience` for one detector")
+    try:
+        return read(path, **options)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a summary table as Parquet."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_atomically(Path(path), lambda file: file.write(buffer.getvalue()))
+
+
+def write_maps(path: str | Path, found: Explanation, samples: pd.DataFrame, attributes: dict) -> None:
+    """Write salience maps and scores of one detector on one source as a self-describing netCDF file.
+
+    Args:
+        path: of the file.
+        found: maps (N, h, w) and scores.
+        samples: N rows with ``image``, ``label`` and ``subject``.
+        attributes: text or numbers: weights hash, layer, method, target, package versions.
+    """
+    maps = xr.Dataset(
+        {
+            "salience": (("image", "y", "x"), found.maps),
+            "score": ("image", found.scores),
+            "logits": (("image", "class"), found.logits),
+            "predicted": ("image", found.predicted.astype(np.int8)),
+            "target": ("image", found.target.astype(np.int8)),
+            "dead": ("image", found.dead.astype(np.int8)),
+            "label": ("image", samples["label"].to_numpy(str)),
+            "subject": ("image", samples["subject"].to_numpy(str)),
+        },
+        coords={"image": samples["image"].to_numpy(str), "class": ["authentic", "synthetic"]},
+        attrs=attributes,
+    )
+    write_atomically(Path(path), lambda file: file.write(maps.to_netcdf(engine="scipy")))
+
+
+def read_maps(path: str | Path) -> xr.Dataset:
+    """What ``write_maps`` wrote: salience (image, y, x), score, logits, predicted, target, dead, label, subject.
+
+    Raises:
+        InputError: no such file, or not one of maps.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no salience maps there; make them with `make book`, or `e2m salience`")
+    try:
+        maps = xr.load_dataset(path, engine="scipy")
+    except (OSError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"{path}: not a netCDF file of salience maps; delete it and make it again") from error
+    if "salience" not in maps:
+        raise InputError(f"{path}: no salience maps in it, but {', '.join(maps)}; give a file that E2M wrote")
+    return maps
+
+
+def file_hash(path: str | Path) -> str:
+    """The first 16 hexadecimal digits of a file's SHA-256."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,53 @@
+"""Dated tables of what takes too long for the book: ``data/studies/DATE-NAME.parquet``, kept with the repository."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from e2m.store import paths, provenance
+from e2m.types import InputError
+
+FOLDER = paths.CHECKOUT / "data" / "studies"
+
+
+def save(name: str, table: pd.DataFrame, folder: Path = FOLDER, **about: Any) -> Path:
+    """Write a study's table with its provenance; it takes the place of older tables of the same name.
+
+    Args:
+        name: of the study: "coverage".
+        table: tidy rows.
+        folder: where it goes.
+        about: what else the provenance says: the command, the profile, numbers of runs.
+    """
+    told = json.dumps(provenance.entries(**about)).encode()
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    content = content.replace_schema_metadata({**(content.schema.metadata or {}), b"e2m": told})
+    path = folder / f"{time.strftime('%Y-%m-%d', time.gmtime())}-{name}.parquet"
+    paths.write_atomically(path, lambda file: pq.write_table(content, file, compression="zstd"))
+    for older in set(_files(name, folder)) - {path}:
+        older.unlink()
+    return path
+
+
+def load(name: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A study's table, and what it came from.
+
+    Raises:
+        InputError: the study was never run.
+    """
+    files = _files(name, folder)
+    if not files:
+        raise InputError(f"{folder}: no study named {name!r}; make it with `make study` or `make bench`")
+    content = pq.read_table(files[-1])
+    return content.to_pandas(), json.loads(content.schema.metadata[b"e2m"])
+
+
+def _files(name: str, folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"????-??-??-{name}.parquet"))

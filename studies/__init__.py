@@ -1,0 +1,1 @@
+"""Science that feeds the book and takes too long for it: ``make study``."""

@@ -1,0 +1,257 @@
+"""The salience job over many images: batches leave no trace, and what is wrong with one image stops nothing."""
+
+import errno
+import os
+import weakref
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from e2m import cli, statistics
+from e2m.experiment import explain
+from e2m.experiment.results import Experiment, ModelKey, correct
+from e2m.pages import selection, unseen
+from e2m.salience.engine import Explainer
+from e2m.store import disk, paths
+from e2m.types import InputError
+
+ONE = ModelKey("toy", "cyborg", 0)
+KEYS = ["image", "salience", "target", "variant", "level"]
+
+
+@pytest.fixture
+def experiment(tmp_path, roots):
+    """Ten images of 32 px of two sources, and a little of every measure, five images at once."""
+    random = np.random.default_rng(0)
+    for source, number in product(("real", "fake"), range(10)):
+        path = tmp_path / "faces" / source / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
+    return Experiment.load(
+        "smoke",
+        dataset="folder",
+        dataset_options={"root": str(tmp_path / "faces")},
+        sources=["real", "fake"],
+        in_set=["real", "fake"],
+        detectors=["toy"],
+        controls=[],
+        study={},
+        masker=None,
+        image_size=32,
+        batch_size=5,
+        measures={
+            "noise": {"amounts": [0.1, 0.5], "images_per_source": 8},
+            "transformations": {"names": ["flip_left_right", "shift_up"], "images_per_source": 10},
+            "degradation": {"max_sigmas": [10.0], "images_per_source": 7},
+        },
+    )
+
+
+def spoil(experiment, *images):
+    for image in images:
+        path = Path(experiment.samples.set_index("image").loc[image, "path"])
+        path.write_bytes(path.read_bytes()[:700])  # the header is sound: only decoding shows the damage
+
+
+def rows(experiment, measure, source="fake", one=ONE):
+    path = paths.rows(experiment.profile, one.detector, one.regime, one.run, measure, source)
+    return disk.read_rows([path]).astype(dict.fromkeys(KEYS, str))
+
+
+def maps(experiment, source="fake", method="CAM"):
+    return disk.read_maps(paths.maps(experiment.profile, ONE.detector, ONE.regime, ONE.run, method, source))
+
+
+def check_same(found, before):
+    """Rows in the same order, and values that differ by no more than rounding does."""
+    pd.testing.assert_frame_equal(found.drop(columns="value"), before.drop(columns="value"))
+    apart = (found["value"] - before["value"]).abs()
+    assert (found["value"].isna() == before["value"].isna()).all()
+    scores = before["variant"].str.startswith("score")
+    assert apart[scores].max() < 1e-5
+    assert apart[~scores].dropna().max() < 0.02  # a grey level of a map may fall to the other side
+
+
+@pytest.mark.parametrize("batch_size", [1, 100])
+def test_results_do_not_tell_how_images_were_cut_into_batches(experiment, toy, batch_size):
+    explain.explain(experiment, ONE, progress=False, detector=toy())
+    before = {measure: rows(experiment, measure) for measure in experiment.measures}, maps(experiment)
+    explain.explain(replace(experiment, batch_size=batch_size), ONE, progress=False, detector=toy())
+    for measure, expected in before[0].items():
+        assert expected["image"].nunique() == experiment.measures[measure]["images_per_source"]
+        check_same(rows(experiment, measure), expected)
+    for name in ("salience", "score", "logits"):
+        np.testing.assert_allclose(maps(experiment)[name], before[1][name], rtol=0, atol=1e-5)
+
+
+def test_the_same_command_writes_the_same_bytes_and_sources_one_by_one_as_well(experiment, toy, roots):
+    written = []
+    for sources in (None, None, ["fake"]):
+        explain.explain(experiment, ONE, sources, progress=False, detector=toy())
+        files = [*experiment.results(ONE, sources)]
+        written.append({path: path.read_bytes() for path in files})
+        for path in files:
+            path.unlink()
+    assert written[0] == written[1]
+    assert written[2] == {path: written[0][path] for path in experiment.results(ONE, ["fake"])}
+    assert not [path for path in (roots / "results").rglob("*") if path.is_file()]
+
+
+def test_an_image_that_cannot_be_read_is_marked_and_the_rest_is_done(experiment, toy, capsys):
+    explain.explain(experiment, ONE, progress=False, detector=toy())
+    before = {measure: rows(experiment, measure) for measure in experiment.measures}, maps(experiment)
+    bad = "fake/3.png"
+    spoil(experiment, bad)
+    explain.explain(experiment, ONE, progress=False, detector=toy())
+    assert f"{bad}: cannot be read as a picture" in capsys.readouterr().err
+    found = maps(experiment)
+    at = found["image"].to_numpy().tolist().index(bad)
+    assert np.isnan(found["salience"][at]).all()
+    assert np.isnan(found["score"][at])
+    assert np.isnan(found["logits"][at]).all()
+    assert [int(found[name][at]) for name in ("dead", "predicted", "target")] == [1, -1, -1]
+    good = np.arange(10) != at
+    for name in ("salience", "score", "predicted"):
+        np.testing.assert_allclose(found[name][good], before[1][name][good], rtol=0, atol=1e-5)
+    for measure, expected in before[0].items():
+        own = rows(experiment, measure)
+        marked = own["image"] == bad
+        assert own.loc[marked, "value"].isna().all()
+        assert not own.loc[marked, "correct"].any()
+        assert marked.sum() == (expected["image"] == bad).sum() > 0
+        check_same(own[~marked], expected[~marked])
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_batch_of_nothing_but_an_unreadable_image(experiment, toy, batch_size):
+    spoil(experiment, "fake/0.png")
+    own_size = replace(experiment, image_size=None, batch_size=batch_size)
+    explain.explain(own_size, ONE, ["fake"], progress=False, detector=toy())
+    assert np.isnan(maps(experiment)["score"]).to_numpy().tolist() == [True] + [False] * 9
+    noise = rows(experiment, "noise")
+    assert set(noise.groupby("image").size()) == {2 * (2 + 2 * 2)}  # levels, scores, methods, targets
+    assert set(noise.loc[noise["value"].isna(), "image"]) == {"fake/0.png"}
+
+
+def test_a_source_of_which_nothing_can_be_read_is_refused_and_not_written(experiment, toy, roots):
+    spoil(experiment, *(f"fake/{number}.png" for number in range(10)))
+    with pytest.raises(InputError, match="none of the 10 images of 'fake' can be read"):
+        explain.explain(experiment, ONE, ["fake"], progress=False, detector=toy())
+    assert not [path for path in (roots / "results").rglob("*") if path.is_file()]
+
+
+def test_tables_count_unreadable_images_as_missing(experiment, toy):
+    bad = ["fake/3.png", "real/5.png"]
+    spoil(experiment, *bad)
+    for seed, one in enumerate(experiment.trained):
+        explain.explain(experiment, one, progress=False, detector=toy(seed))
+    by, runs, scores = ["detector", "regime", "source"], experiment.runs, experiment.scores()
+    noise = experiment.rows("noise").query("level == '0.5'")
+    for values in (
+        statistics.accuracies(scores),
+        statistics.flips(noise),
+        experiment.score_changes(noise),
+        experiment.rows("entropy").query("variant == 'spatial' and salience == 'CAM'"),
+    ):
+        table = statistics.summarise(values, by)
+        assert (table["missing"] == runs).all()
+        assert table["mean"].notna().all()
+    pairs = experiment.pairs("stability")
+    assert pairs.loc[pairs["image"].isin(bad), "value"].isna().all()
+    assert not pairs.loc[pairs["image"].isin(bad), "correct"].any()
+    for _, own in experiment.each():
+        assert not correct(own)[:, np.isin(own["image"], bad)].any()
+    assert len(experiment.images([*bad, "fake/4.png"])) == 3
+    chosen = (experiment, scores, "CAM", 0.5, 10.0)
+    assert selection.headlines(*chosen)["mean"].notna().all()
+    assert selection.differences(*chosen)["difference"].notna().all()
+    assert (statistics.summarise_auc(scores, ["detector", "regime"], "real")["missing"] == 2 * runs).all()
+    assert selection.equal_accuracy(experiment, scores, 0.1)["AUC difference"].notna().all()
+    assert unseen.table(experiment, "CAM")["mean"].notna().all()
+
+
+def test_data_lists_what_cannot_be_read_and_goes_on(experiment, tmp_path, capsys):
+    spoil(experiment, "fake/3.png", "real/0.png")
+    about = {name: getattr(experiment, name) for name in experiment.__dataclass_fields__ if name != "profile"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(about))
+    assert cli.main(["data", "--profile", str(tmp_path / "mine.yaml")]) == 0
+    out, err = capsys.readouterr()
+    assert "fake synthetic      10" in out
+    assert [line.split(": cannot")[0][-10:] for line in err.splitlines()[1:]] == ["fake/3.png", "real/0.png"]
+    assert err.startswith("2 of 20 images cannot be read")
+
+
+@pytest.mark.parametrize(("most", "halved"), [(4, [(5, 2)]), (1, [(5, 2), (2, 1)])])
+def test_where_memory_runs_out_batches_are_halved_with_equal_results(experiment, toy, monkeypatch, most, halved):
+    explain.explain(experiment, ONE, ["fake"], progress=False, detector=toy())
+    before, clean = rows(experiment, "noise"), maps(experiment)
+    hold(monkeypatch, most)
+    with pytest.warns(UserWarning, match="out of memory") as said:
+        explain.explain(experiment, ONE, ["fake"], progress=False, detector=toy())
+    words = [f"out of memory with {images} images at once: going on with {half}" for images, half in halved]
+    assert [str(warning.message) for warning in said] == words
+    check_same(rows(experiment, "noise"), before)
+    np.testing.assert_allclose(maps(experiment)["salience"], clean["salience"], rtol=0, atol=1e-5)
+
+
+def hold(monkeypatch, most):
+    """A processor whose memory holds so many images."""
+    several = Explainer.several
+
+    def limited(explainer, images, *arguments):
+        if len(images) > most:
+            torch.empty(2**50)
+        return several(explainer, images, *arguments)
+
+    monkeypatch.setattr(Explainer, "several", limited)
+
+
+@pytest.mark.filterwarnings("ignore:out of memory")
+def test_where_memory_does_not_hold_one_image_the_message_says_what_to_do(experiment, toy, monkeypatch):
+    hold(monkeypatch, 0)
+    with pytest.raises(InputError, match=r"not hold the work on one image \(\[enforce.*choose a smaller detector"):
+        explain.explain(experiment, ONE, progress=False, detector=toy())
+    assert not [path for path in experiment.results(ONE) if path.is_file()]
+
+
+def test_a_full_disk_is_named_and_nothing_half_written_is_left(experiment, toy, monkeypatch, roots):
+    encoded, calls = disk._encoded, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return encoded(*arguments)
+
+    monkeypatch.setattr(disk, "_encoded", full)
+    with pytest.raises(OSError, match=r"transformations-fake\.parquet: not written \(No space left on device\)"):
+        explain.explain(experiment, ONE, progress=False, detector=toy())
+    left = [path for path in (roots / "results").rglob("*") if path.is_file()]
+    assert [path.name for path in left] == ["degradation-fake.parquet"]
+    assert rows(experiment, "degradation")["image"].nunique() == 7
+
+
+def test_images_are_kept_no_longer_than_their_batch(experiment, toy, monkeypatch):
+    alive, most, explain_batch = [], [], explain.explain_batch
+
+    def watched(experiment, one, explainer, about, images, unreadable):
+        alive.append(weakref.ref(images if images.base is None else images.base))
+        most.append(sum(reference() is not None for reference in alive))
+        return explain_batch(experiment, one, explainer, about, images, unreadable)
+
+    monkeypatch.setattr(explain, "explain_batch", watched)
+    explain.explain(replace(experiment, batch_size=1), ONE, progress=False, detector=toy())
+    assert len(most) == 20
+    assert max(most) <= 2
+
+
+def test_an_unknown_source(experiment, toy):
+    with pytest.raises(InputError, match="no source named 'fakes' in smoke; choose from"):
+        explain.explain(experiment, ONE, ["fakes"], detector=toy())

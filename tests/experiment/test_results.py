@@ -1,0 +1,218 @@
+"""A profile from images to results: the published study's, on a small tree in its layout, with a real architecture."""
+
+import os
+import re
+import subprocess
+import sys
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from e2m import statistics
+from e2m.arrays.images import read_maps
+from e2m.experiment import explain, train
+from e2m.experiment.results import Experiment, ModelKey, correct, extremes
+from e2m.measures.alignment import with_human
+from e2m.store import disk, paths
+from e2m.store.paths import CHECKOUT
+from e2m.types import InputError
+
+PAPER = Experiment.load("paper")
+ONE = ModelKey("resnet50", "cyborg", 0)
+
+
+def picture(path, seed, mode="RGB", side=96):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).convert(mode).save(path)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """Images and human maps of both training classes and of every source of the profile, with the list."""
+    root = tmp_path_factory.mktemp("paper")
+    labels = {source: "authentic" if source in ("ffhq", "celeba_hq") else "synthetic" for source in PAPER.sources}
+    rows = []
+    for number in range(4):
+        known = product(("train", "validate"), ("authentic", "synthetic"))
+        rows += [(f"{split}/{label}/{number}.png", label, label, split) for split, label in known]
+        rows += [(f"{source}/{number}.png", labels[source], source, "test") for source in PAPER.sources]
+    for seed, (path, *_) in enumerate(rows):
+        picture(root / path, seed)
+        if path.startswith("train"):
+            picture(root / "human_maps" / path, seed, mode="L")
+    pd.DataFrame(rows, columns=["path", "label", "source", "split"]).to_csv(root / "images.csv", index=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def explained(tree, tmp_path_factory):
+    """The profile with one small change a line, and one detector trained and explained."""
+    options = {"root": str(tree), "csv": str(tree / "images.csv"), "salience": str(tree / "human_maps")}
+    experiment = Experiment.load(
+        "paper",
+        dataset_options=options,
+        detectors=["resnet50"],
+        regimes=["cyborg"],
+        runs=1,
+        pretrained=False,  # ImageNet weights are downloaded
+        images_per_source=2,
+        training={**PAPER.training, "epochs": 1, "batch_size": 4},
+        masker=None,
+        measures={
+            "noise": {"amounts": [0.5], "images_per_source": 2},
+            "transformations": {"names": ["flip_left_right", "shift_up"], "images_per_source": 1},
+            "degradation": {"max_sigmas": [10.0], "images_per_source": 1},
+        },
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "RESULTS", tmp_path_factory.mktemp("results"))
+        curves, checkpoint = train.train(experiment, ONE, progress=False)
+        explain.explain(experiment, ONE, progress=False)
+        assert len(curves) == 1
+        assert checkpoint == experiment.checkpoint(ONE)
+        yield experiment
+
+
+def test_everything_promised_is_written(explained):
+    assert all(path.is_file() for path in explained.results(ONE))
+
+
+def test_clean_maps(explained):
+    images = explained.samples.groupby("source")["image"].apply(list)
+    for names, maps in explained.each():
+        assert maps["salience"].shape == (1, 2, 7, 7)
+        assert maps["image"].to_numpy().tolist() == images[names["source"]]
+        alive = ~maps["dead"].to_numpy().astype(bool)
+        assert np.isfinite(maps["salience"].to_numpy()[alive]).all()
+        assert correct(maps).shape == (1, 2)
+    attributes = disk.read_maps(explained.results(ONE)[0]).attrs
+    assert attributes["layer"] == "layer4"
+    assert attributes["weights_sha256"] == disk.file_hash(explained.checkpoint(ONE))
+
+
+def test_rows_of_measures(explained):
+    entropy = explained.rows("entropy")
+    assert len(entropy) == 2 * 2 * 2 * len(explained.sources)  # methods, variants, images
+    moved = explained.rows("transformations", salience="CAM")
+    assert set(moved["variant"]) == {"ssim", "ssim_valid"}
+    assert len(moved) == 2 * 2 * 2 * 1 * len(explained.sources)  # transformations, variants, targets, images
+    noise = explained.rows("noise")
+    assert noise["correct"].notna().all()
+    assert statistics.flips(noise)["value"].isin([0, 1]).all()
+
+
+def test_rows_do_not_depend_on_batches(explained, monkeypatch, tmp_path):
+    alone = Experiment(**{**vars_of(explained), "batch_size": 1, "sources": explained.sources[:2], "in_set": []})
+    before, weights = explained.rows("noise"), explained.checkpoint(ONE).read_bytes()
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    alone.checkpoint(ONE).parent.mkdir(parents=True)
+    alone.checkpoint(ONE).write_bytes(weights)
+    explain.explain(alone, ONE, progress=False)
+    keys = ["source", "image", "salience", "target", "variant", "level"]
+    found, before = (rows.astype(dict.fromkeys(keys, str)) for rows in (alone.rows("noise"), before))
+    both = found.merge(before, on=keys)
+    assert len(both) == len(found)
+    scores = both["variant"] == "score"
+    assert np.abs(both["value_x"] - both["value_y"])[scores].max() < 1e-5
+    # A grey level of the map may fall to the other side when floating-point sums change.
+    assert np.nanmax(np.abs(both["value_x"] - both["value_y"])[~scores]) < 0.01
+
+
+def vars_of(experiment):
+    return {name: getattr(experiment, name) for name in experiment.__dataclass_fields__}
+
+
+def test_a_trial_does_not_stand_in_for_the_profiles_detector(explained):
+    _, path = train.train(explained, ONE, progress=False, epochs=1)
+    assert path == explained.checkpoint(ONE)
+    _, path = train.train(explained, ONE, progress=False, batch_size=6)
+    assert path != explained.checkpoint(ONE)
+    assert path.is_file()
+
+
+def test_the_published_study_can_be_planned():
+    plan = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--config", "profile=paper"],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    counts = {name: int(number) for name, number in re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)}
+    assert counts["train"] == 4 * 2 * 10 + 1  # and one for the page of a regime that the profile leaves out
+    assert counts["train_masker"] == counts["salience"] == 4 * 2 * 10
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"regimes": ["cyborgs"]}, "no regime named 'cyborgs'; choose from cross_entropy"),
+        ({"measures": {"noises": {}}}, "no measure named 'noises'"),
+        ({"in_set": ["ffhq", "nobody"]}, "nobody"),
+        ({"run": 3}, "keys missing or unknown: run"),
+    ],
+)
+def test_a_profile_that_does_not_fit(changed, message):
+    with pytest.raises(InputError, match=message):
+        Experiment.load("paper", **changed)
+
+
+def test_an_unknown_profile():
+    with pytest.raises(InputError, match="no profile named 'papers'; choose from demo, paper, planted, smoke"):
+        Experiment.load("papers")
+
+
+def test_missing_results_say_what_to_do():
+    with pytest.raises(InputError, match="make book"):
+        Experiment.load("demo", runs=1, sources=["orl", "swap"], detectors=["nobody"]).rows("entropy")
+
+
+def test_a_broken_image_is_named_before_training(tree, explained, monkeypatch, tmp_path):
+    broken = tree / "train" / "authentic" / "0.png"
+    content = broken.read_bytes()
+    broken.write_bytes(b"no picture")
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    try:
+        with pytest.raises(InputError, match=str(broken)):
+            train.train(explained, ONE, progress=False)
+    finally:
+        broken.write_bytes(content)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_other_people_in_the_detectors_place(faces, monkeypatch):
+    samples = faces(n=2)
+    first, second, third, alone = samples["salience"]
+    samples["annotations"] = [(first, second), (second, third, first), (third, second), (alone,)]
+    monkeypatch.setattr(Experiment, "samples", samples)
+    demo = Experiment.load("demo")
+    rows = demo.annotator_rows("alignment", (7, 7))
+    assert set(rows["regime"]) == {"annotator"}
+    found = rows.pivot(index="image", columns="variant", values="value")
+    assert len(found) == 3
+    one, two, three = (read_maps([path], (7, 7)) for path in (first, second, third))
+    pairs = {0: [(two, one)], 1: [(three, two), (one, two)], 2: [(two, three)]}
+    for place, maps in pairs.items():
+        for variant, value in found.loc[samples["image"][place]].items():
+            assert value == pytest.approx(np.mean([with_human(*pair)[variant] for pair in maps]))
+    for fewer in (samples.drop(columns="annotations"), samples.tail(1)):
+        monkeypatch.setattr(Experiment, "samples", fewer)
+        assert demo.annotator_rows("alignment", (7, 7)).empty
+
+
+def test_folders_of_human_maps_lie_in_the_checkout():
+    options = {"root": "faces", "salience": ["maps/anna", "maps/ben"]}
+    found = Experiment.load("paper", dataset_options=options).options
+    assert found["salience"] == [str(CHECKOUT / "maps/anna"), str(CHECKOUT / "maps/ben")]
+    assert found["root"] == str(CHECKOUT / "faces")
+
+
+def test_extremes():
+    rows = pd.DataFrame({"image": list("aabbccdd"), "value": [1, 2, 3, 4, 9, 9, np.nan, np.nan]})
+    assert extremes(rows) == {"best": "c", "median": "b", "worst": "a"}
+    assert extremes(rows, better="lower") == {"best": "a", "median": "b", "worst": "c"}

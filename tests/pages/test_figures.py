@@ -1,0 +1,234 @@
+"""Figures: what they say in words and numbers, and that each draws what it is given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from e2m import plugins, statistics
+from e2m.pages import figures, tables
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def table():
+    """Two regimes on two sources; one mean has no interval, one no mean."""
+    return pd.DataFrame(
+        {
+            "regime": ["cross_entropy", "cyborg"] * 2,
+            "source": ["orl", "orl", "swap", "swap"],
+            "mean": [0.5, 0.25, 0.75, np.nan],
+            "low": [0.4, 0.2, np.nan, np.nan],
+            "high": [0.6, 0.3, np.nan, np.nan],
+            "missing": [1, 2, 0, 5],
+        }
+    )
+
+
+def test_every_regime_has_a_colour_and_a_name_of_its_own():
+    style = figures.regime_style([*plugins.names("regime"), "human"])
+    for part in zip(*style.values(), strict=True):
+        assert len(set(part)) == len(style)
+
+
+def test_points_and_intervals_are_drawn_where_they_belong(table):
+    place = figures.intervals(table, x="source", ylabel="value").axes[0]
+    drawn = {container.get_label(): container for container in place.containers}
+    assert list(drawn) == ["cross-entropy", "CYBORG"]
+    np.testing.assert_allclose(np.asarray(drawn["cross-entropy"][0].get_ydata(), float), [0.5, 0.75])
+    bars = drawn["cross-entropy"][2][0].get_segments()
+    np.testing.assert_allclose([np.asarray(bar, float)[:, 1] for bar in bars], [[0.4, 0.6], [0.75, 0.75]])
+    assert [label.get_text() for label in place.get_xticklabels()] == ["orl", "swap"]
+
+
+def test_floor_and_ceiling_are_lines_across_their_source(table):
+    beside = pd.DataFrame({"regime": ["fixed", "annotator"], "source": "orl", "mean": [0.3, 0.9], "missing": 0})
+    place = figures.intervals(pd.concat([table, beside]), x="source", ylabel="value").axes[0]
+    lines = {found.get_label(): found.get_segments() for found in place.collections if found.get_label()[0] != "_"}
+    assert list(lines) == ["mean human map, the same for all images", "another annotator (simulated)"]
+    for height, (line, *_) in zip((0.3, 0.9), lines.values(), strict=True):
+        np.testing.assert_allclose(line, [[-0.35, height], [0.35, height]])
+    # Marks stand as if there were no lines.
+    alone = figures.intervals(table, x="source", ylabel="value").axes[0]
+    at = [[list(bars[0].get_xdata()) for bars in axes.containers] for axes in (place, alone)]
+    assert at[0] == at[1]
+
+
+def test_lines_are_ordered_by_number_not_by_text(table):
+    levels = table.assign(level=["0.5", "0.5", "0.25", "0.25"])
+    place = figures.intervals(levels, x="level", ylabel="value", numeric=True).axes[0]
+    np.testing.assert_allclose(place.lines[0].get_xdata(), [0.25, 0.5])
+    np.testing.assert_allclose(place.lines[0].get_ydata(), [0.75, 0.5])
+
+
+def test_a_panel_a_value_and_a_row_a_detector(table):
+    both = pd.concat([table.assign(detector=name) for name in ("first", "second")])
+    axes = figures.intervals(both, x="source", ylabel="value", column="source", titles={"orl": "ORL"}).axes
+    assert [place.get_title() for place in axes] == ["first: ORL", "first: swap", "second: ORL", "second: swap"]
+
+
+def test_marks_are_drawn_in_their_panels_and_their_names_do_not_collide(table):
+    marks = pd.DataFrame(
+        {"label": ["floor", "near", "ceiling"], "value": [0.1, 0.11, 1.2], "source": [None, "orl", None]}
+    )
+    axes = figures.intervals(table, x="source", column="source", ylabel="value", marks=marks).axes
+    assert [[text.get_text() for text in place.texts] for place in axes] == [
+        ["floor", "near", "ceiling"],
+        ["floor", "ceiling"],
+    ]
+    assert [line.get_ydata()[0] for line in axes[1].lines[-2:]] == [0.1, 1.2]
+    heights = [text.get_position()[1] for text in axes[0].texts]
+    assert min(np.diff(heights)) > 0.07
+    bottom, top = axes[0].get_ylim()
+    np.testing.assert_allclose(heights[0], (0.1 - bottom) / (top - bottom))
+
+
+def test_names_of_marks_stay_inside_the_panel():
+    np.testing.assert_allclose(figures._apart(np.array([0.5, 0.98, 0.99, 1.0]), 0.1), [0.5, 0.8, 0.9, 1.0])
+    np.testing.assert_allclose(figures._apart(np.array([0.2, 0.2, 0.6]), 0.1), [0.2, 0.3, 0.6])
+
+
+def test_a_dead_map_leaves_the_image_grey():
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    dead = figures.overlay(image, np.full((4, 4), np.nan))
+    assert (dead[..., 0] == dead[..., 1]).all()
+    alive = figures.overlay(image, np.linspace(0, 1, 16).reshape(4, 4))
+    assert (alive[..., 0] != alive[..., 1]).any()
+
+
+def test_an_interval_in_words():
+    difference = pd.Series({"difference": -0.1, "low": -0.2, "high": 0.05, "note": ""})
+    assert tables.in_words(difference) == "-0.10 [-0.20, +0.05]"
+    unknown = pd.Series({"difference": 0.1, "low": np.nan, "high": np.nan, "note": "1 run: no interval over runs"})
+    assert tables.in_words(unknown) == "+0.10 (1 run: no interval over runs)"
+
+
+def test_a_table_for_reading(table):
+    shown = tables.interval_table(table, rows=["source"]).data
+    assert shown.loc[0, "cross_entropy"] == "0.500 [0.400, 0.600]"
+    assert shown.loc[1, "cross_entropy"] == "0.750"
+    assert shown.loc[1, "cyborg"] == "–"
+    assert shown["missing"].tolist() == [3, 5]
+
+
+def test_a_table_counts_what_entered_and_says_what_is_missing(table):
+    counted = table.assign(
+        images=[120, 118, 120, 120],
+        flipped=[1, 2, 0, 4],
+        runs=5,
+        kind="pairs",
+        note=["few runs (5)", "few runs (5)", "1 image: no interval over images", "no live value"],
+    )
+    shown = tables.interval_table(counted, rows=["source"])
+    assert shown.data["images"].tolist() == ["118 to 120", "120"]
+    assert shown.data["flipped"].tolist() == [3, 4]
+    assert ">few runs (5). 1 image: no interval over images. no live value." in shown.caption
+
+
+def test_an_interval_that_falls_short_is_marked_and_explained(table, monkeypatch):
+    monkeypatch.setattr(tables.coverage, "held", lambda kind, runs: (0.9 if kind == "pairs" else 0.95, 0.99))
+    kinds = table.assign(kind=["pairs", "mean", "mean", "mean"], runs=5)
+    shown = tables.interval_table(kinds, rows=["source"])
+    assert shown.data.loc[0, "cross_entropy"] == "0.500 [0.400, 0.600]†"
+    assert shown.data.loc[0, "cyborg"] == "0.250 [0.200, 0.300]"
+    assert "means over pairs of runs from 5 runs, in 90 %" in shown.caption
+    assert "†" not in (tables.interval_table(kinds.tail(3), rows=["source"]).caption or "")
+    assert tables.in_brackets(kinds.iloc[0]) == "0.50 [0.40, 0.60]†"
+
+
+def test_differences_for_reading():
+    rows = pd.DataFrame(
+        [
+            (regime, run, f"{image}", "m", run + 10 * (regime == "cyborg") + image % 2)
+            for regime in ("cyborg", "cross_entropy")
+            for run in range(3)
+            for image in range(4)
+        ],
+        columns=["regime", "run", "image", "measure", "value"],
+    )
+    found = statistics.compare(rows, ["measure"])
+    shown = tables.difference_table(found).data
+    assert [*shown] == [
+        *("measure", "difference", "P", "Cliff's delta", "p", "p_holm", "p_smallest", "runs", "images", "missing")
+    ]
+    (row,) = found.to_dict("records")
+    assert shown["difference"][0].startswith("10.000 [")
+    assert shown["P"][0].startswith(f"1.00 [{row['probability_low']:.2f}, 1.00]")
+    assert shown["Cliff's delta"][0].startswith(f"1.00 [{row['cliffs_low']:.2f}, 1.00]")
+    alone = tables.difference_table(statistics.compare(rows[rows["run"] == 0], ["measure"]))
+    assert alone.data["P"][0] == "1.00"
+    assert ">1 run: no interval over runs." in alone.caption
+
+
+def test_claims_for_reading_begin_with_the_verdict():
+    row = {"claim": "more stable", "by": "us", "detector": "d", "expected": "higher", "published": "", "why": ""}
+    row |= {"ours": "+0.1 [+0.0, +0.2]†", "p_holm": np.nan, "verdict": "reproduced"}
+    about = {"kind": "", "runs": 5, "low": 0.0, "note": "few runs (5)"}
+    shown = tables.claims_table(pd.DataFrame([row | about]).assign(**{"with GradCAM": "not reproduced"}))
+    columns = ["claim", "verdict", "ours", "expected", "why", "by", "published", "p_holm", "with GradCAM"]
+    assert [*shown.data] == columns
+    assert shown.data["published"].tolist() == ["–"]
+    two = pd.DataFrame([row | about, row | about | {"detector": "other"}])
+    assert "detector" in tables.claims_table(two).data
+
+
+def test_dots_stand_on_the_line_of_their_name(table):
+    figure = figures.dots(table, "source", "regime", {"cyborg": "CYBORG ↑"}, reference="orl")
+    (place,) = figure.axes
+    assert place.get_xlabel() == "CYBORG ↑"
+    assert [label.get_text() for label in place.get_yticklabels()] == ["orl", "swap"]
+    (bars,) = place.containers
+    np.testing.assert_allclose(np.asarray(bars[0].get_xdata(), float), [0.25, np.nan])
+    np.testing.assert_allclose(bars[0].get_ydata(), [0, 1])
+    np.testing.assert_allclose(bars[2][0].get_segments()[0], [[0.2, 0], [0.3, 0]])
+    (mark,) = [line for line in place.lines if line.get_linestyle() == ":"]
+    np.testing.assert_allclose(np.asarray(mark.get_xdata(), float), [0.25, 0.25])
+
+
+def test_dots_of_several_kinds_have_the_colours_of_their_regimes(table):
+    place = figures.dots(table.assign(kind="x"), "source", "kind", hue="regime").axes[0]
+    style = figures.regime_style(["cross_entropy", "cyborg"])
+    assert [bars.get_label() for bars in place.containers] == [label for label, _, _ in style.values()]
+    assert [bars[0].get_color() for bars in place.containers] == [colour for _, colour, _ in style.values()]
+    heights = [bars[0].get_ydata()[0] for bars in place.containers]
+    assert heights[0] < 0 < heights[1]
+
+
+def test_run_matrix_is_symmetric():
+    pairs = pd.DataFrame({"regime": "cyborg", "run": [0, 0, 1], "run_other": [1, 2, 2], "value": [0.1, 0.2, 0.3]})
+    cells = figures.run_matrix(pairs, "SSIM").axes[0].collections[0].get_array().filled(np.nan)
+    np.testing.assert_allclose(cells, [[np.nan, 0.1, 0.2], [0.1, np.nan, 0.3], [0.2, 0.3, np.nan]])
+
+
+@pytest.fixture
+def timed():
+    rows = [
+        ("a long name that does not fit into one line", "small", "speed-up", 4.0, 3.0, 5.0, 2.0),
+        ("a long name that does not fit into one line", "large", "speed-up", 2.0, 1.5, 2.5, np.nan),
+        ("short", "small", "cost", 1.1, 1.0, 1.2, 1.15),
+    ]
+    return pd.DataFrame(rows, columns=["alternative", "detector", "kind", "ratio", "ratio_low", "ratio_high", "target"])
+
+
+def test_ratios_of_one_kind_with_their_range_and_target(timed):
+    (place,) = figures.ratios(timed, "speed-up", "times faster").axes
+    drawn = [line for line in place.lines if line.get_marker() == "o"]
+    assert [line.get_xdata().item() for line in drawn] == [4, 2]
+    assert len({line.get_color() for line in drawn}) == 2
+    assert [line.get_xdata()[0] for line in place.lines if line.get_lw() == 2.5] == [2]
+    ranges = [path.vertices[:, 0].tolist() for bars in place.collections for path in bars.get_paths()]
+    assert ranges == [[3, 5], [1.5, 2.5]]
+    assert place.get_yticklabels()[0].get_text().count("\n") == 1
+
+
+def test_memory_and_time_by_number_of_images():
+    rows = pd.DataFrame({"images": [100, 1000], "value": [500.0, 510.0], "ours_seconds": [1.0, 9.0]})
+    axes = figures.memory(rows.astype({"images": "Int64"})).axes
+    assert [place.lines[0].get_ydata().tolist() for place in axes] == [[500, 510], [1, 9]]
+    assert [place.get_ylabel() for place in axes] == ["peak memory (MiB)", "time (s)"]
+    assert axes[0].get_ylim()[0] == 0

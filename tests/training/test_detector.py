@@ -1,0 +1,445 @@
+"""Training of a toy detector: it learns, it keeps its best epoch, and an interruption changes nothing."""
+
+import resource
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from e2m import plugins
+from e2m.arrays.images import read_images
+from e2m.networks.checkpoints import load_weights, read_checkpoint
+from e2m.networks.inputs import as_input
+from e2m.regimes import cross_entropy as traditional
+from e2m.regimes import cyborg
+from e2m.salience.engine import explain
+from e2m.training import detector as training
+from e2m.training.detector import Batch, Settings, as_share, augment, draw, fit, parameters
+from e2m.types import LABELS, InputError
+
+QUICK = Settings(epochs=3, batch_size=4, learning_rate=0.05)
+EVERYTHING = Settings(
+    **{"epochs": 4, "batch_size": 4, "learning_rate": 0.05, "schedule": "one_cycle", "seed": 5},
+    **{"flip": True, "shift_px": 3, "contrast": 0.2, "turns": True, "noise": 0.2},
+)
+
+
+@pytest.fixture
+def train(tmp_path, toy, faces):
+    """``train(loss, ...)``: trains a toy on twelve images and gives its curves and its weights."""
+    samples = {guided: faces(name=f"faces{guided}") for guided in (True, False)}
+
+    def run(
+        regime=traditional,
+        loss=None,
+        detector=None,
+        settings=QUICK,
+        name="a.pt",
+        data=None,
+        guided=None,
+        replace_targets=None,
+    ):
+        detector = toy(seed=1) if detector is None else detector
+        guided = regime.GUIDED if guided is None else guided
+        data = samples[True] if data is None else data
+        replace_targets = replace_targets or getattr(regime, "replace_targets", None)
+        about = {
+            "regime": regime.__name__.split(".")[-1],
+            "run": 0,
+            "guided": guided,
+            "replace_targets": replace_targets,
+            "progress": False,
+        }
+        curves = fit(detector, data, samples[True], loss or regime.loss, tmp_path / name, settings, **about)
+        return curves, detector.model.state_dict()
+
+    return run
+
+
+def identical(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns_what_brightness_tells(train, tmp_path):
+    curves, weights = train()
+    names = ["epoch", "loss", "train_accuracy", "validation_accuracy", "validation_cross_entropy", "kept"]
+    assert list(curves) == names
+    assert curves["epoch"].tolist() == [0, 1, 2]
+    assert curves["loss"].iloc[-1] < 0.5 * curves["loss"].iloc[0]
+    assert curves.loc[curves["kept"], "validation_accuracy"].tolist() == [1]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.pt"]
+    state = read_checkpoint(tmp_path / "a.pt")
+    assert (state["detector"], state["regime"], state["run"]) == ("toy", "cross_entropy", 0)
+    assert state["settings"] == vars(QUICK)
+    assert identical(state["weights"], weights)
+
+
+def test_the_best_epoch_is_kept(train, toy, tmp_path, monkeypatch):
+    accuracies, entropies, passed = iter([0.5, 0.9, 0.9, 0.9, 0.8]), iter([0.1, 0.5, 0.3, 0.3, 0.2]), []
+
+    def validate(detector, *_):
+        passed.append({name: tensor.clone() for name, tensor in detector.model.state_dict().items()})
+        return {"validation_accuracy": next(accuracies), "validation_cross_entropy": next(entropies)}
+
+    monkeypatch.setattr(training, "_validate", validate)
+    curves, weights = train(settings=Settings(epochs=5, batch_size=4))
+    assert curves["kept"].tolist() == [False, False, True, False, False]
+    assert identical(weights, passed[2])
+    assert not identical(weights, passed[4])
+    loaded = toy(seed=9)
+    load_weights(loaded, tmp_path / "a.pt")
+    assert identical(loaded.model.state_dict(), passed[2])
+    assert read_checkpoint(tmp_path / "a.pt")["epoch"] == 2
+
+
+def test_curves_say_what_the_kept_weights_do(train, toy, faces):
+    detector, data = toy(seed=1), faces()
+    curves, _ = train(detector=detector, data=data, settings=Settings(epochs=1, batch_size=4, learning_rate=0.001))
+    with torch.no_grad():
+        logits = detector.model(as_input(next(read_images(data)), detector))
+    classes = torch.tensor([LABELS.index(label) for label in data["label"]])
+    assert not detector.model.training
+    assert curves["validation_cross_entropy"][0] == pytest.approx(cross_entropy(logits, classes).item(), abs=1e-5)
+    assert curves["validation_accuracy"][0] == pytest.approx((logits.argmax(1) == classes).float().mean().item())
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+def breaking(loss, calls):
+    """A loss that breaks off after so many batches."""
+    left = iter(range(calls))
+
+    def broken(seen):
+        if next(left, None) is None:
+            raise BrokenOffError
+        return loss(seen)
+
+    return broken
+
+
+@pytest.mark.parametrize("settings", [QUICK, EVERYTHING])
+@pytest.mark.parametrize("name", plugins.names("regime"))
+def test_an_interruption_changes_nothing(train, toy, tmp_path, name, settings):
+    regime = plugins.load("regime", name)
+    new = partial(toy, seed=1, dropout=0.5)
+    curves, weights = train(regime, detector=new(), settings=settings, name="whole.pt")
+    again, repeated = train(regime, detector=new(), settings=settings, name="again.pt")
+    with pytest.raises(BrokenOffError):
+        train(regime, breaking(regime.loss, calls=8), new(), settings, name="broken.pt")
+    assert (tmp_path / "broken.resume").is_file()
+    assert not (tmp_path / "broken.pt").exists()
+    torch.manual_seed(123)  # another process has another stream
+    torch.rand(7)
+    calls = []
+    found, resumed = train(regime, lambda seen: calls.append(1) or regime.loss(seen), new(), settings, name="broken.pt")
+    pd.testing.assert_frame_equal(found, curves, check_exact=True)
+    pd.testing.assert_frame_equal(again, curves, check_exact=True)
+    assert identical(resumed, weights)
+    assert identical(repeated, weights)
+    assert len(calls) == 3 * (settings.epochs - 2)
+    assert not (tmp_path / "broken.resume").exists()
+    assert len({(tmp_path / name).read_bytes() for name in ("whole.pt", "again.pt", "broken.pt")}) == 1
+
+
+def test_what_is_finished_is_not_trained_again(train):
+    curves, weights = train()
+    found, loaded = train(loss=breaking(None, calls=0))
+    pd.testing.assert_frame_equal(found, curves, check_exact=True)
+    assert identical(loaded, weights)
+    for changed in ({"settings": Settings(epochs=2, batch_size=4)}, {"regime": cyborg}):
+        with pytest.raises(BrokenOffError):
+            train(**{"loss": breaking(None, calls=0), **changed})
+
+
+def test_the_state_of_other_settings_is_not_taken_up(train):
+    with pytest.raises(BrokenOffError):
+        train(loss=breaking(traditional.loss, calls=4))
+    other = Settings(epochs=2, batch_size=4, learning_rate=0.01)
+    curves, weights = train(settings=other)
+    expected, fresh = train(settings=other, name="b.pt")
+    pd.testing.assert_frame_equal(curves, expected, check_exact=True)
+    assert identical(weights, fresh)
+
+
+def test_regimes_share_everything_but_the_loss(train):
+    _, plain = train(traditional, settings=EVERYTHING, name="a.pt")
+    _, guided = train(cyborg, partial(cyborg.loss, alpha=1.0), settings=EVERYTHING, name="b.pt")
+    assert identical(plain, guided)
+    _, half = train(cyborg, settings=EVERYTHING, name="c.pt")
+    assert not identical(plain, half)
+
+
+def test_seeds_decide_and_the_global_stream_is_left_alone(train):
+    state = torch.get_rng_state()
+    _, one = train(settings=EVERYTHING, name="a.pt")
+    assert torch.equal(torch.get_rng_state(), state)
+    _, other = train(settings=Settings(**(vars(EVERYTHING) | {"seed": 6})), name="b.pt")
+    assert not identical(one, other)
+
+
+# What a loss sees
+
+
+def captured(train, **arguments):
+    batches = []
+
+    def loss(seen):
+        batches.append(seen)
+        return cross_entropy(seen.logits, seen.classes)
+
+    train(loss=loss, **arguments)
+    return batches
+
+
+def test_human_maps_follow_their_images(train, faces, tmp_path):
+    data = faces()
+    for label, path in zip(data["label"], data["salience"], strict=True):
+        np.save(path, np.full((8, 8), 0.25 + 0.5 * LABELS.index(label)))
+    for seen in captured(train, data=data, settings=EVERYTHING, guided=True):
+        assert seen.human_maps.shape == (len(seen.classes), 32, 32)
+        expected = (0.25 + 0.5 * seen.classes)[:, None, None].expand_as(seen.human_maps)
+        torch.testing.assert_close(seen.human_maps, expected)
+    assert captured(train, guided=False, name="b.pt")[0].human_maps is None
+
+
+def test_what_is_told_reaches_training_and_not_validation(train):
+    settings = Settings(epochs=6, batch_size=4, learning_rate=0.05)
+    curves, _ = train(replace_targets=lambda classes, human, _: (1 - classes, human), settings=settings)
+    assert curves["train_accuracy"].iloc[-1] > 0.9
+    assert curves["validation_accuracy"].iloc[-1] < 0.1
+
+
+def test_being_told_the_truth_changes_no_draw(train):
+    def truth(classes, human, random):
+        random.random(7)
+        return classes, human
+
+    plain, told = (
+        captured(train, guided=True, settings=EVERYTHING, replace_targets=one, name=f"{one}.pt")
+        for one in (None, truth)
+    )
+    for one, other in zip(plain, told, strict=True):
+        for name in ("logits", "classes", "human_maps"):
+            assert torch.equal(getattr(one, name), getattr(other, name)), name
+
+
+def test_the_run_seeds_what_is_told(train):
+    drawn = []
+    for seed in (1, 1, 2):
+        told = lambda classes, human, random: drawn.append(random.random()) or (classes, human)  # noqa: E731
+        train(replace_targets=told, settings=Settings(epochs=1, batch_size=4, seed=seed), name=f"{len(drawn)}.pt")
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_every_epoch_has_an_order_of_its_own(train):
+    batches = captured(train)
+    orders = [torch.cat([seen.classes for seen in batches[start : start + 3]]).tolist() for start in (0, 3, 6)]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    assert [sum(order) for order in orders] == [6, 6, 6]
+
+
+def test_logits_and_head_are_in_e2ms_order(train, toy):
+    pair, twin, single = toy(seed=1), toy(seed=1, synthetic=0), toy(seed=1, logits=1)
+    with torch.no_grad():
+        for tensor in twin.model.classifier.parameters():
+            tensor.copy_(tensor.flip(0))
+    seen, other = (captured(train, detector=detector, name=f"{i}.pt")[0] for i, detector in enumerate((pair, twin)))
+    for name in ("logits", "classes", "features", "weights", "cam"):
+        torch.testing.assert_close(getattr(other, name), getattr(seen, name), msg=name)
+    head = single.model.classifier.weight.detach().clone()
+    (half, *_) = captured(train, detector=single, name="c.pt")
+    assert torch.equal(half.weights, torch.cat([-head, head]))
+    assert torch.equal(half.logits[:, 0], -half.logits[:, 1])
+
+
+def test_the_guided_layer_is_what_is_read(train, toy):
+    seen = captured(train, detector=toy(guided_layer="features.0"), guided=False)[0]
+    assert seen.features.shape == (4, 6, 16, 16)
+
+
+def test_the_cam_of_training_is_the_cam_of_salience(toy, random):
+    detector, images = toy(), random.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    with torch.no_grad():
+        features = detector.model.features(as_input(images, detector))
+        logits = detector.model.classifier(detector.model.pool(features))
+    seen = Batch(logits, logits.argmax(1), features, detector.model.classifier.weight)
+    np.testing.assert_allclose(seen.cam.detach(), explain(detector, images, "CAM").maps, atol=1e-5)
+
+
+def test_a_detector_without_head_learns_from_labels_alone(train, toy):
+    curves, _ = train(detector=toy(seed=1, head=None))
+    assert curves["loss"].iloc[-1] < curves["loss"].iloc[0]
+    with pytest.raises(InputError, match="names no head"):
+        train(cyborg, detector=toy(head=None), name="b.pt")
+
+
+def test_bfloat16_is_used_where_there_is_some(train):
+    curves, _ = train(settings=Settings(epochs=2, batch_size=4, learning_rate=0.05, mixed_precision=True))
+    assert curves["loss"].iloc[-1] < curves["loss"].iloc[0]
+
+
+# Order and augmentation
+
+
+@hypothesis_settings(deadline=None)
+@given(n=st.integers(1, 30), share=st.floats(0.1, 0.9), batch=st.integers(2, 8), seed=st.integers(0, 9))
+def test_every_image_is_shown_once(n, share, batch, seed):
+    classes = (np.arange(n) < share * n).astype(int)
+    batches = list(draw(classes, Settings(batch_size=batch), np.random.default_rng(seed)))
+    rows = np.concatenate([np.zeros(0, int), *batches])
+    assert all(2 <= len(own) <= batch for own in batches)
+    assert len(set(rows)) == len(rows)
+    assert n - len(rows) == (n % batch == 1)
+
+
+def test_draws_hold_half_of_each_class_and_repeat_only_when_all_were_shown(random):
+    classes = np.array([0] * 3 + [1] * 20)
+    batches = list(draw(classes, Settings(batch_size=4, images_per_epoch=16), random))
+    counts = np.bincount(np.concatenate(batches), minlength=23)
+    assert (sum(counts[:3]), sum(counts[3:])) == (8, 8)
+    assert set(counts[:3]) == {2, 3}
+    assert set(counts[3:]) == {0, 1}
+
+
+def test_image_and_human_map_move_together(random):
+    """A marked pixel of each image lies where the marked pixel of its map lies, in another place each time."""
+    images, human = np.zeros((40, 9, 9, 3), np.uint8), np.zeros((40, 9, 9), np.float32)
+    images[:, 4, 3], human[:, 4, 3] = 255, 1
+    moved, maps = augment(images, human, Settings(flip=True, shift_px=2), random)
+    places = np.argwhere(maps == 1)
+    np.testing.assert_array_equal(places, np.argwhere(moved[..., 1] == 255))
+    assert places[:, 0].tolist() == list(range(40))
+    rows, columns = places[:, 1], places[:, 2]
+    assert set(rows) == set(range(2, 7))  # 4, and two up or down
+    assert set(columns) == set(range(1, 8))  # 3 or, mirrored, 5, and two left or right
+
+
+def test_borders_are_replicated_and_nothing_moves_unasked(random):
+    images = random.integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
+    still, none = augment(images, None, Settings(), random)
+    np.testing.assert_array_equal(still, images)
+    assert none is None
+    moved, _ = augment(images, None, Settings(shift_px=3), random)
+    for before, after in zip(images, moved, strict=True):
+        padded = np.pad(before, ((3, 3), (3, 3), (0, 0)), mode="edge")
+        windows = [padded[top : top + 6, left : left + 6] for top in range(7) for left in range(7)]
+        assert any(np.array_equal(after, window) for window in windows)
+
+
+def test_settings_that_are_off_draw_nothing(random):
+    """Batches of settings without turns and noise, as they were before there were any."""
+    images = random.integers(0, 256, (9, 6, 6, 3), dtype=np.uint8)
+    for settings in (Settings(), Settings(flip=True, shift_px=2)):
+        ours, plain = np.random.default_rng(3), np.random.default_rng(3)
+        found, _ = augment(images, None, settings, ours)
+        flips = plain.random(9) < 0.5 if settings.flip else np.zeros(9, bool)
+        reach = settings.shift_px
+        for image, own, flip, (down, right) in zip(
+            images, found, flips, plain.integers(-reach, reach + 1, (9, 2)), strict=True
+        ):
+            wide = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+            window = wide[reach - down :, reach - right :][:6, :6]
+            np.testing.assert_array_equal(own, window[:, ::-1] if flip else window)
+        assert ours.random() == plain.random()
+
+
+def test_image_and_human_map_turn_together(random):
+    images = random.integers(0, 256, (40, 5, 5, 3), dtype=np.uint8)
+    turned, maps = augment(images, images[..., 0], Settings(turns=True), random)
+    np.testing.assert_array_equal(turned[..., 0], maps)
+    kinds = [
+        [np.array_equal(own, np.rot90(image, k)) for k in range(4)] for image, own in zip(images, turned, strict=True)
+    ]
+    assert [sum(kind) for kind in kinds] == [1] * 40
+    assert np.any(kinds, axis=0).all()
+
+
+def test_noise_is_salt_and_pepper_on_some_values_of_half_of_the_images(random):
+    images = np.full((400, 12, 12, 3), 100, np.uint8)
+    noisy, maps = augment(images, images[..., 0], Settings(noise=0.3), random)
+    assert set(np.unique(noisy)) == {0, 100, 255}
+    assert (maps == 100).all()
+    shares = (noisy != 100).mean(axis=(1, 2, 3))
+    assert 0.4 < np.mean(shares == 0) < 0.6
+    assert 0.25 < shares.max() < 0.36
+    assert shares.mean() == pytest.approx(0.3 / 4, abs=0.015)
+    assert np.sum(noisy == 0) == pytest.approx(np.sum(noisy == 255), rel=0.1)
+
+
+def test_maps_become_shares():
+    assert as_share(np.array([[[0, 51, 255]]], np.uint8), torch.device("cpu")).tolist() == [
+        [[0, pytest.approx(0.2), 1]]
+    ]
+    assert as_share(np.array([[[0.5]]], np.float32), torch.device("cpu")).tolist() == [[[0.5]]]
+
+
+def test_weights_are_counted(toy):
+    detector = toy()
+    convolutions, norm, head = 6 * 3 * 9 + 8 * 6 * 9 + 8, 2 * 6, 8 * 2 + 2
+    assert parameters(detector.model) == convolutions + norm + head
+    detector.model.features[0].weight.requires_grad_(False)
+    assert parameters(detector.model) == convolutions + norm + head - 6 * 3 * 9
+
+
+# What cannot be trained
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_both_classes_are_needed(train, faces, label):
+    data = faces()
+    with pytest.raises(InputError, match=f"no {label} images to train on"):
+        train(data=data[data["label"] != label])
+
+
+def test_guidance_needs_human_salience(train, faces):
+    data = faces()
+    data.loc[[2, 5], "salience"] = ""
+    with pytest.raises(InputError, match=r"2 of 12 training images have no human salience \(first: 2\.png\)"):
+        train(cyborg, data=data)
+    train(traditional, data=data)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_loss_that_is_no_number_stops_the_training(train, tmp_path, value):
+    def loss(seen):
+        return seen.logits.sum() * float(value)
+
+    with pytest.raises(InputError, match=r"the loss became -?(nan|inf) in epoch 0; lower learning_rate"):
+        train(loss=loss)
+    assert not list(tmp_path.glob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"schedule": "cosine"}, "no schedule named 'cosine'; choose from one_cycle, step"),
+        ({"epochs": 0}, "epochs is 0; give a whole number from 1 up"),
+        ({"batch_size": 1}, "batch_size is 1; give a whole number from 2 up"),
+        ({"images_per_epoch": 1}, "images_per_epoch is 1; give a whole number from 2 up"),
+        ({"noise": 1.5}, "noise is 1.5; give a share from 0 to 1"),
+    ],
+)
+def test_settings_that_cannot_train_are_refused(train, changed, words):
+    with pytest.raises(InputError, match=words):
+        train(settings=Settings(**changed))
+
+
+def test_a_full_disk_is_named(train, toy, tmp_path):
+    detector = toy()
+    detector.model.register_buffer("ballast", torch.zeros(100_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"a\.resume: not written \(File too large\)"):
+            train(detector=detector)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
