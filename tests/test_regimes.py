@@ -17,7 +17,8 @@ from e2m.experiment.results import Experiment, ModelKey
 from e2m.measures import entropy
 from e2m.regimes import cross_entropy as traditional
 from e2m.regimes import cyborg, fixed_map, focused, shuffled_labels, shuffled_maps
-from e2m.training.detector import Batch, Settings, min_max
+from e2m.training.detector import Batch, min_max
+from e2m.training.settings import Settings
 from e2m.types import InputError
 
 NAMES = plugins.names("regime")

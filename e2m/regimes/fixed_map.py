@@ -1,4 +1,4 @@
-"""A control: CYBORG's loss on one fixed map, the mean human map; what it reaches needs no look at the image."""
+"""A control: CYBORG's loss on one fixed map, the mean human map; its effect needs no knowledge of the image."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ loss = guided_loss
 def replace_targets(
     classes: np.ndarray, human: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """True classes, and to every image the mean of all maps, as float32 in [0, 1]."""
+    """True classes, and for every image the mean of all maps, as float32 in [0, 1]."""
     share = 255 if human.dtype == np.uint8 else 1
     mean = (human.mean(axis=0, dtype=np.float64) / share).astype(np.float32)
     return classes, np.broadcast_to(mean, human.shape)

@@ -1,7 +1,7 @@
-"""Classification, human salience and focus (Piland, Czajka, Sweet, arXiv 2303.00818): CYBORG that also looks at little.
+"""Classification, human salience and focus (Piland, Czajka, Sweet, arXiv 2303.00818): CYBORG with small salient areas.
 
-The paper blends the three terms; their weights here are ours. At 0.5, focus wins over everything: the small network of
-the demo looks at one cell and learns nothing else.
+The paper blends the three terms; their weights here are ours. With a weight of 0.5, focus dominates: the small network
+of the demo looks at one cell and learns nothing else.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ COLOUR = "#009E73"
 GUIDED = True
 
 
-def loss(seen: Batch, weight: float = 0.1) -> Tensor:
-    """``0.5 * CE + 0.5 * MSE(CAM, human) + weight * H(CAM)``: be right, look where people looked, and at little."""
-    return guided_loss(seen) + weight * spatial_entropy(seen.cam).mean()
+def loss(batch: Batch, weight: float = 0.1) -> Tensor:
+    """``0.5 * CE + 0.5 * MSE(CAM, human) + weight * H(CAM)``: CYBORG's loss with a price on spread-out salience."""
+    return guided_loss(batch) + weight * spatial_entropy(batch.cam).mean()
 
 
 def spatial_entropy(maps: Tensor) -> Tensor:

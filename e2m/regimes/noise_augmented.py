@@ -6,6 +6,6 @@ LABEL = "noise in training"
 COLOUR = "#882255"
 GUIDED = False
 SETTINGS = {"noise": 0.1}
-EPOCHS_FACTOR = 2  # clean and noisy images are more to learn than clean ones
+EPOCHS_FACTOR = 2  # clean and noisy images take longer to learn than clean ones
 
 loss = classification_loss

@@ -1,4 +1,4 @@
-"""A control: cross-entropy on shuffled labels; a detector that was told nothing true about its images."""
+"""A control: cross-entropy on shuffled labels, which say nothing about the images."""
 
 import numpy as np
 
@@ -14,5 +14,5 @@ loss = classification_loss
 def replace_targets(
     classes: np.ndarray, human: np.ndarray | None, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """As many images of each class as there are, but others."""
+    """The same number of images of each class, drawn at random."""
     return classes[random.permutation(len(classes))], human

@@ -1,4 +1,4 @@
-"""A control: CYBORG's loss on human maps shuffled between images; what it reaches, any such maps would."""
+"""A control: CYBORG's loss on human maps shuffled between images; any maps of this kind would have its effect."""
 
 import numpy as np
 
@@ -14,5 +14,5 @@ loss = guided_loss
 def replace_targets(
     classes: np.ndarray, human: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """True classes, and to every image the map of some image, of either class."""
+    """True classes, and for every image the map of some image, of either class."""
     return classes, human[random.permutation(len(human))]

@@ -7,9 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from e2m import plugins
@@ -19,8 +16,8 @@ from e2m.networks.inputs import as_input
 from e2m.regimes import cross_entropy as traditional
 from e2m.regimes import cyborg
 from e2m.salience.engine import explain
-from e2m.training import detector as training
-from e2m.training.detector import Batch, Settings, as_share, augment, draw, fit, parameters
+from e2m.training.detector import Batch, DetectorTrainer, fit, parameters
+from e2m.training.settings import Settings
 from e2m.types import LABELS, InputError
 
 QUICK = Settings(epochs=3, batch_size=4, learning_rate=0.05)
@@ -83,11 +80,11 @@ def test_it_learns_what_brightness_tells(train, tmp_path):
 def test_the_best_epoch_is_kept(train, toy, tmp_path, monkeypatch):
     accuracies, entropies, passed = iter([0.5, 0.9, 0.9, 0.9, 0.8]), iter([0.1, 0.5, 0.3, 0.3, 0.2]), []
 
-    def validate(detector, *_):
-        passed.append({name: tensor.clone() for name, tensor in detector.model.state_dict().items()})
+    def validate(trainer):
+        passed.append({name: tensor.clone() for name, tensor in trainer.network.state_dict().items()})
         return {"validation_accuracy": next(accuracies), "validation_cross_entropy": next(entropies)}
 
-    monkeypatch.setattr(training, "_validate", validate)
+    monkeypatch.setattr(DetectorTrainer, "validate", validate)
     curves, weights = train(settings=Settings(epochs=5, batch_size=4))
     assert curves["kept"].tolist() == [False, False, True, False, False]
     assert identical(weights, passed[2])
@@ -210,32 +207,32 @@ def test_human_maps_follow_their_images(train, faces, tmp_path):
     assert captured(train, guided=False, name="b.pt")[0].human_maps is None
 
 
-def test_what_is_told_reaches_training_and_not_validation(train):
+def test_replaced_targets_reach_training_and_not_validation(train):
     settings = Settings(epochs=6, batch_size=4, learning_rate=0.05)
     curves, _ = train(replace_targets=lambda classes, human, _: (1 - classes, human), settings=settings)
     assert curves["train_accuracy"].iloc[-1] > 0.9
     assert curves["validation_accuracy"].iloc[-1] < 0.1
 
 
-def test_being_told_the_truth_changes_no_draw(train):
+def test_targets_replaced_by_the_truth_change_no_draw(train):
     def truth(classes, human, random):
         random.random(7)
         return classes, human
 
-    plain, told = (
+    plain, replaced = (
         captured(train, guided=True, settings=EVERYTHING, replace_targets=one, name=f"{one}.pt")
         for one in (None, truth)
     )
-    for one, other in zip(plain, told, strict=True):
+    for one, other in zip(plain, replaced, strict=True):
         for name in ("logits", "classes", "human_maps"):
             assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
-def test_the_run_seeds_what_is_told(train):
+def test_the_run_seeds_replaced_targets(train):
     drawn = []
     for seed in (1, 1, 2):
-        told = lambda classes, human, random: drawn.append(random.random()) or (classes, human)  # noqa: E731
-        train(replace_targets=told, settings=Settings(epochs=1, batch_size=4, seed=seed), name=f"{len(drawn)}.pt")
+        replaced = lambda classes, human, random: drawn.append(random.random()) or (classes, human)  # noqa: E731
+        train(replace_targets=replaced, settings=Settings(epochs=1, batch_size=4, seed=seed), name=f"{len(drawn)}.pt")
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -286,101 +283,6 @@ def test_bfloat16_is_used_where_there_is_some(train):
     assert curves["loss"].iloc[-1] < curves["loss"].iloc[0]
 
 
-# Order and augmentation
-
-
-@hypothesis_settings(deadline=None)
-@given(n=st.integers(1, 30), share=st.floats(0.1, 0.9), batch=st.integers(2, 8), seed=st.integers(0, 9))
-def test_every_image_is_shown_once(n, share, batch, seed):
-    classes = (np.arange(n) < share * n).astype(int)
-    batches = list(draw(classes, Settings(batch_size=batch), np.random.default_rng(seed)))
-    rows = np.concatenate([np.zeros(0, int), *batches])
-    assert all(2 <= len(own) <= batch for own in batches)
-    assert len(set(rows)) == len(rows)
-    assert n - len(rows) == (n % batch == 1)
-
-
-def test_draws_hold_half_of_each_class_and_repeat_only_when_all_were_shown(random):
-    classes = np.array([0] * 3 + [1] * 20)
-    batches = list(draw(classes, Settings(batch_size=4, images_per_epoch=16), random))
-    counts = np.bincount(np.concatenate(batches), minlength=23)
-    assert (sum(counts[:3]), sum(counts[3:])) == (8, 8)
-    assert set(counts[:3]) == {2, 3}
-    assert set(counts[3:]) == {0, 1}
-
-
-def test_image_and_human_map_move_together(random):
-    """A marked pixel of each image lies where the marked pixel of its map lies, in another place each time."""
-    images, human = np.zeros((40, 9, 9, 3), np.uint8), np.zeros((40, 9, 9), np.float32)
-    images[:, 4, 3], human[:, 4, 3] = 255, 1
-    moved, maps = augment(images, human, Settings(flip=True, shift_px=2), random)
-    places = np.argwhere(maps == 1)
-    np.testing.assert_array_equal(places, np.argwhere(moved[..., 1] == 255))
-    assert places[:, 0].tolist() == list(range(40))
-    rows, columns = places[:, 1], places[:, 2]
-    assert set(rows) == set(range(2, 7))  # 4, and two up or down
-    assert set(columns) == set(range(1, 8))  # 3 or, mirrored, 5, and two left or right
-
-
-def test_borders_are_replicated_and_nothing_moves_unasked(random):
-    images = random.integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
-    still, none = augment(images, None, Settings(), random)
-    np.testing.assert_array_equal(still, images)
-    assert none is None
-    moved, _ = augment(images, None, Settings(shift_px=3), random)
-    for before, after in zip(images, moved, strict=True):
-        padded = np.pad(before, ((3, 3), (3, 3), (0, 0)), mode="edge")
-        windows = [padded[top : top + 6, left : left + 6] for top in range(7) for left in range(7)]
-        assert any(np.array_equal(after, window) for window in windows)
-
-
-def test_settings_that_are_off_draw_nothing(random):
-    """Batches of settings without turns and noise, as they were before there were any."""
-    images = random.integers(0, 256, (9, 6, 6, 3), dtype=np.uint8)
-    for settings in (Settings(), Settings(flip=True, shift_px=2)):
-        ours, plain = np.random.default_rng(3), np.random.default_rng(3)
-        found, _ = augment(images, None, settings, ours)
-        flips = plain.random(9) < 0.5 if settings.flip else np.zeros(9, bool)
-        reach = settings.shift_px
-        for image, own, flip, (down, right) in zip(
-            images, found, flips, plain.integers(-reach, reach + 1, (9, 2)), strict=True
-        ):
-            wide = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-            window = wide[reach - down :, reach - right :][:6, :6]
-            np.testing.assert_array_equal(own, window[:, ::-1] if flip else window)
-        assert ours.random() == plain.random()
-
-
-def test_image_and_human_map_turn_together(random):
-    images = random.integers(0, 256, (40, 5, 5, 3), dtype=np.uint8)
-    turned, maps = augment(images, images[..., 0], Settings(turns=True), random)
-    np.testing.assert_array_equal(turned[..., 0], maps)
-    kinds = [
-        [np.array_equal(own, np.rot90(image, k)) for k in range(4)] for image, own in zip(images, turned, strict=True)
-    ]
-    assert [sum(kind) for kind in kinds] == [1] * 40
-    assert np.any(kinds, axis=0).all()
-
-
-def test_noise_is_salt_and_pepper_on_some_values_of_half_of_the_images(random):
-    images = np.full((400, 12, 12, 3), 100, np.uint8)
-    noisy, maps = augment(images, images[..., 0], Settings(noise=0.3), random)
-    assert set(np.unique(noisy)) == {0, 100, 255}
-    assert (maps == 100).all()
-    shares = (noisy != 100).mean(axis=(1, 2, 3))
-    assert 0.4 < np.mean(shares == 0) < 0.6
-    assert 0.25 < shares.max() < 0.36
-    assert shares.mean() == pytest.approx(0.3 / 4, abs=0.015)
-    assert np.sum(noisy == 0) == pytest.approx(np.sum(noisy == 255), rel=0.1)
-
-
-def test_maps_become_shares():
-    assert as_share(np.array([[[0, 51, 255]]], np.uint8), torch.device("cpu")).tolist() == [
-        [[0, pytest.approx(0.2), 1]]
-    ]
-    assert as_share(np.array([[[0.5]]], np.float32), torch.device("cpu")).tolist() == [[[0.5]]]
-
-
 def test_weights_are_counted(toy):
     detector = toy()
     convolutions, norm, head = 6 * 3 * 9 + 8 * 6 * 9 + 8, 2 * 6, 8 * 2 + 2
@@ -415,21 +317,6 @@ def test_a_loss_that_is_no_number_stops_the_training(train, tmp_path, value):
     with pytest.raises(InputError, match=r"the loss became -?(nan|inf) in epoch 0; lower learning_rate"):
         train(loss=loss)
     assert not list(tmp_path.glob("*.*"))
-
-
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"schedule": "cosine"}, "no schedule named 'cosine'; choose from one_cycle, step"),
-        ({"epochs": 0}, "epochs is 0; give a whole number from 1 up"),
-        ({"batch_size": 1}, "batch_size is 1; give a whole number from 2 up"),
-        ({"images_per_epoch": 1}, "images_per_epoch is 1; give a whole number from 2 up"),
-        ({"noise": 1.5}, "noise is 1.5; give a share from 0 to 1"),
-    ],
-)
-def test_settings_that_cannot_train_are_refused(train, changed, words):
-    with pytest.raises(InputError, match=words):
-        train(settings=Settings(**changed))
 
 
 def test_a_full_disk_is_named(train, toy, tmp_path):

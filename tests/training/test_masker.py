@@ -1,4 +1,4 @@
-"""Training of maskers: objectives by hand, gradients on a classifier that reads one patch, and interruptions."""
+"""Training of maskers: gradients on a classifier that reads one patch, variants, and interruptions."""
 
 import itertools
 from collections import OrderedDict
@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -17,19 +16,13 @@ from e2m.networks.checkpoints import CHECKPOINT_FORMAT, MASKER_FORMAT, load_weig
 from e2m.networks.masker import load
 from e2m.salience.engine import explain
 from e2m.training import masker
-from e2m.training.masker import (
-    INFILLS,
-    Settings,
-    alongside_of,
-    fit,
-    mask_in_loss,
-    mask_out_loss,
-    shown,
-    total_variation,
-)
+from e2m.training.images import Images
+from e2m.training.masker import Alongside, MaskerTrainer, alongside_of, fit
+from e2m.training.objectives import mask_in_loss, mask_out_loss, shown, total_variation
+from e2m.training.settings import MaskerSettings
 from e2m.types import LABELS, Detector, InputError
 
-QUICK = Settings(epochs=3, batch_size=4, learning_rate=0.01, channels=8)
+QUICK = MaskerSettings(epochs=3, batch_size=4, learning_rate=0.01, channels=8)
 ALONGSIDE = replace(QUICK, alongside=True)
 EVERYTHING = replace(
     QUICK, schedule="one_cycle", flip=True, shift_px=2, contrast=0.1, infill="noise", gumbel=0.5, conditioned=True
@@ -91,56 +84,29 @@ def train(tmp_path, patches):
     return run
 
 
+def trainer_of(patches, settings):
+    detector = reader()
+    images = Images(patches, detector)
+    return MaskerTrainer(detector, images, images, settings)
+
+
 def identical(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-# Objectives by hand
-
-
-def masks(*means):
-    return torch.stack([torch.full((1, 4, 4), mean) for mean in means])
-
-
-def test_mask_in_by_hand():
-    """Two images, the first recognised in what is shown; the mask of the first is small, that of the second is not."""
-    logits, classes = torch.tensor([[0.0, np.log(3)], [0.0, np.log(3)]]), torch.tensor([1, 0])
-    entropy = -(np.log(0.75) + np.log(0.25)) / 2
-    assert mask_in_loss(logits, classes, masks(0.2, 0.9), 0).item() == pytest.approx(entropy)
-    small = 2 * (1 - 0.2) / 2
-    assert mask_in_loss(logits, classes, masks(0.2, 0.9), 2).item() == pytest.approx(entropy - small, abs=1e-6)
-
-
-def test_mask_out_by_hand():
-    """Right and then fooled, right and still so, wrong and then fooled, right and fooled by a full mask."""
-    right, classes = torch.tensor([True, True, False, True]), torch.tensor([1, 1, 1, 1])
-    logits = torch.tensor([[np.log(3), 0.0], [0.0, np.log(3)], [np.log(3), 0.0], [np.log(3), 0.0]])
-    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    mask = masks(0.4, 0.1, 0.1, 1.0)
-    assert mask_out_loss(logits, classes, right, mask, 0).item() == pytest.approx(-3 * entropy / 4)
-    assert mask_out_loss(logits, classes, right, mask, 10).item() == pytest.approx(-3 * entropy / 4 - 10 * 0.6 / 4)
-
-
-def test_total_variation_by_hand():
-    mask = torch.tensor([[[[0.0, 1.0], [0.5, 0.0]]], [[[0.0, 0.0], [0.0, 0.0]]]])
-    steps = 0.5**2 + 1 + 1 + 0.5**2  # down left, down right, across top, across bottom
-    edges = 1 + 0.5**2 + 0.5**2 + 1  # top, bottom, left, right
-    assert total_variation(mask).item() == pytest.approx((steps + 0.3 * edges) / (2 * 2))
 
 
 @pytest.mark.parametrize(("mask_in", "mask_out"), [(True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("variation", [0.0, 0.1])
 def test_each_objective_can_be_left_out(patches, mask_in, mask_out, variation):
     settings = replace(QUICK, mask_in=mask_in, mask_out=mask_out, variation=variation, size_out=3.0)
-    detector = reader()
-    trainer = masker._Trainer(detector, masker.training.Images(patches, detector), settings)
-    batch, classes, right = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 1, 0]), torch.tensor([True] * 3 + [False])
+    trainer = trainer_of(patches, settings)
+    model = trainer.detector.model
+    batch, classes, correct = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 1, 0]), torch.tensor([True] * 3 + [False])
     mask = torch.rand(4, 1, 32, 32)
-    loss, entropies = trainer._objective(detector.model, batch, classes, right, mask)
-    inside, outside = detector.model(batch * mask), detector.model(batch * (1 - mask))
+    loss, entropies = trainer.objective(model, batch, classes, correct, mask)
+    inside, outside = model(batch * mask), model(batch * (1 - mask))
     expected = (mask_in + mask_out) * variation * total_variation(mask)
     expected = expected + mask_in * mask_in_loss(inside, classes, mask, 1.0)
-    expected = expected + mask_out * mask_out_loss(outside, classes, right, mask, 3.0)
+    expected = expected + mask_out * mask_out_loss(outside, classes, correct, mask, 3.0)
     torch.testing.assert_close(loss, expected)
     parts = mask_in * cross_entropy(inside, classes) + mask_out * cross_entropy(outside, classes)
     torch.testing.assert_close(entropies, parts)
@@ -157,9 +123,9 @@ def pushed(objective, bias=0.0, level=0.5):
     images[:, :, *PATCH] = torch.tensor([1.0, -1.0])[:, None, None, None]
     classes = torch.tensor([1, 0])
     mask = torch.full((2, 1, 32, 32), level, requires_grad=True)
-    right = model(images).argmax(1) == classes
-    assert right.all()
-    objective(model, images, classes, right, mask).backward()
+    correct = model(images).argmax(1) == classes
+    assert correct.all()
+    objective(model, images, classes, correct, mask).backward()
     return -mask.grad[:, 0]
 
 
@@ -170,7 +136,7 @@ def inside_and_outside(values):
 
 
 def test_mask_in_grows_the_mask_where_evidence_lies():
-    def keep(model, images, classes, right, mask):
+    def keep(model, images, classes, correct, mask):
         return mask_in_loss(model(shown(images, mask)), classes, mask, 0)
 
     inside, outside = inside_and_outside(pushed(keep))
@@ -179,7 +145,7 @@ def test_mask_in_grows_the_mask_where_evidence_lies():
 
 
 def test_a_small_mask_is_asked_for_where_the_masked_in_image_is_right():
-    def keep(model, images, classes, right, mask):
+    def keep(model, images, classes, correct, mask):
         return mask_in_loss(model(shown(images, mask)), classes, mask, 1)
 
     inside, outside = inside_and_outside(pushed(keep))
@@ -189,8 +155,8 @@ def test_a_small_mask_is_asked_for_where_the_masked_in_image_is_right():
 
 def test_mask_out_grows_the_mask_where_evidence_lies_and_shrinks_it_elsewhere():
     def leave(size):
-        def objective(model, images, classes, right, mask):
-            return mask_out_loss(model(shown(images, 1 - mask)), classes, right, mask, size)
+        def objective(model, images, classes, correct, mask):
+            return mask_out_loss(model(shown(images, 1 - mask)), classes, correct, mask, size)
 
         return objective
 
@@ -211,33 +177,6 @@ def test_total_variation_levels_the_mask():
     total_variation(mask).backward()
     assert mask.grad[0, 0, 3, 4] > 0
     assert (mask.grad[0, 0, [2, 4, 3, 3], [4, 4, 3, 5]] < 0).all()
-
-
-# In-fills
-
-
-@pytest.mark.parametrize("name", INFILLS)
-def test_what_is_shown_is_the_image_and_the_rest_is_not(name):
-    images = torch.randn(2, 3, 28, 28)
-    torch.testing.assert_close(shown(images, torch.ones(2, 1, 28, 28), name), images)
-    share = torch.zeros(2, 1, 28, 28)
-    share[..., :14] = 1
-    half = shown(images, share, name)
-    assert torch.equal(half[..., :14], images[..., :14])
-    assert not torch.isclose(half[..., 14:], images[..., 14:]).any(dim=(0, 1, 2)).all()
-
-
-def test_infills_by_their_definitions():
-    images, share = torch.randn(2, 3, 56, 56) + torch.tensor([0.0, 5, -5])[:, None, None], torch.rand(2, 1, 56, 56)
-    assert INFILLS["zeros"](images, share).abs().max() == 0
-    expected = images.numpy().mean((2, 3), keepdims=True)
-    np.testing.assert_allclose(INFILLS["mean"](images, share), expected, atol=1e-5)
-    blurred = gaussian_filter(images.double().numpy(), (0, 0, 5, 5), mode="mirror", truncate=3)
-    np.testing.assert_allclose(INFILLS["blur"](images, share), blurred, atol=1e-4)
-    torch.manual_seed(0)
-    noise = INFILLS["noise"](images, share)
-    np.testing.assert_allclose(noise.mean((2, 3)), images.mean((2, 3)), atol=0.1)
-    np.testing.assert_allclose(noise.std((2, 3)), images.std((2, 3)), atol=0.1)
 
 
 # Training
@@ -300,14 +239,14 @@ def test_the_zoo_is_used(train, monkeypatch):
     """Every earlier state that judges masks is one that the zoo kept, and most are not the present one."""
     monkeypatch.setattr(masker, "ZOO", 3)
     monkeypatch.setattr(masker, "ZOO_EVERY", 2)
-    judge, seen = masker._Alongside.judge, []
+    judge, seen = Alongside.judge, []
 
     def watched(self, random):
         model, own = judge(self, random)
         seen.append((own, weights_hash(model), weights_hash(self.classifier), len(self.zoo)))
         return model, own
 
-    monkeypatch.setattr(masker._Alongside, "judge", watched)
+    monkeypatch.setattr(Alongside, "judge", watched)
     curves, _ = train(replace(ALONGSIDE, classifier_rate=0.05))
     earlier = [(judging, present) for own, judging, present, _ in seen if not own]
     assert all(judging == present for own, judging, present, _ in seen if own)
@@ -325,7 +264,7 @@ def test_what_the_classifier_learns_from_masked_images(train, monkeypatch):
     for own in (True, False):
         with monkeypatch.context() as patch:
             patch.setattr(
-                masker._Alongside,
+                Alongside,
                 "judge",
                 lambda self, random, own=own: (self.classifier if own else self.earlier.eval(), own),
             )
@@ -341,7 +280,7 @@ class BrokenOffError(Exception):
 @pytest.fixture
 def breaking(monkeypatch):
     """``breaking(steps)``: training breaks off after so many batches."""
-    step = masker._Trainer._step
+    step = MaskerTrainer.step
 
     def after(steps):
         left = itertools.count()
@@ -351,7 +290,7 @@ def breaking(monkeypatch):
                 raise BrokenOffError
             return step(self, *arguments)
 
-        monkeypatch.setattr(masker._Trainer, "_step", broken)
+        monkeypatch.setattr(MaskerTrainer, "step", broken)
 
     return after
 
@@ -407,11 +346,10 @@ def test_variants_train_and_explain(train, patches, tmp_path, changed):
 
 
 def test_gumbel_masks_are_binary_and_teach(patches):
-    detector = reader()
-    trainer = masker._Trainer(detector, masker.training.Images(patches, detector), replace(QUICK, gumbel=0.5))
+    trainer = trainer_of(patches, replace(QUICK, gumbel=0.5))
     logits = torch.tensor([[2.0, -2.0, 0.0]]).repeat(2000, 1).requires_grad_()
     torch.manual_seed(0)
-    drawn = trainer._drawn(logits)
+    drawn = trainer.drawn(logits)
     assert set(drawn.detach().round(decimals=5).unique().tolist()) == {0, 1}
     np.testing.assert_allclose(drawn.detach().mean(0), logits[0].detach().sigmoid(), atol=0.04)
     drawn.sum().backward()
@@ -440,16 +378,11 @@ def test_a_class_that_is_never_predicted_is_named(train, bias, named):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"infill": "gan"}, "no in-fill named 'gan'; choose from zeros, mean, blur, noise"),
-        ({"mask_in": False, "mask_out": False}, "neither mask_in nor mask_out"),
         (
             {"stages": ["layer4"]},
             r"no stage named 'layer4'; its stages are features.first \(4 channels, 16x16",
         ),
-        ({"schedule": "cosine"}, "no schedule named 'cosine'"),
-        ({"epochs": 0}, "epochs is 0; give a whole number from 1 up"),
-        ({"gumbel": -1.0}, "gumbel is -1.0; give a temperature above 0"),
-        ({"size_in": float("nan")}, r"the loss became nan in epoch 0; lower learning_rate"),
+        ({"variation": 1e39}, r"the loss became inf in epoch 0; lower learning_rate"),
     ],
 )
 def test_settings_that_cannot_train(train, tmp_path, changed, words):

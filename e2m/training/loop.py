@@ -1,0 +1,209 @@
+"""The training loop of detectors and maskers: epochs, resuming, curves, and the file that is written in the end."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from e2m.networks.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
+from e2m.networks.inputs import has_bfloat16
+from e2m.store.paths import write_atomically
+from e2m.training.images import Images, draw
+from e2m.training.settings import Settings
+from e2m.types import Detector, InputError
+
+
+class Trainer(ABC):
+    """A network with its images, optimiser and schedule; a subclass says what one step is and what is written.
+
+    Args:
+        detector: whose input the images become.
+        network: what is trained.
+        train, held_out: images to train and to validate on.
+        settings: hyper-parameters.
+        optimiser: of the network's weights.
+        decay_every: epochs between two steps of the schedule "step".
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        network: nn.Module,
+        train: Images,
+        held_out: Images,
+        settings: Settings,
+        optimiser: torch.optim.Optimizer,
+        decay_every: int,
+    ):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Filling fresh memory detects reads of uninitialised values; it would cost time here and changes no result.
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        self.detector, self.network, self.settings = detector, network, settings
+        self.data, self.held_out = train, held_out
+        self.device = next(detector.model.parameters()).device
+        self.mixed = settings.mixed_precision and has_bfloat16(self.device)
+        self.optimiser = optimiser
+        if settings.schedule == "step":
+            self.schedule = torch.optim.lr_scheduler.StepLR(optimiser, decay_every, 0.1)
+        else:
+            batches = math.ceil((settings.images_per_epoch or len(train.classes)) / settings.batch_size)
+            steps = settings.epochs * batches
+            self.schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, steps)
+
+    @abstractmethod
+    def step(
+        self, batch: Tensor, classes: Tensor, human: Tensor | None, random: np.random.Generator
+    ) -> tuple[float, float]:
+        """Learn from one batch: its loss, and a number that ``summary`` reads."""
+
+    @abstractmethod
+    def summary(self, numbers: list[float], images: int) -> dict[str, float]:
+        """Columns of the curves beside the loss, from the numbers of an epoch's batches, which held so many images."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float | str]:
+        """Columns of the curves that come from the validation images."""
+
+    @abstractmethod
+    def rank(self, row: dict) -> list[float] | None:
+        """The rank of an epoch by its row of the curves: the highest is kept. None keeps the last epoch."""
+
+    @abstractmethod
+    def files(self, path: Path, about: dict, weights: dict[str, Tensor], curves: list[dict]) -> dict[Path, dict]:
+        """The files of a finished training, in the order of writing: ``path`` comes last.
+
+        Args:
+            path: of the finished file.
+            about: the recipe and the epoch that is kept.
+            weights: of the network after that epoch.
+            curves: a row an epoch.
+        """
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Train for one epoch: columns of the curves.
+
+        Raises:
+            InputError: the loss is not finite.
+        """
+        self.network.train()
+        total, images, numbers = 0.0, 0, []
+        by_batch = self.settings.schedule == "one_cycle"
+        with random_numbers(self.settings.seed, epoch) as random:
+            for rows in draw(self.data.classes.numpy(), self.settings, random):
+                loss, number = self.step(*self.data.batch(rows, self.settings, random, self.device), random)
+                if not math.isfinite(loss):
+                    raise InputError(f"the loss became {loss} in epoch {epoch}; lower learning_rate")
+                if by_batch:
+                    self.schedule.step()
+                total, images = total + loss * len(rows), images + len(rows)
+                numbers.append(number)
+        if not by_batch:
+            self.schedule.step()
+        return {"loss": total / images, **self.summary(numbers, images)}
+
+    def state(self) -> dict:
+        """All that another process needs to go on after an epoch."""
+        return {
+            "weights": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load(self, state: dict) -> None:
+        """Go on from the ``state`` of another process."""
+        self.network.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def run(
+    trainer: Callable[[], Trainer], path: Path, recipe: dict, kind: str = CHECKPOINT_FORMAT, progress: bool = True
+) -> dict:
+    """Train, or read what is finished.
+
+    After every epoch the whole state is kept beside the file (``.resume``); a call that reads it goes on from there,
+    with the same result as a call that was never interrupted. A finished file of the same recipe is left as it is.
+
+    Args:
+        trainer: makes the trainer, where there is something to train.
+        path: of the finished file.
+        recipe: what the training depends on: detector, regime, run, origin, settings.
+        kind: format of the file.
+        progress: show a bar.
+
+    Returns:
+        The content of the finished file: the recipe, weights, curves, ...
+
+    Raises:
+        InputError: the loss is not finite, or ``path`` holds another kind of file.
+        OSError: a file that cannot be written; the message names it.
+    """
+    if path.is_file() and recipe_of(content := read_checkpoint(path, kind)) == recipe:
+        return content
+    trainer = trainer()
+    epochs = recipe["settings"]["epochs"]
+    resume = path.with_suffix(".resume")
+    curves, best = _resumed(trainer, resume, recipe)
+    for epoch in tqdm(range(len(curves), epochs), "epochs", disable=not progress, mininterval=2):
+        row = {"epoch": epoch, **trainer.epoch(epoch), **trainer.validate()}
+        rank = trainer.rank(row)
+        if rank is not None and (best is None or rank > best["rank"]):
+            weights = {name: tensor.cpu().clone() for name, tensor in trainer.network.state_dict().items()}
+            best = {"epoch": epoch, "rank": rank, "weights": weights}
+        curves.append(row)
+        save({"recipe": recipe, "curves": curves, "best": best, "state": trainer.state()}, resume)
+    if best is not None:
+        curves = [{**row, "kept": row["epoch"] == best["epoch"]} for row in curves]
+    # Through JSON, the file's bytes do not depend on which epochs were read back.
+    curves = json.loads(json.dumps(curves))
+    kept, weights = (best["epoch"], best["weights"]) if best else (epochs - 1, trainer.network.state_dict())
+    for file, content in trainer.files(path, {**recipe, "epoch": kept}, weights, curves).items():
+        save(content, file)
+    resume.unlink(missing_ok=True)
+    return content
+
+
+def save(content: dict, path: Path) -> None:
+    """Write tensors and plain values, readable with ``weights_only``, or leave ``path`` as it was."""
+    # Through memory: torch's error for a full disk does not say that the disk is full.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def recipe_of(content: dict) -> dict:
+    """The recipe of a finished file."""
+    return {name: content[name] for name in ("detector", "regime", "run", "origin", "settings")}
+
+
+@contextmanager
+def random_numbers(seed: int, epoch: int) -> Iterator[np.random.Generator]:
+    """The random numbers of an epoch, of numpy and (in a separate stream) of torch, whose state is restored.
+
+    They depend on seed and epoch alone, so that going on from a saved epoch repeats an uninterrupted training.
+    """
+    with torch.random.fork_rng():
+        # Dropout draws from torch's stream.
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        yield np.random.default_rng([seed, epoch])
+
+
+def _resumed(trainer: Trainer, resume: Path, recipe: dict) -> tuple[list[dict], dict | None]:
+    """Load the state of an interrupted training of the same recipe into a trainer: its curves and best epoch so far."""
+    if not resume.is_file():
+        return [], None
+    state = torch.load(resume, map_location="cpu", weights_only=True)
+    if state["recipe"] != recipe:
+        return [], None
+    trainer.load(state["state"])
+    return state["curves"], state["best"]
