@@ -27,7 +27,7 @@ RESULTS = f"results/{PROFILE}"
 THREADS = experiment.threads or 2  # of one training
 # Every page says how far its intervals can be trusted, which this study tells.
 COVERAGE = [str(path) for path in Path("data/studies").glob("????-??-??-coverage.parquet")]
-MODULES = ("experiment/results", "pages/figures", "pages/tables", "arrays/images", "pages/notebook", "statistics/__init__", "store/disk", "pages/coverage")
+MODULES = ("experiment/profile", "experiment/results", "pages/figures", "pages/tables", "arrays/images", "pages/notebook", "statistics/__init__", "store/disk", "pages/coverage")
 LIBRARY = [*(f"e2m/{name}.py" for name in MODULES), *COVERAGE]
 PROSE = glob_wildcards("book/{page,[^/]+}.md").page
 
@@ -81,7 +81,7 @@ rule train:
     input:
         rules.data.output,
         "e2m/experiment/train.py",
-        "e2m/training/detector.py",
+        [f"e2m/training/{name}.py" for name in ("detector", "images", "loop", "settings")],
         "e2m/regimes/__init__.py",
         "e2m/regimes/{regime}.py",
         "notebooks/train_{regime}.ipynb",
@@ -101,7 +101,7 @@ rule train_without_page:
     input:
         rules.data.output,
         "e2m/experiment/train.py",
-        "e2m/training/detector.py",
+        [f"e2m/training/{name}.py" for name in ("detector", "images", "loop", "settings")],
         "e2m/regimes/__init__.py",
         "e2m/regimes/{regime}.py",
     params: training=experiment.training
@@ -122,8 +122,7 @@ rule train_masker:
         checkpoint,
         "e2m/experiment/train.py",
         "e2m/networks/masker.py",
-        "e2m/training/masker.py",
-        "e2m/training/detector.py",
+        [f"e2m/training/{name}.py" for name in ("masker", "images", "loop", "objectives", "settings")],
         "notebooks/train_masker.ipynb",
     params: masker=experiment.masker
     resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
@@ -297,7 +296,7 @@ rule coverage:
 
 
 # What `make study` adds to `make book`: more regimes and runs, read by studies/guidance.py, and studies of their own.
-repeated = ModelKey(experiment.detectors[0], experiment.regimes[0], 0)
+repeated = ModelKey(experiment.detectors[0], experiment.traditional, 0)
 elsewhere = replace(experiment, profile=f"{PROFILE}-again", masker=None, measures={})
 
 
@@ -315,7 +314,7 @@ rule masking_study:
         inside(experiment.checkpoint(one) for one in experiment.studied if one.regime == "shuffled_labels"),
         "studies/masking.py",
         "e2m/networks/masker.py",
-        "e2m/training/masker.py",
+        [f"e2m/training/{name}.py" for name in ("masker", "images", "loop", "objectives", "settings")],
         "e2m/measures/localisation.py",
     shell: "python -m studies.masking --profile {PROFILE} --workers {threads}"
 

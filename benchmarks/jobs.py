@@ -48,7 +48,7 @@ def project(folder: Path, sources: dict[str, int], measures: dict[str, dict]) ->
         "dataset": "folder",
         "dataset_options": {"root": str(folder / "images")},
         "sources": list(sources),
-        "in_set": [],
+        "in_set": list(sources),
         "detectors": [DETECTOR],
         "controls": [],
         "masker": None,

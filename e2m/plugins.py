@@ -7,6 +7,8 @@ named by the environment variable ``E2M_PLUGINS``, which are laid out as this pa
 import importlib
 import os
 import pkgutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -35,19 +37,29 @@ def load(kind: str, name: str) -> ModuleType:
     modules = _modules(kind)
     if name not in modules:
         raise InputError(f"no {kind} named {name!r}; choose from {', '.join(sorted(modules))}")
-    return importlib.import_module(modules[name])
+    return _imported(kind, modules[name])
 
 
 def _modules(kind: str) -> dict[str, str]:
     """Parameter value -> module."""
-    package = importlib.import_module(f"e2m.{KINDS[kind]}")
-    for root in filter(None, os.environ.get("E2M_PLUGINS", "").split(os.pathsep)):
-        folder = str(Path(root).resolve() / KINDS[kind])
-        if folder not in package.__path__:
-            package.__path__.append(folder)
-    files = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    package = f"e2m.{KINDS[kind]}"
+    files = [f"{package}.{module.name}" for module in pkgutil.iter_modules(_folders(kind))]
     # Only salience methods share files; other kinds are listed without being imported.
     if kind != "method":
         return {file.rpartition(".")[2]: file for file in files}
-    served = {file: getattr(importlib.import_module(file), "NAMES", (file.rpartition(".")[2],)) for file in files}
-    return {name: file for file, own in served.items() for name in own}
+    served = {file: getattr(_imported(kind, file), "NAMES", (file.rpartition(".")[2],)) for file in files}
+    return {name: file for file, names in served.items() for name in names}
+
+
+def _folders(kind: str) -> list[str]:
+    """Folders with the plug-ins of a kind; detectors are listed without importing their package, which brings torch."""
+    package = f"e2m.{KINDS[kind]}"
+    inside = sys.modules[package].__path__ if package in sys.modules else find_spec(package).submodule_search_locations
+    roots = filter(None, os.environ.get("E2M_PLUGINS", "").split(os.pathsep))
+    return list(dict.fromkeys([*inside, *(str(Path(root).resolve() / KINDS[kind]) for root in roots)]))
+
+
+def _imported(kind: str, module: str) -> ModuleType:
+    package = importlib.import_module(f"e2m.{KINDS[kind]}")
+    package.__path__ = _folders(kind)
+    return importlib.import_module(module)

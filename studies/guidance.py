@@ -69,7 +69,7 @@ def guidance(experiment: Experiment) -> pd.DataFrame:
         alone = among(experiment, regime)
         means = selection.headlines(alone, alone.scores(), method, NOISE, MAX_SIGMA)
         found.append(means.assign(salience=method, against=""))
-    for method, other in product(experiment.methods, (experiment.regimes[0], *CONTROLS)):
+    for method, other in product(experiment.methods, (experiment.traditional, *CONTROLS)):
         pair = among(experiment, other, GUIDED)
         apart = selection.differences(pair, pair.scores(), method, NOISE, MAX_SIGMA)
         found.append(apart.assign(salience=method, regime=GUIDED, against=other))
@@ -101,7 +101,7 @@ def focus(experiment: Experiment) -> Iterator[pd.DataFrame]:
 
 
 def noise(experiment: Experiment) -> Iterator[pd.DataFrame]:
-    intervention, regimes = "noise in training", (experiment.regimes[0], "noise_augmented")
+    intervention, regimes = "noise in training", (experiment.traditional, "noise_augmented")
     yield learnt(experiment, "noise_augmented", intervention)
     maps = apart(experiment, noisy_maps, regimes)
     yield judge(maps, intervention, "(b) SSIM of maps", "higher than without", "above", 0)
@@ -110,7 +110,7 @@ def noise(experiment: Experiment) -> Iterator[pd.DataFrame]:
 
 
 def pose(experiment: Experiment) -> Iterator[pd.DataFrame]:
-    intervention, regimes = "flips and turns in training", (experiment.regimes[0], "pose_augmented")
+    intervention, regimes = "flips and turns in training", (experiment.traditional, "pose_augmented")
     yield learnt(experiment, "pose_augmented", intervention)
     for name, moves in (("flips and turns", TRAINED_MOVES), ("all twelve", tuple(TRANSFORMATIONS))):
         found = apart(experiment, partial(moved_maps, moves=moves), regimes)
@@ -129,8 +129,8 @@ def learnt(experiment: Experiment, regime: str, intervention: str) -> pd.DataFra
 
 def in_set_auc(experiment: Experiment, regime: str) -> pd.DataFrame:
     scores = among(experiment, regime).scores()
-    found = statistics.summarise_auc(scores, ["detector"], experiment.in_set[0], **experiment.resampling)
-    return found[found["source"] == experiment.in_set[-1]]
+    found = statistics.summarise_auc(scores, ["detector"], experiment.authentic, **experiment.resampling)
+    return found[found["source"] == experiment.synthetic]
 
 
 def clean_entropy(alone: Experiment) -> pd.DataFrame:
@@ -153,8 +153,8 @@ def moved_maps(alone: Experiment, moves: Sequence[str]) -> pd.DataFrame:
 
 
 def repetition(experiment: Experiment) -> Iterator[pd.DataFrame]:
-    """Run 0 of the first regime, trained once more from nothing: see the rule seed_repeated of the Snakefile."""
-    one = ModelKey(experiment.detectors[0], experiment.regimes[0], 0)
+    """Run 0 of the traditional regime, trained once more from nothing: see the rule seed_repeated of the Snakefile."""
+    one = ModelKey(experiment.detectors[0], experiment.traditional, 0)
     equal, similar = [], []
     for method, source in product(experiment.methods, experiment.in_set):
         first, second = (
@@ -170,7 +170,7 @@ def repetition(experiment: Experiment) -> Iterator[pd.DataFrame]:
 
 def patches(patch: Experiment) -> Iterator[pd.DataFrame]:
     """Detectors of a planted patch, before and after it, or all the rest, is blurred."""
-    aucs = statistics.summarise_auc(patch.scores(), ["detector"], patch.in_set[0], **patch.resampling)
+    aucs = statistics.summarise_auc(patch.scores(), ["detector"], patch.authentic, **patch.resampling)
     yield judge(aucs, "a patch planted in one class", "AUC", "almost 1: the patch is seen", "above", 0.95)
     expectations = {
         "salient": ("the patch blurred", "collapses: more than half of the decisions lost", "below", COLLAPSE),
@@ -186,14 +186,14 @@ def patches(patch: Experiment) -> Iterator[pd.DataFrame]:
 def by_own_map(patch: Experiment) -> pd.DataFrame:
     """Tidy rows of decisions won (1) and lost (-1) when the detector's own maps guide the blur, planted images."""
     right = statistics.accuracies(selection.at_level(patch.rows("degradation", salience=METHOD), MAX_SIGMA))
-    right = right[right["source"] == patch.in_set[-1]]
+    right = right[right["source"] == patch.synthetic]
     variant = right["variant"].astype(str).str.removeprefix("accuracy_")
     return right.assign(variant=variant, value=right["value"] - right["correct"].astype(float))
 
 
 def by_true_region(patch: Experiment) -> pd.DataFrame:
     """The same where the patch itself guides the blur."""
-    samples = patch.samples[patch.samples["source"] == patch.in_set[-1]]
+    samples = patch.samples[patch.samples["source"] == patch.synthetic]
     images = patch.images(samples["image"])
     regions = patch.regions(samples["image"]).astype(np.uint8) * 255
     grown = maximum_filter(regions, size=(1, 2 * GROWN + 1, 2 * GROWN + 1))

@@ -48,7 +48,8 @@ from e2m.networks.masker import enlarge, stages
 from e2m.pages import controls
 from e2m.salience.engine import Explainer, explain, images_at_once
 from e2m.store import paths, studies
-from e2m.training import masker
+from e2m.training import masker, objectives
+from e2m.training import settings as training
 from e2m.types import LABELS, MASKER, Detector
 
 RUNS = 3
@@ -241,13 +242,13 @@ def masker_rows(experiment: Experiment, regime: str, task: Task) -> pd.DataFrame
 
 def train_variant(experiment: Experiment, one: ModelKey, task: Task, detector: Detector, train: pd.DataFrame) -> Path:
     """The file of a masker that differs from the profile's in what the task says."""
-    given = {name: value for name, value in experiment.masker.items() if name != "regimes"}
     changed = dict(task.settings)
     if changed.get("stages") == "all":
         changed["stages"] = list(stages(detector))
     if changed.get("infill") == "generated":
-        masker.INFILLS["generated"] = generated(detector, train)
-    settings = masker.Settings(**{**given, **changed}, seed=task.run)
+        objectives.INFILLS["generated"] = generated(detector, train)
+        training.INFILLS[:] = objectives.INFILLS
+    settings = replace(experiment.masker_settings(one), **changed)
     validate = load_dataset(experiment.dataset, split="validate", **experiment.options)
     folder = paths.RESULTS / experiment.profile / "masking" / re.sub(r"\W+", "-", f"{task.study} {task.name}")
     path = folder / one.regime / f"{paths.run_name(task.run)}.masker.pt"
@@ -265,7 +266,7 @@ def few(train: pd.DataFrame, task: Task) -> pd.DataFrame:
     return train.iloc[np.concatenate(chosen)].reset_index(drop=True)
 
 
-def generated(detector: Detector, train: pd.DataFrame, side: int = 28) -> masker.Infill:
+def generated(detector: Detector, train: pd.DataFrame, side: int = 28) -> objectives.Infill:
     """An in-fill that makes faces up: the principal components of training photographs that fit what is shown best.
 
     At ``side`` pixels, by least squares weighted with the share of each place that is shown.

@@ -45,6 +45,7 @@ def tree(tmp_path) -> Path:
         "sources": [*SOURCES],
         "in_set": ["real", "swap"],
         "regimes": ["cross_entropy"],
+        "guided": None,
         "runs": 1,
         "controls": [],
         "study": {},

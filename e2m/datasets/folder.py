@@ -6,8 +6,10 @@ import csv as csv_format
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+from annotated_types import MinLen
 
 from e2m.datasets import COLUMNS
 from e2m.types import InputError
@@ -34,7 +36,9 @@ HEADERLESS = ("split", "label", "path")
 
 
 def load(
-    root: str | Path, csv: str | Path | None = None, salience: str | Path | list[str | Path] | None = None
+    root: str | Path,
+    csv: str | Path | None = None,
+    salience: str | Path | Annotated[list[str | Path], MinLen(1)] | None = None,
 ) -> pd.DataFrame:
     """The images below a folder.
 

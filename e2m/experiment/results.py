@@ -1,11 +1,10 @@
-"""A profile put to work: which detectors are trained and explained, and where their results lie."""
+"""A profile with its results: the test images, clean maps, rows of measures, curves and tables."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
@@ -13,102 +12,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
-import yaml
 
 from e2m import plugins
 from e2m.arrays.images import read_maps, read_or_mark
 from e2m.arrays.maps import quantise
 from e2m.datasets import load_dataset
+from e2m.experiment.profile import ModelKey, Profile
 from e2m.statistics import softmax_scores, with_flips
 from e2m.store import disk, paths
-from e2m.types import MASKER, InputError
-
-PROFILES = paths.CHECKOUT / "notebooks" / "params"
+from e2m.types import LABELS, MASKER, InputError
 
 
-@dataclass(frozen=True)
-class ModelKey:
-    """One trained detector of an experiment: which network, which regime, which run."""
-
-    detector: str
-    regime: str
-    run: int
-
-    def __str__(self) -> str:
-        return f"{self.detector}, {self.regime}, run {self.run}"
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A profile (``notebooks/params/NAME.yaml``) and the results that belong to it.
-
-    ``Experiment.load("demo")`` reads one. The attributes are the profile's keys; ``notebooks/params/demo.yaml``
-    comments on each.
-    """
-
-    profile: str
-    dataset: str
-    dataset_options: dict
-    sources: list[str]
-    in_set: list[str]
-    detectors: list[str]
-    regimes: list[str]
-    runs: int
-    controls: list[str]
-    study: dict[str, int]
-    pretrained: bool
-    threads: int | None
-    device: str | None
-    image_size: int | None
-    batch_size: int
-    images_per_source: int
-    methods: list[str]
-    resamples: int
-    training: dict
-    masker: dict | None
-    measures: dict
-
-    @classmethod
-    def load(cls, profile: str = "demo", **changed) -> Experiment:
-        """The experiment of a profile, or of a path to a YAML file of the same keys; ``changed`` replaces some keys.
-
-        Raises:
-            InputError: no such profile, a key missing or unknown, an unknown detector, regime or measure.
-        """
-        path = Path(profile) if profile.endswith(".yaml") else PROFILES / f"{profile}.yaml"
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
-            raise InputError(f"no profile named {profile!r}; choose from {known}, or give the path of a YAML file")
-        content = {**yaml.safe_load(path.read_text()), **changed}
-        wanted = {field.name for field in fields(cls)} - {"profile"}
-        if odd := sorted(wanted ^ set(content)):
-            raise InputError(f"{path}: keys missing or unknown: {', '.join(odd)}; notebooks/params/demo.yaml shows all")
-        experiment = cls(profile=path.stem, **content)
-        regimes = (*experiment.regimes, *experiment.controls, *experiment.study)
-        for kind, names in (("regime", regimes), ("measure", experiment.measures)):
-            for name in names:
-                plugins.load(kind, name)
-        if odd := sorted(set(experiment.in_set) - set(experiment.sources)):
-            raise InputError(f"{path}: in_set names {odd}, which sources lacks")
-        return experiment
-
-    # What there is to do
-
-    @property
-    def trained(self) -> list[ModelKey]:
-        """Every detector that the profile trains."""
-        return [ModelKey(*parts) for parts in product(self.detectors, self.regimes, range(self.runs))]
-
-    @property
-    def controlled(self) -> list[ModelKey]:
-        """Run 0 of every control regime: trained and explained beside the others, for the pages of controls."""
-        return [ModelKey(*parts, run=0) for parts in product(self.detectors, self.controls)]
-
-    @property
-    def studied(self) -> list[ModelKey]:
-        """What `make study` trains and explains besides: so many runs of each regime."""
-        runs = [(regime, run) for regime, count in self.study.items() for run in range(count)]
-        return [ModelKey(detector, *one) for detector, one in product(self.detectors, runs)]
+class Experiment(Profile):
+    """A profile (``notebooks/params/NAME.yaml``) and the results that belong to it: ``Experiment.load("demo")``."""
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -117,41 +33,31 @@ class Experiment:
         return samples.groupby("source", sort=False).head(self.images_per_source).reset_index(drop=True)
 
     @property
-    def options(self) -> dict:
-        """Options of the data set, relative paths taken from the repository."""
-        names = {"root", "csv", "salience"} & set(self.dataset_options)
-        return {**self.dataset_options, **{name: _from_checkout(self.dataset_options[name]) for name in names}}
+    def by_label(self) -> dict[str, str]:
+        """The in-set sources by the labels of their images: {"authentic": ..., "synthetic": ...}.
+
+        Raises:
+            InputError: ``in_set`` is not one source of each label.
+        """
+        samples = self.samples[self.samples["source"].isin(self.in_set)]
+        labels = samples.groupby("source", sort=False)["label"].unique()
+        if sorted(map(list, labels)) != [[label] for label in LABELS]:
+            known = "; ".join(f"{source}: {' and '.join(names)}" for source, names in labels.items())
+            raise InputError(
+                f"profile {self.profile}: in_set has the labels {known}; one authentic and one synthetic source fit"
+            )
+        sources = {names[0]: source for source, names in labels.items()}
+        return {label: sources[label] for label in LABELS}
 
     @property
-    def masked(self) -> Experiment:
-        """The experiment with the salience method "masker" beside the others, of the regimes that have maskers."""
-        if not self.masker:
-            return self
-        regimes = [regime for regime in self.regimes if regime in self.masker["regimes"]]
-        return replace(self, regimes=regimes, methods=[*self.methods, MASKER])
+    def authentic(self) -> str:
+        """The authentic in-set source."""
+        return self.by_label["authentic"]
 
-    def methods_of(self, one: ModelKey) -> list[str]:
-        """The salience methods of a trained detector: those of all, and "masker" where it has one."""
-        has = self.masker and MASKER not in self.methods and one.regime in self.masker["regimes"]
-        return [*self.methods, MASKER] if has else self.methods
-
-    # Where results lie
-
-    def checkpoint(self, one: ModelKey) -> Path:
-        """The weights of a trained detector."""
-        return paths.checkpoint(self.profile, one.detector, one.regime, one.run)
-
-    def masker_file(self, one: ModelKey) -> Path:
-        """The masker of a trained detector."""
-        return paths.masker(self.profile, one.detector, one.regime, one.run)
-
-    def results(self, one: ModelKey, sources: Sequence[str] | None = None) -> list[Path]:
-        """The files that ``e2m.experiment.jobs.explain`` writes for a trained detector."""
-        place = (self.profile, one.detector, one.regime, one.run)
-        return [
-            *(paths.maps(*place, *names) for names in product(self.methods_of(one), sources or self.sources)),
-            *(paths.rows(*place, *names) for names in product(self.measures, sources or self.sources)),
-        ]
+    @property
+    def synthetic(self) -> str:
+        """The synthetic in-set source."""
+        return self.by_label["synthetic"]
 
     # Reading results
 
@@ -173,22 +79,22 @@ class Experiment:
     def rows(self, measure: str, **kept: str) -> pd.DataFrame:
         """Tidy rows of a measure for all detectors, regimes, runs and sources.
 
-        A measure of maps, alone or beside human ones or true regions, is taken here, from the clean maps (sources
-        without human maps, or regions, have no rows of the latter); one that changes images is read, as
-        ``e2m.experiment.jobs.explain`` left it, with the column ``flipped`` where there are scores. ``kept``
-        filters the latter, for example ``salience="CAM"``. Salience methods are those of the experiment.
+        A measure of maps, alone or beside human maps or true regions, is computed here, from the clean maps; sources
+        without human maps, or without regions, have no rows of such a measure. The rows of a measure that changes
+        images are read as ``e2m.experiment.explain.explain`` wrote them, with the column ``flipped`` where there are
+        scores; ``kept`` filters them, for example ``salience="CAM"``. Salience methods are those of the experiment.
         """
         module = plugins.load("measure", measure)
         if hasattr(module, "measure"):
-            found = [self._of_maps(measure, module.measure, names, maps) for names, maps in self.each()]
-            return pd.concat(found, ignore_index=True)
+            rows = [self._of_maps(measure, module.measure, names, maps) for names, maps in self.each()]
+            return pd.concat(rows, ignore_index=True)
         if hasattr(module, "with_human"):
-            found = [
+            rows = [
                 self._of_maps(measure, partial(module.with_human, human=self._human_of(maps)), names, maps)
                 for names, maps in self.each()
                 if names["source"] in self.annotated
             ]
-            return pd.concat(found, ignore_index=True)
+            return pd.concat(rows, ignore_index=True)
         if hasattr(module, "with_region"):
             return self._region_rows(measure, module.with_region)
         files = [
@@ -202,20 +108,20 @@ class Experiment:
     def pairs(self, measure: str) -> pd.DataFrame:
         """Tidy rows of a measure that compares runs, one a pair of runs and image, from the clean maps."""
         compare = getattr(plugins.load("measure", measure), measure)
-        found = []
+        frames = []
         for names, maps in self.each():
             rows = compare(maps["salience"].to_numpy())
-            place = rows["image"].to_numpy()
-            right = correct(maps)
-            about = {"image": maps["image"].to_numpy()[place], "label": maps["label"].to_numpy()[place]}
-            both = right[rows["run"], place] & right[rows["run_other"], place]
-            found.append(rows.assign(**names, **about, correct=both, measure=measure, variant="ssim"))
-        return pd.concat(found, ignore_index=True)
+            index = rows["image"].to_numpy()
+            decided = correct(maps)
+            about = {"image": maps["image"].to_numpy()[index], "label": maps["label"].to_numpy()[index]}
+            both = decided[rows["run"], index] & decided[rows["run_other"], index]
+            frames.append(rows.assign(**names, **about, correct=both, measure=measure, variant="ssim"))
+        return pd.concat(frames, ignore_index=True)
 
     def _of_maps(self, measure: str, function: Callable, names: dict, maps: xr.Dataset) -> pd.DataFrame:
         about = self._about(names, maps).assign(measure=measure, target="predicted")
         values = function(maps["salience"].to_numpy().reshape(-1, *maps["salience"].shape[2:]))
-        return pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
+        return pd.concat([about.assign(variant=name, value=value) for name, value in values.items()], ignore_index=True)
 
     def _scores(self, names: dict, maps: xr.Dataset) -> pd.DataFrame:
         about = self._about(names | {"salience": ""}, maps)
@@ -259,11 +165,11 @@ class Experiment:
         return self._without_detector(samples, values, measure, "fixed")
 
     def annotator_rows(self, measure: str, shape: tuple[int, int]) -> pd.DataFrame:
-        """Tidy rows of a measure beside human maps for other people in the detector's place: how far people agree.
+        """Tidy rows of a measure beside human maps for other annotators instead of the detector: how far people agree.
 
-        The maps of each further annotator of an image against those of the first, with whom detectors are compared; the
-        mean over annotators. The regime is called "annotator", the salience "human"; the rows stand beside those of
-        every detector. Images with one annotation have no rows.
+        The map of each further annotator of an image is compared with that of the first, with which detectors are
+        compared; the value is the mean over annotators. The regime is called "annotator", the salience "human"; the
+        rows stand beside those of every detector. Images with one annotation have no rows.
         """
         samples = self.samples[self.samples["salience"] != ""]
         if "annotations" not in samples or samples["annotations"].map(len).max() < 2:
@@ -278,7 +184,7 @@ class Experiment:
     def _without_detector(self, samples: pd.DataFrame, values: dict, measure: str, regime: str) -> pd.DataFrame:
         """Tidy rows of human maps, run 0, once for every detector, whose rows they stand beside."""
         about = samples[["image", "label", "source"]].assign(regime=regime, salience="human", run=0, measure=measure)
-        rows = pd.concat([about.assign(variant=name, value=own) for name, own in values.items()], ignore_index=True)
+        rows = pd.concat([about.assign(variant=name, value=value) for name, value in values.items()], ignore_index=True)
         return rows.merge(pd.DataFrame({"detector": self.detectors}), how="cross")
 
     @property
@@ -299,13 +205,13 @@ class Experiment:
                 f"{measure} takes images whose true region is known, and none of {', '.join(self.sources)} has any; "
                 "give them in the data set's column region"
             )
-        found = []
+        frames = []
         for names, maps in self.each():
             if names["source"] in known:
                 regions = np.tile(self.regions(maps["image"].to_numpy()), (maps.sizes["run"], 1, 1))
-                told = partial(with_region, regions=regions, correct=correct(maps).ravel())
-                found.append(self._of_maps(measure, told, names, maps))
-        return pd.concat(found, ignore_index=True)
+                function = partial(with_region, regions=regions, correct=correct(maps).ravel())
+                frames.append(self._of_maps(measure, function, names, maps))
+        return pd.concat(frames, ignore_index=True)
 
     def regions(self, names: Sequence[str]) -> np.ndarray:
         """(N, H, W) bool, the true regions of the test images of these names; empty where none is known."""
@@ -320,8 +226,8 @@ class Experiment:
 
     def scores(self) -> pd.DataFrame:
         """Tidy rows of P(synthetic) of the clean test images, measure and variant "score"."""
-        found = [self._scores(names, maps) for names, maps in self.each() if names["salience"] == self.methods[0]]
-        return pd.concat(found, ignore_index=True)
+        rows = [self._scores(names, maps) for names, maps in self.each() if names["salience"] == self.methods[0]]
+        return pd.concat(rows, ignore_index=True)
 
     @property
     def subjects(self) -> pd.Series:
@@ -334,14 +240,14 @@ class Experiment:
         return {"clusters": self.subjects, "resamples": self.resamples}
 
     def images(self, names: Sequence[str]) -> np.ndarray:
-        """(N, H, W, 3) uint8, the test images of these names; a grey square in the place of one that cannot be read."""
+        """(N, H, W, 3) uint8, the test images of these names; a grey square instead of one that cannot be read."""
         return np.concatenate([images for images, _ in read_or_mark(self._named(names), size=self.image_size)])
 
     def salience(self, names: Sequence[str], detector: str, regime: str, method: str, run: int = 0) -> np.ndarray:
         """(N, h, w), the clean maps of the test images of these names."""
-        place = (self.profile, detector, regime, run, method)
-        found = [disk.read_maps(paths.maps(*place, source)) for source in self._named(names)["source"]]
-        return np.stack([maps["salience"].sel(image=name) for maps, name in zip(found, names, strict=True)])
+        key = (self.profile, detector, regime, run, method)
+        files = [disk.read_maps(paths.maps(*key, source)) for source in self._named(names)["source"]]
+        return np.stack([maps["salience"].sel(image=name) for maps, name in zip(files, names, strict=True)])
 
     def human(self, names: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
         """(N, h, w) uint8, human salience of the test images of these names; 0 everywhere where there is none."""
@@ -365,7 +271,7 @@ class Experiment:
         return clean[clean["image"].isin(set(scores["image"]))].assign(level="0").merge(cases, how="cross")
 
     def score_changes(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Rows of scores of changed images with, as value, how far the score lies from the clean image's."""
+        """Rows of scores of changed images whose value is the distance between their score and the clean image's."""
         keys = ["detector", "regime", "run", "image"]
         clean = self.scores()[[*keys, "value"]].rename(columns={"value": "clean"})
         scores = softmax_scores(rows)
@@ -380,7 +286,7 @@ class Experiment:
         from e2m.measures.transformations import interpolation_ceiling
 
         names = {"ssim": "whole", "ssim_valid": "valid"}
-        found = []
+        tables = []
         for detector in self.detectors:
             cases = product(self.regimes, self.in_set)
             maps = [self.maps(detector, regime, method, source)["salience"][0, :images] for regime, source in cases]
@@ -388,10 +294,10 @@ class Experiment:
             table = interpolation_ceiling(np.concatenate(maps), side).rename(columns={"transformation": "level"})
             table["variant"] = table["variant"].map({value: name for name, value in names.items()})
             means = table.groupby(["variant", "level"], sort=False)["value"].mean().rename("mean").reset_index()
-            found.append(
+            tables.append(
                 means.assign(detector=detector, regime="ceiling", salience=method, low=np.nan, high=np.nan, missing=0)
             )
-        return pd.concat(found, ignore_index=True)
+        return pd.concat(tables, ignore_index=True)
 
     def curves(self, detector: str, regime: str) -> pd.DataFrame:
         """Learning curves of all finished runs of a regime, with a column ``run``."""
@@ -405,7 +311,7 @@ class Experiment:
         return self.samples.set_index("image", drop=False).loc[list(names)]
 
     def figure(self, name: str) -> Path:
-        """Where a notebook puts a picture that prose pages show."""
+        """The file of an image that a notebook draws and prose pages show."""
         path = paths.RESULTS / self.profile / "figures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -448,16 +354,12 @@ def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:
     return {"best": means.index[0], "median": means.index[len(means) // 2], "worst": means.index[-1]}
 
 
-def _from_checkout(path: str | list[str]) -> str | list[str]:
-    return [str(paths.CHECKOUT / one) for one in path] if isinstance(path, list) else str(paths.CHECKOUT / path)
-
-
 def short_hash(content: object) -> str:
     """The first eight hexadecimal digits of the SHA-256 of something that JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def correct(maps: xr.Dataset) -> np.ndarray:
-    """(run, image) bool: was the image classified rightly? One that could not be read was not."""
+    """(run, image) bool: was the image classified correctly? An image that could not be read was not."""
     truth = (maps["label"] == "synthetic").to_numpy()
     return maps["predicted"].to_numpy() == truth

@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import MinLen
 from scipy.ndimage import gaussian_filter1d
 
 from e2m.arrays.maps import checked, dead, quantise, upsample
+from e2m.checks import NotNegative
 from e2m.types import InputError, Perturbation
 
 TITLE = "Degradation"
@@ -128,8 +131,8 @@ def sharpness(maps: np.ndarray, region: str = "salient", max_sigma: float = 10.0
 def perturbations(
     images: np.ndarray,
     maps: dict[str, np.ndarray],
-    max_sigmas: Sequence[float] = (10.0,),
-    regions: Sequence[str] = REGIONS,
+    max_sigmas: Annotated[Sequence[NotNegative], MinLen(1)] = (10.0,),
+    regions: Annotated[Sequence[Literal[*REGIONS]], MinLen(1)] = REGIONS,
     seed: int = 0,
 ) -> Iterator[Perturbation]:
     """The images blurred by every largest sigma, the ``level``, in every region, the ``kind``, as each map guides it.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import numpy as np
+from annotated_types import MinLen
 
 from e2m.arrays.maps import checked, dead, quantise
 from e2m.arrays.ssim import ssim
+from e2m.checks import Share
 from e2m.types import InputError, Perturbation
 
 TITLE = "Noise and unseen sources"
@@ -81,7 +84,10 @@ def distance_to_mean(maps: np.ndarray, reference_maps: np.ndarray) -> np.ndarray
 
 
 def perturbations(
-    images: np.ndarray, maps: dict[str, np.ndarray], amounts: Sequence[float] = AMOUNTS, seed: int = 0
+    images: np.ndarray,
+    maps: dict[str, np.ndarray],
+    amounts: Annotated[Sequence[Share], MinLen(1)] = AMOUNTS,
+    seed: int = 0,
 ) -> Iterator[Perturbation]:
     """The images under every amount of noise but 0, which is the clean image itself; ``level`` is the amount.
 

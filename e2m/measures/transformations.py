@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from annotated_types import MinLen
 
 from e2m.arrays.maps import checked, dead, quantise, upsample
 from e2m.arrays.ssim import local_moments, ssim
@@ -144,7 +146,9 @@ TRANSFORMATIONS: dict[str, Flip | Shift | Rotation] = {
 
 
 def perturbations(
-    images: np.ndarray, maps: dict[str, np.ndarray], names: Sequence[str] | None = None
+    images: np.ndarray,
+    maps: dict[str, np.ndarray],
+    names: Annotated[Sequence[Literal[*TRANSFORMATIONS]], MinLen(1)] | None = None,
 ) -> Iterator[Perturbation]:
     """The images under the named transformations, or all of them; ``level`` is the name.
 

@@ -69,7 +69,7 @@ UNTESTABLE = [
 
 def of(experiment: Experiment) -> list[Claim]:
     """All claims, one of them for every source that training did not see."""
-    in_set = experiment.in_set[-1]
+    in_set = experiment.synthetic
     same = "Accuracy does not tell the detectors apart"
     better = "The same for images of {} alone"
     synthetic = experiment.samples.loc[experiment.samples["label"] == "synthetic", "source"].unique()
@@ -80,7 +80,7 @@ def of(experiment: Experiment) -> list[Claim]:
         *SALIENCE,
         *(
             Claim(BLUR.format(regime=figures.regime_label(regime)), PAPER, "lower", f"blur, {regime}")
-            for regime in (experiment.regimes[0], experiment.regimes[-1])
+            for regime in experiment.roles.values()
         ),
         Claim(overall, CYBORG, "higher", "unseen", figure),
         *(
@@ -172,11 +172,12 @@ def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
     new = (scores["label"] == "synthetic") & ~scores["source"].isin(experiment.in_set)
     if not new.any():
         return pd.DataFrame()
-    scores = scores[new | (scores["source"] == experiment.in_set[0])].assign(
+    scores = scores[new | (scores["source"] == experiment.authentic)].assign(
         source=lambda rows: rows["source"].where(rows["label"] == "authentic", "unseen")
     )
-    regimes = {"traditional": experiment.regimes[0], "guided": experiment.regimes[-1]}
-    found = statistics.compare_auc(scores, ["detector"], experiment.in_set[0], **regimes, **experiment.resampling)
+    found = statistics.compare_auc(
+        scores, ["detector"], experiment.authentic, **experiment.roles, **experiment.resampling
+    )
     return found.rename(columns={"source": "row"}).drop(columns="p_holm")
 
 

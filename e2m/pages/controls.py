@@ -216,9 +216,9 @@ def _summaries(experiment: Experiment, rows: pd.DataFrame) -> Iterator[pd.DataFr
     """Means with intervals, and AUCs where the rows are scores of both classes."""
     yield statistics.summarise(rows, _BY, **experiment.resampling)
     scores = statistics.softmax_scores(rows)
-    if len(scores) and experiment.in_set[0] in set(scores["source"]):
+    if len(scores) and experiment.authentic in set(scores["source"]):
         by = [name for name in _BY if name != "source"]
-        found = statistics.summarise_auc(scores, by, experiment.in_set[0], **experiment.resampling)
+        found = statistics.summarise_auc(scores, by, experiment.authentic, **experiment.resampling)
         yield found.assign(variant=found["variant"].astype(str).str.replace("score", "auc"))[[*_BY, *found.columns[7:]]]
 
 

@@ -29,7 +29,7 @@ def headlines(
     """
     rows = selected(experiment, scores, method, noise, max_sigma)
     means = statistics.summarise(rows, ["row", "detector", "regime"], **experiment.resampling)
-    aucs = statistics.summarise_auc(scores, ["detector", "regime"], experiment.in_set[0], **experiment.resampling)
+    aucs = statistics.summarise_auc(scores, ["detector", "regime"], experiment.authentic, **experiment.resampling)
     return _in_order(pd.concat([means, _named(aucs)], ignore_index=True))
 
 
@@ -38,9 +38,9 @@ def differences(
 ) -> pd.DataFrame:
     """Guided minus traditional for every row of ``headlines``; p values are corrected over all of them together."""
     rows = selected(experiment, scores, method, noise, max_sigma)
-    settings = {**_regimes(experiment), **experiment.resampling}
+    settings = {**experiment.roles, **experiment.resampling}
     means = statistics.compare(rows, ["row", "detector"], **settings)
-    aucs = _named(statistics.compare_auc(scores, ["detector"], experiment.in_set[0], **settings))
+    aucs = _named(statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings))
     both = pd.concat([means, aucs[list(means.columns)]], ignore_index=True)
     return _in_order(both.assign(p_holm=statistics.holm(both["p"])))
 
@@ -80,8 +80,8 @@ def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) 
     The verdict is "equal" where both tests and the 90 % interval over runs and images say so, "different" where the
     95 % interval leaves out 0, and "undecided" otherwise.
     """
-    settings = {**_regimes(experiment), **experiment.resampling}
-    compared = statistics.compare_auc(scores, ["detector"], experiment.in_set[0], **settings)
+    settings = {**experiment.roles, **experiment.resampling}
+    compared = statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings)
     found = []
     for _, row in compared.iterrows():
         within = Interval(
@@ -138,10 +138,6 @@ def verdict(difference: pd.Series, digits: int = 2) -> str:
         return f"not comparable ({found}; {difference['note']})"
     word = "higher" if low > 0 else "lower" if high < 0 else "not clearly different"
     return f"{word} ({found}, 95 % interval {low:+.{digits}f} to {high:+.{digits}f})"
-
-
-def _regimes(experiment: Experiment) -> dict[str, str]:
-    return {"traditional": experiment.regimes[0], "guided": experiment.regimes[-1]}
 
 
 def at_level(rows: pd.DataFrame, level: float) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def table(experiment: Experiment, method: str) -> pd.DataFrame:
         for row in _one(experiment, detector, regime, method)
     ]
     aucs = statistics.summarise_auc(
-        experiment.scores(), ["detector", "regime"], experiment.in_set[0], **experiment.resampling
+        experiment.scores(), ["detector", "regime"], experiment.authentic, **experiment.resampling
     ).assign(variant="auc", salience=method)
     return pd.concat([pd.DataFrame(compared), aucs], ignore_index=True).sort_values(
         "variant", key=lambda names: names.map(list(TITLES).index), kind="stable", ignore_index=True

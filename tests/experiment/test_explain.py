@@ -34,13 +34,12 @@ def experiment(tmp_path, roots):
         path = tmp_path / "faces" / source / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
-    return Experiment.load(
+    loaded = Experiment.load(
         "smoke",
         dataset="folder",
         dataset_options={"root": str(tmp_path / "faces")},
         sources=["real", "fake"],
         in_set=["real", "fake"],
-        detectors=["toy"],
         controls=[],
         study={},
         masker=None,
@@ -52,6 +51,7 @@ def experiment(tmp_path, roots):
             "degradation": {"max_sigmas": [10.0], "images_per_source": 7},
         },
     )
+    return replace(loaded, detectors=["toy"])
 
 
 def spoil(experiment, *images):
@@ -180,6 +180,7 @@ def test_tables_count_unreadable_images_as_missing(experiment, toy):
 def test_data_lists_what_cannot_be_read_and_goes_on(experiment, tmp_path, capsys):
     spoil(experiment, "fake/3.png", "real/0.png")
     about = {name: getattr(experiment, name) for name in experiment.__dataclass_fields__ if name != "profile"}
+    about["detectors"] = ["demo_cnn"]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(about))
     assert cli.main(["data", "--profile", str(tmp_path / "mine.yaml")]) == 0
     out, err = capsys.readouterr()

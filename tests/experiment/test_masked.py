@@ -35,6 +35,7 @@ def experiment(tmp_path_factory, one_thread):
         sources=["authentic", "synthetic"],
         in_set=["authentic", "synthetic"],
         regimes=["cross_entropy"],
+        guided=None,
         controls=[],
         study={},
         runs=1,

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -57,6 +58,8 @@ def explained(tree, tmp_path_factory):
         dataset_options=options,
         detectors=["resnet50"],
         regimes=["cyborg"],
+        traditional="cyborg",
+        guided=None,
         runs=1,
         pretrained=False,  # ImageNet weights are downloaded
         images_per_source=2,
@@ -148,28 +151,66 @@ def test_the_published_study_can_be_planned():
     assert counts["train_masker"] == counts["salience"] == 4 * 2 * 10
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"regimes": ["cyborgs"]}, "no regime named 'cyborgs'; choose from cross_entropy"),
-        ({"measures": {"noises": {}}}, "no measure named 'noises'"),
-        ({"in_set": ["ffhq", "nobody"]}, "nobody"),
-        ({"run": 3}, "keys missing or unknown: run"),
-    ],
-)
-def test_a_profile_that_does_not_fit(changed, message):
-    with pytest.raises(InputError, match=message):
-        Experiment.load("paper", **changed)
-
-
-def test_an_unknown_profile():
-    with pytest.raises(InputError, match="no profile named 'papers'; choose from demo, paper, planted, smoke"):
-        Experiment.load("papers")
-
-
 def test_missing_results_say_what_to_do():
     with pytest.raises(InputError, match="make book"):
-        Experiment.load("demo", runs=1, sources=["orl", "swap"], detectors=["nobody"]).rows("entropy")
+        replace(Experiment.load("demo", runs=1), detectors=["nobody"]).rows("entropy")
+
+
+def test_a_checkpoint_of_other_data_is_not_taken_for_finished(faces, monkeypatch):
+    """The origin names all that training learns from: images, labels, sources, splits, and human maps if guided."""
+    parts = {"train": faces(n=3, name="train"), "validate": faces(n=2, name="validate", seed=1)}
+    monkeypatch.setattr(train, "load_dataset", lambda *_, split, **__: parts[split])
+    monkeypatch.setattr(train, "fit", lambda *_, origin, **__: origin)
+
+    def origin(regime):
+        return train.train(Experiment.load("smoke"), replace(ONE, detector="demo_cnn", regime=regime))[0]
+
+    before = {regime: origin(regime) for regime in ("cyborg", "cross_entropy")}
+    assert before == {regime: origin(regime) for regime in before}
+
+    def changes(regime):
+        return origin(regime) != before[regime]
+
+    given = dict(parts)
+    for changed in (
+        {"train": given["train"].assign(label=given["train"]["label"][::-1].to_numpy())},
+        {"validate": given["validate"].assign(label=given["validate"]["label"][::-1].to_numpy())},
+        {"train": given["train"].assign(source="other")},
+        {"train": given["train"].iloc[:-1]},
+        {"train": given["train"].iloc[::-1]},
+        {"train": given["validate"], "validate": given["train"]},
+        {"train": pd.concat(given.values(), ignore_index=True), "validate": given["validate"].iloc[:0]},
+    ):
+        parts.update(given | changed)
+        assert changes("cyborg")
+        assert changes("cross_entropy")
+    parts.update(given)
+    file = given["train"]["salience"][0]
+    human = np.load(file)
+    np.save(file, 1 - human)
+    assert changes("cyborg")
+    assert not changes("cross_entropy")
+    np.save(file, human)
+    parts["train"] = given["train"].assign(salience=given["train"]["salience"][::-1].to_numpy())
+    assert changes("cyborg")
+    assert not changes("cross_entropy")
+    parts["train"], file = given["train"], given["train"]["path"][0]
+    assert not changes("cyborg")
+    Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    assert changes("cyborg")
+    assert changes("cross_entropy")
+
+
+def test_a_trial_names_what_does_not_fit(explained):
+    for changed, words in (
+        ({"epoch": 3}, "epoch: no such key; did you mean epochs?"),
+        ({"epochs": 0}, "epochs: 0 arrived; a whole number from 1 up fits"),
+        ({"flip": "yes"}, "flip: 'yes' arrived; true or false fits"),
+    ):
+        for job in (train.train, train.train_masker):
+            with pytest.raises(InputError) as refused:
+                job(explained, ONE, progress=False, **changed)
+            assert str(refused.value) == words
 
 
 def test_a_broken_image_is_named_before_training(tree, explained, monkeypatch, tmp_path):
@@ -210,6 +251,31 @@ def test_folders_of_human_maps_lie_in_the_checkout():
     found = Experiment.load("paper", dataset_options=options).options
     assert found["salience"] == [str(CHECKOUT / "maps/anna"), str(CHECKOUT / "maps/ben")]
     assert found["root"] == str(CHECKOUT / "faces")
+
+
+def test_in_set_sources_by_their_labels(faces, monkeypatch):
+    samples = faces(n=2)
+    labels = {"a": "synthetic", "b": "authentic", "c": "synthetic", "d": "authentic"}
+    samples["source"] = list(labels)
+    samples["label"] = list(labels.values())
+    monkeypatch.setattr(Experiment, "samples", samples)
+    demo = Experiment.load("demo")
+    for in_set in (["a", "b"], ["b", "a"]):
+        found = replace(demo, in_set=in_set)
+        assert found.by_label == {"authentic": "b", "synthetic": "a"}
+        assert (found.authentic, found.synthetic) == ("b", "a")
+    for in_set, known in (
+        (["a", "c"], "a: synthetic; c: synthetic"),
+        (["b"], "b: authentic"),
+        (["a", "b", "d"], "a: synthetic; b: authentic; d: authentic"),
+    ):
+        words = f"profile demo: in_set has the labels {known}; one authentic and one synthetic source fit"
+        with pytest.raises(InputError, match=words):
+            _ = replace(demo, in_set=in_set).authentic
+    mixed = samples.assign(source=["a", "a", "b", "b"])
+    monkeypatch.setattr(Experiment, "samples", mixed)
+    with pytest.raises(InputError, match="a: synthetic and authentic; b: synthetic and authentic"):
+        _ = replace(demo, in_set=["a", "b"]).synthetic
 
 
 def test_extremes():

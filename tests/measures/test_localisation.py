@@ -1,5 +1,6 @@
 """Localisation by hand, against slow literal versions, and on maps and regions that have nothing to say."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -340,9 +341,8 @@ def test_every_variant_says_which_way_is_better():
 @pytest.fixture
 def written(roots):
     """A profile of one detector and two runs, whose maps lie on disk: three composites, one without a known region."""
-    experiment = Experiment.load(
-        "demo", detectors=["toy"], regimes=["cyborg"], runs=2, sources=["orl", "swap"], methods=["CAM"]
-    )
+    experiment = Experiment.load("demo", runs=2, sources=["orl", "swap"], methods=["CAM"])
+    experiment = replace(experiment, detectors=["toy"], regimes=["cyborg"])
     random, rows = np.random.default_rng(0), []
     for source in experiment.sources:
         label = LABELS[source == "swap"]

@@ -1,5 +1,7 @@
 """Verdicts on made-up tables: none is written down, each follows from an interval."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,7 +151,7 @@ def test_blur_contrast_by_hand(monkeypatch):
         ]
     ).assign(detector="d", regime="cyborg", source="swap", label="synthetic", salience="CAM", correct=True)
     rows["value"] = rows["value"].where(rows["level"] == "10", 0.9)
-    experiment = Experiment.load("demo", regimes=["cyborg"], resamples=50)
+    experiment = replace(Experiment.load("demo", resamples=50), regimes=["cyborg"])
     monkeypatch.setattr(Experiment, "rows", lambda self, measure, **kept: rows)
     monkeypatch.setattr(Experiment, "subjects", None)
     (found,) = claims.blur_contrast(experiment, "CAM", max_sigma=9.0).to_dict("records")

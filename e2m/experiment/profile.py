@@ -1,0 +1,258 @@
+"""A profile: the settings of an experiment, read from YAML and checked before any work, and where its files are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from annotated_types import MinLen
+
+from e2m import plugins
+from e2m.checks import Count, Like, OneOf, misfits, problems, shown
+from e2m.store import paths
+from e2m.training.settings import MaskerSettings, Settings
+from e2m.types import MASKER, InputError
+
+PROFILES = paths.CHECKOUT / "notebooks" / "params"
+
+DataSet, Method, Regime, Measure = (
+    Annotated[str, OneOf(partial(plugins.names, kind))] for kind in ("dataset", "method", "regime", "measure")
+)
+Network = (
+    Annotated[str, OneOf(partial(plugins.names, "detector"))]
+    | Annotated[str, Like(r"timm:\S+|[\w.]+:\w+", "timm:NAME or package.module:function")]
+)
+Device = Annotated[str, Like(r"(cpu|cuda|mps|xpu)(:\d+)?", "cpu, cuda or cuda:1")]
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """One detector of an experiment: which network, which regime, which run."""
+
+    detector: str
+    regime: str
+    run: int
+
+    def __str__(self) -> str:
+        return f"{self.detector}, {self.regime}, run {self.run}"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The settings of an experiment: the keys of ``notebooks/params/NAME.yaml``.
+
+    ``notebooks/params/demo.yaml`` comments on each. ``training``, ``masker``, ``measures`` and ``dataset_options`` are
+    as they were written, with the keys of ``Settings``, of ``MaskerSettings`` and ``regimes``, of each measure's
+    ``perturbations`` and ``images_per_source``, and of the data set's ``load``.
+    """
+
+    profile: str
+    dataset: DataSet
+    dataset_options: dict
+    sources: Annotated[list[str], MinLen(1)]
+    in_set: Annotated[list[str], MinLen(1)]
+    detectors: Annotated[list[Network], MinLen(1)]
+    regimes: Annotated[list[Regime], MinLen(1)]
+    traditional: Regime
+    guided: Regime | None
+    runs: Count
+    controls: list[Regime]
+    study: dict[Regime, Count]
+    pretrained: bool
+    threads: Count | None
+    device: Device | None
+    image_size: Count | None
+    batch_size: Count
+    images_per_source: Count
+    methods: Annotated[list[Method], MinLen(1)]
+    resamples: Count
+    training: dict
+    masker: dict | None
+    measures: dict[Measure, dict]
+
+    @classmethod
+    def load(cls, profile: str = "demo", **changed) -> Self:
+        """A profile by its name, or by the path of a YAML file with the same keys.
+
+        Args:
+            profile: name of a file in ``notebooks/params``, or a path that ends in .yaml.
+            changed: replaces some of its keys.
+
+        Raises:
+            InputError: no such profile, a file that is not YAML, or any key that is missing, unknown, of the wrong type
+                or out of range: a line each.
+        """
+        path = Path(profile) if str(profile).endswith(".yaml") else PROFILES / f"{profile}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
+            raise InputError(f"no profile named {profile!r}; choose from {known}, or give the path of a YAML file")
+        where = path.relative_to(paths.CHECKOUT) if path.is_relative_to(paths.CHECKOUT) else path
+        content = {**_read(path, where), **changed}
+        lines = problems(content, cls, without=("profile",)) + list(_problems_of_sections(content))
+        if not lines:
+            loaded = cls(profile=path.stem, **content)
+            lines = list(_contradictions(loaded))
+        if lines:
+            raise InputError("\n".join(f"{where}: {line}" for line in lines))
+        return loaded
+
+    # What there is to do
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The two regimes that pages compare: {"traditional": ..., "guided": ...}.
+
+        Raises:
+            InputError: the profile names no guided regime.
+        """
+        if self.guided is None:
+            raise InputError(f"profile {self.profile}: guided is null, and a comparison needs two regimes; name one")
+        return {"traditional": self.traditional, "guided": self.guided}
+
+    @property
+    def trained(self) -> list[ModelKey]:
+        """Every detector that the profile trains."""
+        return [ModelKey(*parts) for parts in product(self.detectors, self.regimes, range(self.runs))]
+
+    @property
+    def controlled(self) -> list[ModelKey]:
+        """Run 0 of every control regime: trained and explained beside the others, for the pages of controls."""
+        return [ModelKey(*parts, run=0) for parts in product(self.detectors, self.controls)]
+
+    @property
+    def studied(self) -> list[ModelKey]:
+        """The detectors that `make study` trains and explains besides: so many runs of each regime."""
+        runs = [(regime, run) for regime, count in self.study.items() for run in range(count)]
+        return [ModelKey(detector, *one) for detector, one in product(self.detectors, runs)]
+
+    @property
+    def options(self) -> dict:
+        """Options of the data set; relative paths start at the repository."""
+        names = {"root", "csv", "salience"} & set(self.dataset_options)
+        return {**self.dataset_options, **{name: _from_checkout(self.dataset_options[name]) for name in names}}
+
+    @property
+    def masked(self) -> Self:
+        """The experiment with the salience method "masker" beside the others, of the regimes that have maskers."""
+        if not self.masker:
+            return self
+        regimes = [regime for regime in self.regimes if regime in self.masker["regimes"]]
+        return replace(self, regimes=regimes, methods=[*self.methods, MASKER])
+
+    def methods_of(self, one: ModelKey) -> list[str]:
+        """The salience methods of a trained detector: those of all, and "masker" where it has one."""
+        has_masker = self.masker and MASKER not in self.methods and one.regime in self.masker["regimes"]
+        return [*self.methods, MASKER] if has_masker else self.methods
+
+    def settings(self, one: ModelKey) -> Settings:
+        """Hyper-parameters of a detector: those of all, replaced by those of its regime, seeded by its run."""
+        regime = plugins.load("regime", one.regime)
+        settings = Settings(**{**self.training, **getattr(regime, "SETTINGS", {})}, seed=one.run)
+        return replace(settings, epochs=settings.epochs * getattr(regime, "EPOCHS_FACTOR", 1))
+
+    def masker_settings(self, one: ModelKey) -> MaskerSettings:
+        """Hyper-parameters of a detector's masker, seeded by its run."""
+        given = {name: value for name, value in (self.masker or {}).items() if name != "regimes"}
+        return MaskerSettings(**given, seed=one.run)
+
+    # Where files are
+
+    def checkpoint(self, one: ModelKey) -> Path:
+        """The weights of a trained detector."""
+        return paths.checkpoint(self.profile, one.detector, one.regime, one.run)
+
+    def masker_file(self, one: ModelKey) -> Path:
+        """The masker of a trained detector."""
+        return paths.masker(self.profile, one.detector, one.regime, one.run)
+
+    def results(self, one: ModelKey, sources: Sequence[str] | None = None) -> list[Path]:
+        """The files that ``e2m.experiment.explain.explain`` writes for a trained detector."""
+        key = (self.profile, one.detector, one.regime, one.run)
+        return [
+            *(paths.maps(*key, *names) for names in product(self.methods_of(one), sources or self.sources)),
+            *(paths.rows(*key, *names) for names in product(self.measures, sources or self.sources)),
+        ]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a repeated key, of which PyYAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = []
+        for key, _ in node.value:
+            if key.value in names:
+                raise yaml.constructor.ConstructorError(None, None, f"a second key {key.value}", key.start_mark)
+            names.append(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read(path: Path, where: Path) -> dict:
+    try:
+        content = yaml.load(path.read_text(), _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(
+            f"{where}: line {line}: {error.problem}; YAML fits, as in notebooks/params/demo.yaml"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: not a text file; YAML fits, as in notebooks/params/demo.yaml") from error
+    if not isinstance(content, dict):
+        arrived = "nothing" if content is None else shown(content)
+        raise InputError(f"{where}: {arrived} arrived; a mapping fits, as in notebooks/params/demo.yaml")
+    return content
+
+
+def _problems_of_sections(content: Mapping[str, Any]) -> Iterator[str]:
+    """Everything wrong inside ``training``, ``masker``, ``measures`` and ``dataset_options``."""
+    sections = {name: section for name, section in content.items() if isinstance(section, Mapping)}
+    # The seed is the run.
+    if "training" in sections:
+        yield from problems(sections["training"], Settings, "training", without=("seed",))
+    if "masker" in sections:
+        regimes = {"regimes": Annotated[list[Regime], MinLen(1)]}
+        yield from problems(sections["masker"], MaskerSettings, "masker", without=("seed",), also=regimes)
+    for name, settings in sections.get("measures", {}).items():
+        if name in plugins.names("measure") and isinstance(settings, Mapping):
+            perturb = getattr(plugins.load("measure", name), "perturbations", None)
+            if perturb is None:
+                yield f"measures.{name}: no such key; this measure changes no images, so that it has no settings"
+            else:
+                share = {"images_per_source": Count}
+                yield from problems(settings, perturb, f"measures.{name}", without=("images", "maps"), also=share)
+    if "dataset_options" in sections and (dataset := content.get("dataset")) in plugins.names("dataset"):
+        yield from problems(sections["dataset_options"], plugins.load("dataset", dataset).load, "dataset_options")
+
+
+def _contradictions(profile: Profile) -> Iterator[str]:
+    """Keys that fit by themselves and not together."""
+    source, regime = (Annotated[str, OneOf(values)] for values in (profile.sources, profile.regimes))
+    yield from misfits(profile.in_set, list[source], "in_set")
+    yield from misfits(profile.traditional, regime, "traditional")
+    yield from misfits(profile.guided, regime | None, "guided")
+    if profile.guided == profile.traditional:
+        yield f"guided: {shown(profile.guided)} arrived, which is the traditional regime; another one or null fits"
+    for index, control in enumerate(profile.controls):
+        if control in profile.regimes:
+            yield f"controls[{index}]: {shown(control)} arrived, which is one of regimes; other regimes fit"
+    if MASKER in profile.methods:
+        yield f"methods[{profile.methods.index(MASKER)}]: {MASKER!r} arrived; the key masker adds it to its regimes"
+    if profile.masker is not None:
+        yield from misfits(profile.masker["regimes"], list[regime], "masker.regimes")
+        try:
+            profile.masker_settings(ModelKey("", "", 0))
+        except InputError as error:
+            yield f"masker: {error}"
+    for name in dict.fromkeys([*profile.regimes, *profile.controls, *profile.study]):
+        module = plugins.load("regime", name)
+        about = f"regime {name}: "
+        yield from (about + line for line in problems(getattr(module, "SETTINGS", {}), Settings, "SETTINGS", ("seed",)))
+        yield from (about + line for line in misfits(getattr(module, "EPOCHS_FACTOR", 1), Count, "EPOCHS_FACTOR"))
+
+
+def _from_checkout(path: str | list[str]) -> str | list[str]:
+    return [str(paths.CHECKOUT / one) for one in path] if isinstance(path, list) else str(paths.CHECKOUT / path)
