@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks import literal
-from benchmarks.pictures import maps, pictures
+from benchmarks.images import random_images, random_maps
 from benchmarks.timing import compared, interleave
 from e2m.arrays.maps import upsample
 from e2m.measures.degradation import degrade, degrade_many
@@ -17,12 +17,12 @@ RUNS = 10
 
 
 def rows(quick: bool = False) -> Iterator[dict]:
-    """One region of one map by itself; and, as the maps of ten runs share an image's blurred copies, all of them."""
+    """One region of one map alone; and the maps of ten runs together, which share the blurred copies of an image."""
     count, rounds = (1, 1) if quick else (4, 5)
-    images = pictures(count, SIDE)
-    own = [maps(count, 7, seed) for seed in range(RUNS)]
-    large = upsample(own[0], SIDE, SIDE)
-    requests = [(each, region) for each in own for region in REGIONS]
+    images = random_images(count, SIDE)
+    of_runs = [random_maps(count, 7, seed) for seed in range(RUNS)]
+    large = upsample(of_runs[0], SIDE, SIDE)
+    requests = [(each, region) for each in of_runs for region in REGIONS]
 
     def by_definition() -> np.ndarray:
         pairs = zip(images, large, strict=True)
@@ -30,7 +30,7 @@ def rows(quick: bool = False) -> Iterator[dict]:
 
     contestants = {
         "definition": by_definition,
-        "alone": lambda: degrade(images, own[0], "salient"),
+        "alone": lambda: degrade(images, of_runs[0], "salient"),
         "together": lambda: degrade_many(images, requests),
     }
     apart = np.abs(contestants["alone"]().astype(int) - by_definition())

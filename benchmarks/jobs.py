@@ -1,4 +1,4 @@
-"""Salience jobs as they are run for real: ``e2m salience`` in processes of their own, on a project made up for it."""
+"""Real salience jobs: ``e2m salience`` in new processes, on a project of random images."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import torch
 import yaml
 from PIL import Image
 
-from benchmarks.pictures import pictures
+from benchmarks.images import random_images
 from e2m import load_detector
 from e2m.experiment.results import PROFILES
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT
@@ -22,7 +22,7 @@ DISTINCT = 100  # images made; more are links to these
 
 @dataclass(frozen=True)
 class Finished:
-    """What a job took: seconds from start to end, and mebibytes of memory at its peak."""
+    """The cost of a job: seconds from start to end, and peak memory in mebibytes."""
 
     seconds: float
     mebibytes: float
@@ -34,7 +34,7 @@ def project(folder: Path, sources: dict[str, int], measures: dict[str, dict]) ->
     Args:
         folder: empty.
         sources: name -> number of images of 112 px.
-        measures: settings of the measures that are taken, ``images_per_source`` added.
+        measures: settings of the measures; ``images_per_source`` is added.
 
     Returns:
         The profile's path.
@@ -67,14 +67,14 @@ def project(folder: Path, sources: dict[str, int], measures: dict[str, dict]) ->
 def _write_images(folder: Path, count: int, side: int) -> None:
     folder.mkdir(parents=True)
     first = [folder / f"{number:05}.png" for number in range(min(count, DISTINCT))]
-    for path, image in zip(first, pictures(len(first), side), strict=True):
+    for path, image in zip(first, random_images(len(first), side), strict=True):
         Image.fromarray(image).save(path)
     for number in range(len(first), count):
         os.link(first[number % DISTINCT], folder / f"{number:05}.png")
 
 
 def run(profile: Path, sources: list[str], at_once: bool = False) -> list[Finished]:
-    """Run a job a source, one after the other or all at once."""
+    """Run one job for each source, one after the other or all at once."""
     if at_once:
         return [_finish(*job) for job in [_start(profile, source) for source in sources]]
     return [_finish(*_start(profile, source)) for source in sources]

@@ -1,4 +1,4 @@
-"""What the published code does, written out from its description: one image, one level, one resample at a time."""
+"""The published code, written from its description: one image, one level, one resample at a time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +12,10 @@ from e2m.types import Detector
 
 
 def release_map(build: Callable[[], Detector], weights: Path, image: np.ndarray) -> np.ndarray:
-    """Grad-CAM as the release makes it: build the network, load its weights, go forward and all the way back.
+    """Grad-CAM as in the release: build the network, load its weights, one forward and one full backward pass.
 
     Args:
-        build: gives the detector with fresh weights.
+        build: returns the detector with fresh weights.
         weights: file of the network's state.
         image: (H, W, 3) uint8.
 
@@ -28,11 +28,11 @@ def release_map(build: Callable[[], Detector], weights: Path, image: np.ndarray)
 
 
 def grad_cam(detector: Detector, image: np.ndarray) -> np.ndarray:
-    """ReLU(sum_k w_k A_k), w_k the mean over places of d logit / d A_k (Selvaraju et al. 2017), by a full way back."""
+    """ReLU(sum_k w_k A_k), w_k the mean over cells of d logit / d A_k (Selvaraju et al. 2017); full backward pass."""
     model, kept = detector.model.eval(), []
 
     def keep(_module, _inputs, output):
-        # Where the next operation writes over the features, as DenseNet's ReLU does, these are what is read.
+        # The next operation may overwrite the features, as DenseNet's ReLU does; then these are read.
         output.retain_grad()
         kept.append(output)
 
@@ -45,13 +45,13 @@ def grad_cam(detector: Detector, image: np.ndarray) -> np.ndarray:
         model.zero_grad()
     features = kept[0]
     weights = features.grad.mean(dim=(2, 3), keepdim=True)
-    found = (weights * features).sum(dim=1)[0].relu().detach().double().cpu().numpy()
-    span = np.ptp(found)
-    return (found - found.min()) / span if span else np.full(found.shape, np.nan)
+    salience = (weights * features).sum(dim=1)[0].relu().detach().double().cpu().numpy()
+    span = np.ptp(salience)
+    return (salience - salience.min()) / span if span else np.full(salience.shape, np.nan)
 
 
 def blurred(image: np.ndarray, map_: np.ndarray, region: str, max_sigma: float = 10.0) -> np.ndarray:
-    """Map-guided blur: for every level of sharpness the whole image is filtered, and the level's pixels are taken.
+    """Map-guided blur: the whole image is filtered for every level of sharpness, and the level's pixels are taken.
 
     Args:
         image: (H, W, 3) uint8.

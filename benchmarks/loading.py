@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmarks.images import random_images
 from benchmarks.maps import forward
-from benchmarks.pictures import pictures
 from benchmarks.timing import compared, interleave
 from e2m import explain, load_detector, read_images
 
@@ -30,7 +30,7 @@ def rows(quick: bool = False) -> Iterator[dict]:
             "from memory": lambda: explain(detector, ready, batch_size=BATCH),
             "forward pass": lambda: forward(detector, ready),
         }
-        seconds = {name: own / count for name, own in interleave(contestants, rounds).items()}
+        seconds = {name: taken / count for name, taken in interleave(contestants, rounds).items()}
     for name in ("from files", "from memory"):
         yield compared(
             "loading",
@@ -47,6 +47,6 @@ def rows(quick: bool = False) -> Iterator[dict]:
 
 def _files(folder: Path, count: int) -> pd.DataFrame:
     paths = [folder / f"{number}.jpg" for number in range(count)]
-    for path, image in zip(paths, pictures(count, STORED), strict=True):
+    for path, image in zip(paths, random_images(count, STORED), strict=True):
         Image.fromarray(image).save(path, quality=95)
     return pd.DataFrame({"path": [str(path) for path in paths]})

@@ -1,4 +1,4 @@
-"""Grad-CAM maps beside the plain forward pass and beside everyone else's Grad-CAM."""
+"""Grad-CAM maps beside the plain forward pass and beside the Grad-CAM of other packages."""
 
 import copy
 import tempfile
@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from benchmarks import literal, peers
-from benchmarks.pictures import pictures
+from benchmarks.images import random_images
 from benchmarks.timing import compared, interleave
 from e2m import explain, load_detector, plugins
 from e2m.networks.inputs import as_input
@@ -20,7 +20,7 @@ from e2m.types import Detector
 IMAGES = {"demo_cnn": 256, "resnet50": 32, "densenet121": 16, "inception_v3": 16, "xception": 8}
 ROUNDS = {"demo_cnn": 5, "resnet50": 5}
 BATCH = 64
-ONE_BY_ONE = 4  # images given to those that take them singly
+ONE_BY_ONE = 4  # images given to contestants that take one at a time
 
 AT_MOST = {("resnet50", "forward pass"): 1.05, ("demo_cnn", "forward pass"): 1.15}
 AT_LEAST = {("resnet50", "TorchCAM, batched"): 3.0, ("resnet50", "the release's loop"): 12.0}
@@ -39,20 +39,20 @@ NOTES = {
 
 
 def rows(quick: bool = False) -> Iterator[dict]:
-    """Random weights: what a map costs does not depend on them."""
+    """Random weights: the cost of a map does not depend on them."""
     for name, count in IMAGES.items():
         yield from _of_network(load_detector(name, seed=0), 2 if quick else count, 1 if quick else ROUNDS.get(name, 3))
 
 
 def _of_network(detector: Detector, count: int, rounds: int) -> Iterator[dict]:
-    images = pictures(count, detector.size)
+    images = random_images(count, detector.size)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.pt"
         torch.save(detector.model.state_dict(), weights)
         run, share = _contestants(detector, images, weights)
-        found = {name: function() for name, function in run.items()}
+        results = {name: function() for name, function in run.items()}
         seconds = interleave(run, rounds, warm=True)
-    each = {name: own / share[name] for name, own in seconds.items()}
+    each = {name: taken / share[name] for name, taken in seconds.items()}
     ours = each.pop("ours")
     for name, theirs in each.items():
         forward = name.startswith("forward pass")
@@ -66,7 +66,7 @@ def _of_network(detector: Detector, count: int, rounds: int) -> Iterator[dict]:
             (AT_MOST if forward else AT_LEAST).get((detector.name, name)),
             detector=detector.name,
             images=share[name],
-            value=None if forward else difference(found["ours"], found[name]),
+            value=None if forward else difference(results["ours"], results[name]),
             unit="" if forward else "largest difference of maps in [0, 1]",
             note=NOTES.get((detector.name, name), NOTES.get(name, "")),
         )
@@ -75,9 +75,9 @@ def _of_network(detector: Detector, count: int, rounds: int) -> Iterator[dict]:
 def _contestants(
     detector: Detector, images: np.ndarray, weights: Path
 ) -> tuple[dict[str, Callable[[], np.ndarray]], dict[str, int]]:
-    """What takes turns, and how many images each is given. Others find their input ready; ours starts from bytes."""
+    """The contestants, and the number of images of each. Others get a ready input; ours starts from bytes."""
     device = next(detector.model.parameters()).device
-    # As networks come: weights that ask for gradients, channels first.
+    # The usual state of a network: weights that need gradients, channels first.
     usual = copy.deepcopy(detector.model).to(memory_format=torch.contiguous_format)
     ready = as_input(images, detector, device)
     batch, few = ready.contiguous(), ready[:ONE_BY_ONE].contiguous()
@@ -114,7 +114,7 @@ def _contestants(
 def forward(detector: Detector, images: np.ndarray | torch.Tensor, at_once: int | None = None) -> np.ndarray:
     """Logits of images (N, H, W, 3) uint8, or of the detector's input (N, 3, H, W).
 
-    So many go through the network ``at_once``; as many as the engine takes if not given, which is the fastest way.
+    ``at_once`` images go through the network together; by default as many as the engine takes, which is fastest.
     """
     device = next(detector.model.parameters()).device
     step = at_once or min(BATCH, images_at_once(detector, device))
@@ -124,9 +124,9 @@ def forward(detector: Detector, images: np.ndarray | torch.Tensor, at_once: int 
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference of two stacks of maps after min-max normalisation, dead ones left out.
+    """Largest difference of two stacks of maps after min-max normalisation, without dead maps.
 
-    Theirs may be fewer, or larger than ours: then ours are enlarged bilinearly first.
+    Theirs may be fewer, or larger than ours; then ours are enlarged bilinearly first.
     """
     ours = ours[: len(theirs)]
     if ours.shape[1:] != theirs.shape[1:]:

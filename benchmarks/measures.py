@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks import peers
-from benchmarks.pictures import maps, pictures
+from benchmarks.images import random_images, random_maps
 from benchmarks.timing import compared, interleave
 from e2m import explain, load_detector
 from e2m.arrays.maps import quantise, upsample
@@ -28,9 +28,9 @@ def rows(quick: bool = False) -> Iterator[dict]:
 
 
 def _entropy(count: int, rounds: int) -> dict:
-    """Quantus reports nats, we a share of the largest entropy."""
-    given, detector = maps(count, 224), load_detector("demo_cnn", device="cpu")
-    images = np.zeros((count, 3, 224, 224), np.float32)  # Quantus asks for them, and does not use them
+    """Quantus reports nats; we report a share of the largest entropy."""
+    given, detector = random_maps(count, 224), load_detector("demo_cnn", device="cpu")
+    images = np.zeros((count, 3, 224, 224), np.float32)  # Quantus needs them but does not use them
     contestants = {
         "ours": lambda: spatial_entropy(given),
         "theirs": lambda: peers.quantus_entropy(detector.model, images, given),
@@ -51,7 +51,7 @@ def _entropy(count: int, rounds: int) -> dict:
 
 
 def _noise(detector: Detector, count: int, rounds: int) -> dict:
-    images = pictures(count, detector.size)
+    images = random_images(count, detector.size)
     clean = explain(detector, images)
     contestants = {
         "ours": lambda: noise_response(detector, images, clean),
@@ -82,7 +82,7 @@ def noise_response(detector: Detector, images: np.ndarray, clean: Explanation) -
 
 
 def _similarity(side: int, count: int, rounds: int) -> dict:
-    a, b = quantise(maps(count, side)), quantise(maps(count, side, seed=1))
+    a, b = quantise(random_maps(count, side)), quantise(random_maps(count, side, seed=1))
     contestants = {"ours": lambda: ssim(a, b, data_range=255), "theirs": lambda: peers.skimage_ssim(a, b)}
     apart = np.abs(contestants["ours"]() - contestants["theirs"]()).max()
     seconds = interleave(contestants, rounds, warm=True)

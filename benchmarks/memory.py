@@ -14,19 +14,19 @@ AT_MOST = 1.05
 
 
 def rows(quick: bool = False) -> Iterator[dict]:
-    """A row a number of images, and one that compares the peaks of the largest two."""
+    """One row for each number of images, and one that compares the peaks of the largest two."""
     numbers = (10, 20, 40) if quick else NUMBERS
-    found = {number: [] for number in numbers}
+    finished = {number: [] for number in numbers}
     for _ in range(1 if quick else 2):
         for number in numbers:
-            found[number] += _job(number)
+            finished[number] += _job(number)
     peaks = {}
     about = {
         "row": "memory",
         "detector": jobs.DETECTOR,
         "note": "one thread; from files to results, noise at one amount",
     }
-    for number, runs in found.items():
+    for number, runs in finished.items():
         peaks[number] = float(np.median([run.mebibytes for run in runs]))
         yield {
             **about,
@@ -50,7 +50,7 @@ def rows(quick: bool = False) -> Iterator[dict]:
         "ratio_high": ratio,
         "target": AT_MOST,
         "met": ratio <= AT_MOST,
-        "repeats": len(found[many]),
+        "repeats": len(finished[many]),
     }
 
 

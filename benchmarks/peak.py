@@ -1,7 +1,6 @@
-"""Run a module and say on the last line of stderr what memory it had at its peak: ``python -m benchmarks.peak MODULE``.
+"""Run a module and print its peak memory on the last line of stderr: ``python -m benchmarks.peak MODULE``.
 
-The process has to ask itself. What the system tells whoever waits for it (``ru_maxrss``) holds the memory of the one
-that started it, too.
+The process measures itself, because the ``ru_maxrss`` that its parent receives includes the memory of the parent.
 """
 
 import atexit
@@ -15,7 +14,7 @@ STATUS = Path("/proc/self/status")
 
 
 def mebibytes() -> float:
-    """The largest memory that this process has had."""
+    """The peak memory of this process."""
     if STATUS.is_file():
         return int(re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,4 +1,4 @@
-"""Other packages, called as their documentation does. They are imported where they are used: ``.venv`` lacks some."""
+"""Other packages, called as in their documentation. Functions import them, because ``.venv`` lacks some."""
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ def grad_cam(model: nn.Module, detector: Detector, batch: Tensor) -> np.ndarray:
 
 
 def captum(model: nn.Module, detector: Detector, batch: Tensor) -> np.ndarray:
-    """Captum's maps, not normalised. It is told the classes, and does not find them by itself."""
+    """Captum's maps, not normalised. It needs the classes as input."""
     from captum.attr import LayerGradCam
 
     with torch.no_grad():
@@ -43,7 +43,7 @@ def captum(model: nn.Module, detector: Detector, batch: Tensor) -> np.ndarray:
 
 
 def quantus_entropy(model: nn.Module, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Quantus's spatial entropy of maps (N, H, W) that are given, in nats; the network and its images are not used."""
+    """Quantus's spatial entropy of given maps (N, H, W), in nats; the network and its images are not used."""
     import quantus
 
     complexity = quantus.Complexity(abs=True, normalise=True, disable_warnings=True)
@@ -53,10 +53,10 @@ def quantus_entropy(model: nn.Module, images: np.ndarray, maps: np.ndarray) -> n
 def quantus_noise(detector: Detector, images: np.ndarray, clean: Explanation, amount: float, seed: int) -> np.ndarray:
     """SSIM of the maps of noisy images with the clean ones by Quantus's sensitivity, explaining the clean class.
 
-    Quantus carries images, noise and maps through its loop; noise, map size and similarity are told to be as ours are.
+    Quantus runs its loop over images, noise and maps; noise, map size and similarity are set to ours.
 
     Args:
-        detector: the network is given pixels, and normalises them itself.
+        detector: its network receives pixels and normalises them.
         images: (N, H, W, 3) uint8.
         clean: of these images.
         amount, seed: of the noise.
@@ -73,8 +73,8 @@ def quantus_noise(detector: Detector, images: np.ndarray, clean: Explanation, am
         from captum.attr import LayerGradCam
 
         cam = LayerGradCam(model, model.network.get_submodule(detector.layer))
-        found = cam.attribute(torch.as_tensor(inputs), target=torch.as_tensor(targets), relu_attributions=True)
-        return upsample(min_max(found[:, 0].detach().numpy()), side, side)[:, None].astype(np.float32)
+        raw = cam.attribute(torch.as_tensor(inputs), target=torch.as_tensor(targets), relu_attributions=True)
+        return upsample(min_max(raw[:, 0].detach().numpy()), side, side)[:, None].astype(np.float32)
 
     def similar(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return ssim(a.reshape(count, side, side), b.reshape(count, side, side), data_range=255)
@@ -120,7 +120,7 @@ def min_max(maps: np.ndarray) -> np.ndarray:
 
 
 def versions() -> str:
-    """Which of them are installed: "captum 0.9.0, ..."."""
+    """The installed versions: "captum 0.9.0, ..."."""
     from importlib.metadata import version
 
     names = ("captum", "grad-cam", "quantus", "scikit-image", "torchcam")

@@ -1,4 +1,4 @@
-"""All five measures from images to tidy rows, beside the forward passes that they cannot do without."""
+"""All five measures from images to tidy rows, beside the forward passes that they need."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from benchmarks.images import random_images, random_maps
 from benchmarks.maps import forward
-from benchmarks.pictures import maps, pictures
 from benchmarks.timing import compared, interleave
 from e2m import load_detector
 from e2m.measures import degradation, entropy, noise, stability, transformations
@@ -28,7 +28,7 @@ def rows(quick: bool = False) -> Iterator[dict]:
 
 
 def _of_network(detector: Detector, count: int, rounds: int) -> dict:
-    images, other_run = pictures(count, detector.size), maps(count, 7)
+    images, other_run = random_images(count, detector.size), random_maps(count, 7)
     with Explainer(detector) as explainer:
         contestants = {
             "measures": lambda: five_measures(explainer, images, other_run),
@@ -53,17 +53,18 @@ def five_measures(explainer: Explainer, images: np.ndarray, other_run: np.ndarra
     """Tidy rows of the five measures on one batch.
 
     Args:
-        explainer: an open one.
+        explainer: an open explainer.
         images: (N, H, W, 3) uint8.
-        other_run: (N, h, w) maps that another run would have.
+        other_run: (N, h, w) maps of another run.
     """
     clean = explainer(images)
-    found = clean["GradCAM"]
+    explanation = clean["GradCAM"]
     about = pd.DataFrame({"image": np.arange(len(images))})
     taken = [
-        about.assign(measure="entropy", variant=name, value=own) for name, own in entropy.measure(found.maps).items()
+        about.assign(measure="entropy", variant=name, value=values)
+        for name, values in entropy.measure(explanation.maps).items()
     ]
-    pairs = stability.stability(np.stack([found.maps, other_run])).assign(measure="stability", variant="ssim")
+    pairs = stability.stability(np.stack([explanation.maps, other_run])).assign(measure="stability", variant="ssim")
     changed = [
         respond(explainer, images, clean, about.assign(measure=measure.__name__.split(".")[-1]), changes)
         for measure, changes in (

@@ -1,12 +1,12 @@
-"""bfloat16: how much faster, and what it does to every measure."""
+"""bfloat16: its speed-up, and its effect on every measure."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.images import random_images, random_maps
 from benchmarks.maps import BATCH, IMAGES, forward
-from benchmarks.pictures import maps, pictures
 from benchmarks.pipeline import five_measures
 from benchmarks.timing import compared, interleave
 from e2m import explain, load_detector
@@ -21,7 +21,7 @@ COMPARED = 32  # images whose measures are compared
 
 
 def rows(quick: bool = False) -> Iterator[dict]:
-    """Nothing where the device has no bfloat16."""
+    """No rows if the device has no bfloat16."""
     trained = paths.checkpoint(*TRAINED)
     checkpoints = {"demo_cnn": trained if trained.is_file() else None, "resnet50": None}
     for name, checkpoint in checkpoints.items():
@@ -35,13 +35,13 @@ def rows(quick: bool = False) -> Iterator[dict]:
 
 
 def _throughput(detector: Detector, count: int, rounds: int, note: str) -> Iterator[dict]:
-    images = pictures(count, detector.size)
+    images = random_images(count, detector.size)
     contestants = {
         "bfloat16": lambda: explain(detector, images, batch_size=BATCH, mixed_precision=True),
         "float32": lambda: explain(detector, images, batch_size=BATCH),
         "forward pass": lambda: forward(detector, images),
     }
-    seconds = {name: own / count for name, own in interleave(contestants, rounds).items()}
+    seconds = {name: taken / count for name, taken in interleave(contestants, rounds).items()}
     for alternative, kind in (("float32", "speed-up"), ("forward pass", "cost")):
         yield compared(
             "bfloat16",
@@ -58,13 +58,13 @@ def _throughput(detector: Detector, count: int, rounds: int, note: str) -> Itera
 
 def _effect(detector: Detector, count: int, note: str) -> Iterator[dict]:
     """Mean and largest change of maps, scores and all measures, and how many decisions flip."""
-    images, other_run = _faces(count, detector.size), maps(count, 7)
-    found, measured = [], []
+    images, other_run = _faces(count, detector.size), random_maps(count, 7)
+    explanations, measured = [], []
     for mixed in (False, True):
         with Explainer(detector, mixed_precision=mixed) as explainer:
-            found.append(explainer(images)["GradCAM"])
+            explanations.append(explainer(images)["GradCAM"])
             measured.append(five_measures(explainer, images, other_run))
-    single, half = found
+    single, half = explanations
     changes = {
         "map": np.abs(single.maps - half.maps).ravel(),
         "score": np.abs(single.scores - half.scores),
@@ -79,7 +79,7 @@ def _effect(detector: Detector, count: int, note: str) -> Iterator[dict]:
 
 
 def _by_measure(single: pd.DataFrame, half: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Absolute differences of values, by measure and variant; targets, levels and images lie in the same order."""
+    """Absolute differences of values, by measure and variant; targets, levels and images are in the same order."""
     difference = (single["value"] - half["value"]).abs()
     keys = single["measure"] + ", " + single["variant"]
     return {
@@ -88,10 +88,10 @@ def _by_measure(single: pd.DataFrame, half: pd.DataFrame) -> dict[str, np.ndarra
 
 
 def _faces(count: int, side: int) -> np.ndarray:
-    """Photographs where the demo's data set is there, made-up pictures elsewhere."""
+    """Photographs if the demo's data set exists, else random images."""
     from e2m import load_dataset
 
     if side == 112 and paths.checkpoint(*TRAINED).is_file():
         samples = load_dataset("demo", split="test")
         return np.concatenate(list(read_images(samples.iloc[:: len(samples) // count][:count], size=side)))
-    return pictures(count, side)
+    return random_images(count, side)

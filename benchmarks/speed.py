@@ -1,4 +1,4 @@
-"""Everything that is timed, in one table: ``python -m benchmarks.speed [--quick] [--only GROUP]``, or ``make bench``.
+"""All timings in one table: ``python -m benchmarks.speed [--quick] [--only GROUP]``, or ``make bench``.
 
 The table becomes the study "speed" (``data/studies``), which the page on speed reads.
 """
@@ -27,11 +27,16 @@ GROUPS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print every row as it is measured, and keep the table where it was timed at full size."""
+    """Print every row as it is measured, and save the table of a run at full size."""
     parser = argparse.ArgumentParser("python -m benchmarks.speed", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="everything once and as small as can be; nothing is kept")
     parser.add_argument(
-        "--only", action="append", choices=list(GROUPS), help="this group again; its rows replace the last table's"
+        "--quick", action="store_true", help="everything once and as small as possible; nothing is saved"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(GROUPS),
+        help="only this group; its rows replace those of the last table",
     )
     options = parser.parse_args(arguments)
     table = timing.table(rows(options.only or GROUPS, options.quick))
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def rows(groups: Sequence[str], quick: bool) -> Iterator[dict]:
-    """The rows of some groups, printed as they come."""
+    """The rows of some groups, printed one by one."""
     for name in groups:
         for row in GROUPS[name].rows(quick):
             print(_line(row), flush=True)
@@ -56,7 +61,7 @@ def rows(groups: Sequence[str], quick: bool) -> Iterator[dict]:
 
 
 def provenance() -> dict[str, str]:
-    """What the table says of how it was made."""
+    """The provenance of the table."""
     device = f"{torch.cuda.get_device_name()} (CUDA)" if torch.cuda.is_available() else "CPU; no GPU was measured"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {

@@ -1,4 +1,4 @@
-"""What is computed over all images: similarity of all pairs of runs, and the crossed bootstrap."""
+"""Statistics over all images: similarity of all pairs of runs, and the crossed bootstrap."""
 
 from collections.abc import Iterator
 from math import comb
@@ -12,7 +12,7 @@ from e2m.statistics import mean_interval
 
 RUNS, IMAGES, RESAMPLES = 10, 10_000, 2_000
 SECONDS = 10.0
-"""What each may take."""
+"""The time limit of each."""
 
 
 def rows(quick: bool = False) -> Iterator[dict]:
@@ -61,9 +61,9 @@ def _bootstrap(images: int, resamples: int, rounds: int) -> dict:
     )
 
 
-def _within(*found: dict) -> Iterator[dict]:
-    """Each row, and beside it whether the seconds stay within what was promised."""
-    for row in found:
+def _within(*timed: dict) -> Iterator[dict]:
+    """Each row, and a row that compares its seconds with the limit."""
+    for row in timed:
         yield row
         limit = np.full(row["repeats"], SECONDS)
         seconds = np.full(row["repeats"], row["ours_seconds"])

@@ -1,4 +1,4 @@
-"""Timing side by side: contestants take turns, so that whatever else the machine does hurts all of them alike."""
+"""Timing side by side: contestants take turns, so that other load on the machine affects all of them alike."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,12 +26,12 @@ COLUMNS = {
     "unit": str,
     "note": str,
 }
-"""Columns of every row, text being "" and numbers missing where a row has no use for them.
+"""Columns of every row; in unused columns, text is "" and numbers are missing.
 
 Seconds are medians over rounds, for one piece of work: an image, a pair, or all of it, as ``what`` says. ``ratio`` is
 the median of the rounds' ratios, with the smallest and the largest beside it: theirs / ours where ``kind`` is
-"speed-up", ours / theirs where it is "cost". ``value`` and its ``unit`` are something beside time: a memory peak, or
-how far the two results lie apart.
+"speed-up", ours / theirs where it is "cost". ``value`` and its ``unit`` hold another quantity: a memory peak, or
+the difference between the two results.
 """
 
 
@@ -41,12 +41,12 @@ def interleave(
     warm: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, np.ndarray]:
-    """Seconds that each contestant takes in each round: A B A B ..., after one round that is not counted.
+    """Seconds of each contestant in each round: A B A B ..., after one round that is not counted.
 
     Args:
         contestants: name -> a function without arguments.
-        rounds: how many are counted.
-        warm: each has run already: leave the round out that is not counted.
+        rounds: number of rounds that are counted.
+        warm: every contestant has run already: omit the round that is not counted.
         clock: seconds since any moment.
 
     Returns:
@@ -73,15 +73,15 @@ def compared(
     target: float | None = None,
     **others: Any,
 ) -> dict[str, Any]:
-    """One row of the table, from the seconds that both took for the same piece of work in the same rounds.
+    """One row of the table, from the seconds of both for the same piece of work in the same rounds.
 
     Args:
         row: group of the row: "maps".
-        what, alternative: what was timed, and beside what.
+        what, alternative: the timed work, and its alternative.
         ours, theirs: (rounds,) seconds.
         kind: "speed-up", theirs / ours, at least the target; or "cost", ours / theirs, at most the target.
-        target: what the ratio is to reach, or None.
-        others: more of ``COLUMNS``.
+        target: the target of the ratio, or None.
+        others: other entries of ``COLUMNS``.
     """
     ratios = theirs / ours if kind == "speed-up" else ours / theirs
     ratio = float(np.median(ratios))
@@ -103,7 +103,7 @@ def compared(
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as the frame that is kept, with all of ``COLUMNS``."""
+    """Rows as the saved frame, with all of ``COLUMNS``."""
     rows = pd.DataFrame(list(rows))
     unknown = sorted(set(rows) - set(COLUMNS))
     if unknown:

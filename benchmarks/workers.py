@@ -22,7 +22,7 @@ def rows(quick: bool = False) -> Iterator[dict]:
             "at once": lambda: jobs.run(profile, sources, at_once=True),
             "one by one": lambda: jobs.run(profile, sources),
         }
-        # Each starts processes of its own: nothing is warm, nothing needs to be.
+        # Each starts new processes: nothing is warm, nothing needs to be.
         seconds = interleave(contestants, rounds, warm=True)
     yield compared(
         "workers",

@@ -13,7 +13,7 @@ import yaml
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; errors for people are printed in one line, and the exit status is 1."""
-    # Read by numpy when it starts, here and in kernels: jobs run side by side, and our products of matrices are small.
+    # numpy reads this when it starts, here and in kernels. Jobs run side by side, and matrix products are small.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:
@@ -31,21 +31,21 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="execute one notebook with parameters")
     run.add_argument("notebook", help="name or path of a notebook: noise, notebooks/noise.ipynb")
     run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    run.add_argument("-o", dest="output", help="where the executed notebook goes [results/notebooks/NAME.ipynb]")
+    run.add_argument("-o", dest="output", help="path of the executed notebook [results/notebooks/NAME.ipynb]")
     run.set_defaults(act=_run)
 
     data = commands.add_parser("data", help="make or check the images of a profile")
     data.add_argument("--profile", default="demo")
     data.set_defaults(act=_data)
 
-    train = commands.add_parser("train", help="train one detector, or go on with it where it stopped")
+    train = commands.add_parser("train", help="train one detector, or resume its training")
     train.add_argument("--profile", default="demo")
     train.add_argument("--detector", default="demo_cnn")
     train.add_argument("--regime", required=True)
     train.add_argument("--run", type=int, required=True)
     train.set_defaults(act=_train)
 
-    salience = commands.add_parser("salience", help="salience of one trained detector, clean and changed images")
+    salience = commands.add_parser("salience", help="salience of one trained detector on clean and perturbed images")
     salience.add_argument("--profile", default="demo")
     salience.add_argument("--detector", default="demo_cnn")
     salience.add_argument("--regime", required=True)
@@ -53,13 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     salience.add_argument("--source", action="append", help="only this source; may be given again [all]")
     salience.set_defaults(act=_salience)
 
-    controls = commands.add_parser("controls", help="salience whose answer is known, for every measure")
+    controls = commands.add_parser("controls", help="salience maps with a known answer, for every measure")
     controls.add_argument("--profile", default="demo")
     controls.add_argument("--detector", default="demo_cnn")
     controls.set_defaults(act=_controls)
 
     for command in (train, salience, controls):
-        command.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU where there is one]")
+        command.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU if there is one]")
     return parser
 
 
@@ -78,7 +78,7 @@ def _value(text: str):
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"the value {text!r} is not YAML; quote it, as in '\"[\"'") from error
-    # YAML 1.1 takes 1e-3 for text, for want of a point.
+    # YAML 1.1 reads 1e-3 as text, because it has no decimal point.
     return float(text) if re.fullmatch(r"[-+]?\d+(\.\d*)?e[-+]?\d+", text, re.IGNORECASE) else value
 
 

@@ -1,7 +1,7 @@
 """Look-up of data sets, detectors, salience methods, regimes and measures: a file's name is the parameter's value.
 
-A file may serve several names instead of its own: it lists them in ``NAMES``. Files of yours are found in the folders
-named by the environment variable ``E2M_PLUGINS``, which are laid out as this package is: ``mine/methods/my_method.py``.
+A file may serve several names instead of its file name: it lists them in ``NAMES``. The environment variable
+``E2M_PLUGINS`` names folders with plug-ins of yours, laid out as this package is: ``mine/methods/my_method.py``.
 """
 
 import importlib
@@ -48,7 +48,7 @@ def _modules(kind: str) -> dict[str, str]:
     if kind != "method":
         return {file.rpartition(".")[2]: file for file in files}
     served = {file: getattr(_imported(kind, file), "NAMES", (file.rpartition(".")[2],)) for file in files}
-    return {name: file for file, names in served.items() for name in names}
+    return {name: file for file, values in served.items() for name in values}
 
 
 def _folders(kind: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the parts of E2M hand to each other: detectors, explanations, changed images, and errors for people."""
+"""The types that the parts of E2M share: detectors, explanations, perturbed images, and errors for people."""
 
 from __future__ import annotations
 
@@ -11,34 +11,36 @@ import numpy as np
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
 LABELS = ("authentic", "synthetic")
-"""The two labels; their position is the class number that E2M's own detectors use."""
+"""The two labels; their index is the class number."""
 
 MASKER = "masker"
-"""The salience method that shows the masks of the detector's own masker: the same mask for every target, unless it was
-conditioned on the class; a collapsed mask is dead."""
+"""The salience method that returns the masks of the detector's masker. The mask is the same for every target unless
+the masker is conditioned on the class; a collapsed mask is dead."""
 
 
 class InputError(ValueError):
-    """Something that a person gave does not fit; the message says what arrived, what fits and what to do."""
+    """Invalid input from a person; the message says what arrived, what fits and what to do."""
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A network together with everything needed to feed it an image and read its answer.
+    """A network together with everything needed to give it an image and read its output.
 
     Attributes:
         name: plug-in name, for tables and file names.
         model: the bare network: normalised images (N, 3, size, size) in, logits (N, 2) or (N, 1) out.
-        layer: name of the module inside ``model`` whose output salience is read from.
+        layer: name of the module inside ``model`` whose output the salience methods read.
         size: side of the square input, in pixels.
         mean, std: per-channel normalisation of images scaled to [0, 1].
-        head: name of the linear layer behind global average pooling, or None where there is none; CAM needs it.
-        guided_layer: name of the module whose output training with human salience reads (default: ``layer``).
+        head: name of the linear layer after global average pooling, or None if there is none; CAM needs it.
+        guided_layer: name of the module that training with human salience reads (default: ``layer``).
         synthetic: which logit means "synthetic"; a single logit always does.
-        masker: file of the masker that was trained on these weights, or None; the salience method "masker" reads it.
+        reshape: turns the output of ``layer`` into (n, channels, h, w), where it is not that already: the tokens of a
+            transformer, or channels that come last.
+        masker: file of the masker trained on these weights, or None; the salience method "masker" reads it.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Detector:
     head: str | None = None
     guided_layer: str | None = None
     synthetic: int = 1
+    reshape: Callable[[Tensor], Tensor] | None = None
     masker: Path | None = None
 
 
@@ -74,40 +77,40 @@ class Explanation:
     logits: np.ndarray
 
     def __getitem__(self, which: slice | np.ndarray) -> Explanation:
-        """The explanation of some of the images."""
+        """The explanation of a subset of the images."""
         return Explanation(*(getattr(self, field.name)[which] for field in fields(self)))
 
-    def mark(self, unreadable: np.ndarray) -> None:
-        """Take back what is said of some of the images, (N,) bool: NaN, dead, classes -1."""
-        blank = {"maps": np.nan, "scores": np.nan, "logits": np.nan, "predicted": -1, "target": -1, "dead": True}
-        for name, value in blank.items():
+    def blank(self, unreadable: np.ndarray) -> None:
+        """Blank the entries of unreadable images, (N,) bool: NaN, dead, classes -1."""
+        values = {"maps": np.nan, "scores": np.nan, "logits": np.nan, "predicted": -1, "target": -1, "dead": True}
+        for name, value in values.items():
             getattr(self, name)[unreadable] = value
 
     @staticmethod
     def join(parts: Sequence[Explanation]) -> Explanation:
-        """One explanation of the images of several."""
+        """Several explanations as one, their images in order."""
         names = [field.name for field in fields(Explanation)]
         return Explanation(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _unchanged(pictures: np.ndarray) -> np.ndarray:
-    return pictures
+def _unchanged(stack: np.ndarray) -> np.ndarray:
+    return stack
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A batch of changed images, and how their salience is compared to that of the clean ones.
+    """A batch of perturbed images, and how their salience is compared with that of the clean images.
 
-    A measure that perturbs images yields these; whoever explains them knows nothing else of the measure.
+    A measure that perturbs images yields these; the code that explains them knows nothing else of the measure.
 
     Attributes:
-        images: (N, H, W, 3) uint8, the changed images.
-        level: how much or what: "0.25", "shift_left"; goes into the tidy rows.
-        guide: the salience method whose maps guided the change; "" where none did and one copy serves all methods.
-        kind: what was done where a measure does several things ("salient", "background"); becomes part of ``variant``.
-        undo: maps (N, H, W) of the changed images -> the same maps moved back to where the clean image has them.
-        move: pictures (N, H, W) of the clean images, such as true regions -> the same, moved as the images were.
-        valid: (H, W) bool, where the undone maps hold information; None for everywhere.
+        images: (N, H, W, 3) uint8, the perturbed images.
+        level: the amount or the name of the perturbation: "0.25", "shift_left"; a column of the tidy rows.
+        guide: the salience method whose maps guided the perturbation; "" if none did and all methods share the images.
+        kind: which region was perturbed ("salient", "background"), or ""; becomes part of ``variant``.
+        undo: maps (N, H, W) of the perturbed images -> the same maps, moved back onto the clean images.
+        move: arrays (N, H, W) on the clean images, such as true regions -> the same, moved as the images were.
+        valid: (H, W) bool, the pixels where the undone maps hold information; None for all of them.
     """
 
     images: np.ndarray

@@ -4,8 +4,8 @@ The table goes to ``data/studies``, or to ``--out OUT.parquet``. Two minutes on 
 
 Tables of known truth are simulated from value = run + subject + image + residual, 120 images of 12 subjects, and each
 candidate's coverage and mean width are counted over replications; for pairs of runs, value = run + other run + pair +
-image + residual, or the correlations of maps. "ours" is what ``e2m.statistics`` does, called as
-anyone calls it; the other methods live here only.
+image + residual, or the correlations of maps. "ours" calls ``e2m.statistics`` as users do; the other methods
+exist only here.
 """
 
 import argparse
@@ -41,7 +41,7 @@ PAIR_DEVIATIONS = {  # of runs, pairs, images and residuals
     "pairs dominate": (0.0, 1.0, 0.3, 0.5),
 }
 MAP_DEVIATIONS = {"maps of biased runs": (0.6, 0.0), "maps of runs that differ in noise": (0.0, 0.5)}
-"""Of what a run's maps have in common, and of the logarithm of their noise."""
+"""Deviations of the part that a run's maps share, and of the logarithm of their noise."""
 SIDE = 6
 SCORE_DEVIATIONS = (0.3, 0.3, 0.8, 0.6)
 SYNTHETIC = np.arange(CLUSTERS.size) % 2 == 0
@@ -55,7 +55,7 @@ Study = Callable[[np.random.Generator, str, int], tuple[float, dict[str, tuple[f
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="Parquet file to write; a dated one in data/studies if not given")
+    parser.add_argument("--out", type=Path, help="Parquet file to write; by default a dated one in data/studies")
     parser.add_argument("--replications", type=int, default=REPLICATIONS)
     parser.add_argument("--workers", type=int, help="processes [one a core]")
     options = parser.parse_args(arguments)
@@ -77,13 +77,13 @@ def coverage(replications: int = REPLICATIONS, seed: int = 0, workers: int | Non
 
 
 def _rows(replications: int, seed: int, statistic: str, study: Study, setting: str, runs: int) -> list[tuple]:
-    """A row a method, for one setting and number of runs."""
+    """One row for each method, for one setting and number of runs."""
     generator = np.random.default_rng([seed, runs, *setting.encode()])
-    found = [study(generator, setting, runs) for _ in range(replications)]
-    truth = np.array([true for true, _ in found])
+    simulated = [study(generator, setting, runs) for _ in range(replications)]
+    truth = np.array([true for true, _ in simulated])
     rows = []
-    for method in found[0][1]:
-        low, high = np.array([intervals[method] for _, intervals in found]).T
+    for method in simulated[0][1]:
+        low, high = np.array([intervals[method] for _, intervals in simulated]).T
         held = ((low <= truth) & (truth <= high)).mean()
         rows.append((statistic, setting, runs, method, replications, held, np.nanmean(high - low)))
     return rows
@@ -110,7 +110,7 @@ def mean(generator: np.random.Generator, setting: str, runs: int) -> tuple[float
     """Mean of a table whose truth is 0, by every method."""
     table = _table(generator, *DEVIATIONS[setting], runs)
     ours = statistics.mean_interval(table, CLUSTERS, resamples=RESAMPLES, seed=_seed(generator))
-    # All clusters are of one size, so that their means stand for their images.
+    # All clusters have one size, so their means represent their images.
     return 0.0, {
         "ours": (ours.low, ours.high),
         **_candidates(table.reshape(runs, SUBJECTS, -1).mean(axis=2), generator),
@@ -118,7 +118,7 @@ def mean(generator: np.random.Generator, setting: str, runs: int) -> tuple[float
 
 
 def share(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Share of right decisions, which are values above 0, and the interval that is not on the log odds."""
+    """Share of right decisions (values above 0), and the interval without log odds."""
     values = _table(generator, *SCORE_DEVIATIONS, runs) / np.linalg.norm(SCORE_DEVIATIONS)
     right = (values + stats.norm.ppf(SHARES[setting]) > 0).astype(float)
     ours = statistics.mean_interval(right, CLUSTERS, resamples=RESAMPLES, seed=_seed(generator))
@@ -126,7 +126,7 @@ def share(generator: np.random.Generator, setting: str, runs: int) -> tuple[floa
 
 
 def difference(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Difference of two regimes on the same images, which move both and each: truth 0."""
+    """Difference of two regimes on the same images, with effects of images on both and on each: truth 0."""
     run, subject, image, residual = DEVIATIONS[setting]
     shared = _table(generator, 0, subject, image, 0, 1)
     guided, traditional = (shared + _table(generator, run, subject / 2, image / 2, residual, runs) for _ in range(2))
@@ -135,7 +135,7 @@ def difference(generator: np.random.Generator, setting: str, runs: int) -> tuple
 
 
 def contrast(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Difference of two classes of images, of six subjects each, which runs tell apart more or less: truth 0."""
+    """Difference of two classes of images, of six subjects each; runs differ in how they separate them: truth 0."""
     second = CLUSTERS % 2 == 0
     run, *others = DEVIATIONS[setting]
     table = _table(generator, run, *others, runs) + run * second * generator.normal(size=(runs, 1))
@@ -144,12 +144,12 @@ def contrast(generator: np.random.Generator, setting: str, runs: int) -> tuple[f
 
 
 def pairs(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Mean over pairs of runs, and the intervals that draw runs, or pairs, with replacement."""
+    """Mean over pairs of runs, and intervals that draw runs, or pairs, with replacement."""
     both = np.array(list(combinations(range(runs), 2)))
     if setting in PAIR_DEVIATIONS:
         run, pair, image, residual = PAIR_DEVIATIONS[setting]
-        own = run * generator.normal(size=runs)[both].sum(axis=1) + pair * generator.normal(size=len(both))
-        truth, table = 0.0, own[:, None] + _table(generator, 0, 0, image, residual, len(both))
+        of_pair = run * generator.normal(size=runs)[both].sum(axis=1) + pair * generator.normal(size=len(both))
+        truth, table = 0.0, of_pair[:, None] + _table(generator, 0, 0, image, residual, len(both))
     else:
         truth, table = _map_truth(setting), _correlations(_maps(generator, setting, runs), both)
     ours = statistics.pairs_interval(table, both.tolist(), resamples=RESAMPLES, seed=_seed(generator))
@@ -166,7 +166,7 @@ def pairs(generator: np.random.Generator, setting: str, runs: int) -> tuple[floa
 
 
 def auc(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Mean AUC of normal scores, and the interval that is not on the log odds."""
+    """Mean AUC of normal scores, and the interval without log odds."""
     run, *others = SCORE_DEVIATIONS
     truth = stats.norm.cdf(SEPARATIONS[setting] / np.sqrt(2 * np.square(others).sum() + run**2))
     sides = _sides(generator)
@@ -190,7 +190,7 @@ def auc_difference(
 def probability(
     generator: np.random.Generator, setting: str, runs: int
 ) -> tuple[float, dict[str, tuple[float, float]]]:
-    """P(a > b) of normal run-level values a shift apart."""
+    """P(a > b) of normal run-level values that differ by a shift."""
     a, b = generator.normal(size=(2, runs))
     a += SHIFTS[setting]
     ours = statistics.probability_greater(a, b)
@@ -204,7 +204,7 @@ def probability(
 
 
 def _candidates(table: np.ndarray, generator: np.random.Generator) -> dict[str, tuple[float, float]]:
-    """Methods that were tried for the mean of (R, C) values without gaps."""
+    """Other methods for the mean of (R, C) values without gaps."""
     runs, clusters = table.shape
     estimate = table.mean()
     run_shares, cluster_shares = _shares(generator, runs), _shares(generator, clusters)
@@ -213,7 +213,7 @@ def _candidates(table: np.ndarray, generator: np.random.Generator) -> dict[str, 
     sizes = np.array([runs, clusters])
     single = np.array([of_runs.var(), of_clusters.var()])
     variances = single * sizes / (sizes - 1)
-    # Runs and clusters drawn alone hold the residual once each, drawn jointly three times: what is left over is its
+    # Runs and clusters drawn alone contain the residual once each, drawn jointly three times; the difference is its
     # variance times (1 - 1 / R) (1 - 1 / C).
     residual = max(0.0, (joint.var() - single.sum()) * np.prod(sizes / (sizes - 1)))
     once = max(variances.sum() - residual, *variances)
@@ -245,7 +245,7 @@ def _t_interval(estimate: float, variances: list[float], sizes: list[int]) -> tu
 
 
 def _maps(generator: np.random.Generator, setting: str, runs: int) -> np.ndarray:
-    """(runs, images, pixels): a gradient, what the image asks for, what the run always does, and noise."""
+    """(runs, images, pixels): a gradient, the effect of the image, the bias of the run, and noise."""
     bias, spread = MAP_DEVIATIONS[setting]
     images, pixels = CLUSTERS.size, SIDE**2
     noise = 0.5 * np.exp(spread * generator.normal(size=(runs, 1, 1)))
@@ -266,7 +266,7 @@ def _correlations(maps: np.ndarray, both: np.ndarray) -> np.ndarray:
 
 @cache
 def _map_truth(setting: str) -> float:
-    """Mean correlation of two runs, each pair of many independent of the others."""
+    """Mean correlation of two runs, over many independent pairs."""
     generator, both = np.random.default_rng(0), np.array([[0, 1]])
     return float(np.mean([_correlations(_maps(generator, setting, 2), both).mean() for _ in range(4000)]))
 
@@ -282,13 +282,13 @@ def _bca_levels(table: np.ndarray, joint: np.ndarray) -> np.ndarray:
 
 
 def _sides(generator: np.random.Generator) -> np.ndarray:
-    """(1, images) effects; a subject moves its authentic and its synthetic images independently."""
+    """(1, images) effects; those of a subject on its authentic and its synthetic images are independent."""
     _, subject, image, _ = SCORE_DEVIATIONS
     return np.where(SYNTHETIC, *(_table(generator, 0, subject, image, 0, 1) for _ in range(2)))
 
 
 def _scores(generator: np.random.Generator, setting: str, runs: int, sides: np.ndarray) -> np.ndarray:
-    """(runs, images) normal scores, whose classes are a distance apart that differs from run to run."""
+    """(runs, images) normal scores; the distance between the classes differs from run to run."""
     run, _, _, residual = SCORE_DEVIATIONS
     separation = SEPARATIONS[setting] + run * generator.normal(size=(runs, 1))
     return sides + SYNTHETIC * separation + _table(generator, 0, 0, 0, residual, runs)
@@ -297,7 +297,7 @@ def _scores(generator: np.random.Generator, setting: str, runs: int, sides: np.n
 def _table(
     generator: np.random.Generator, run: float, subject: float, image: float, residual: float, runs: int
 ) -> np.ndarray:
-    """(runs, images) values of the model, deviations given."""
+    """(runs, images) values of the model with the given deviations."""
     return (
         run * generator.normal(size=(runs, 1))
         + subject * generator.normal(size=SUBJECTS)[CLUSTERS]
@@ -307,7 +307,7 @@ def _table(
 
 
 def _shares(generator: np.random.Generator, size: int) -> np.ndarray:
-    """(RESAMPLES, size) shares of things drawn with replacement, each row summing to 1."""
+    """(RESAMPLES, size) shares of units drawn with replacement; each row sums to 1."""
     return generator.multinomial(size, np.full(size, 1 / size), size=RESAMPLES) / size
 
 

@@ -4,7 +4,8 @@ Reads the detectors that `make study` trained and explained, and writes two tabl
 
 * ``guidance``: every headline of ``e2m.pages.selection`` for every regime (``against`` is ""), and CYBORG minus each of
   its controls (the columns of ``statistics.compare``), for both salience methods;
-* ``planted``: what an intervention must do to a measure, and whether it did (``e2m.pages.interventions.judge``).
+* ``planted``: the expected effect of each intervention on a measure, and whether it occurred
+  (``e2m.pages.interventions.judge``).
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ GUIDED = "cyborg"
 CONTROLS = ("shuffled_maps", "fixed_map")
 
 TRAINED_MOVES = ("flip_left_right", "flip_top_bottom", "rotate_left", "rotate_right")
-"""Of the transformations of measure (c), those that the regime ``pose_augmented`` was trained with."""
+"""The transformations of measure (c) with which the regime ``pose_augmented`` was trained."""
 
 GROWN = 8
-"""Pixels by which a planted patch is grown before it guides blur, which fades towards the edge of its map."""
+"""Pixels by which a planted patch is grown before it guides blur, because blur fades towards the edge of its map."""
 
 COLLAPSE, STABLE = -0.5, -0.1
 """Changes of accuracy: more than half of all decisions lost, and less than a tenth of them."""
@@ -50,9 +51,9 @@ COLLAPSE, STABLE = -0.5, -0.1
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", default="demo", help="whose regimes are compared [demo]")
+    parser.add_argument("--profile", default="demo", help="profile whose regimes are compared [demo]")
     parser.add_argument("--patch", default="planted", help="profile of the detectors of a planted patch [planted]")
-    parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="where the tables go [data/studies]")
+    parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="folder of the tables [data/studies]")
     options = parser.parse_args(arguments)
     experiment, patch = Experiment.load(options.profile), Experiment.load(options.patch)
     trained = [*experiment.trained, *experiment.studied]
@@ -63,23 +64,23 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def guidance(experiment: Experiment) -> pd.DataFrame:
-    """Headlines of every regime, and CYBORG minus each regime that it has to differ from."""
-    found = []
+    """Headlines of every regime, and CYBORG minus each regime that it is compared with."""
+    parts = []
     for method, regime in product(experiment.methods, runs_of(experiment)):
         alone = among(experiment, regime)
         means = selection.headlines(alone, alone.scores(), method, NOISE, MAX_SIGMA)
-        found.append(means.assign(salience=method, against=""))
+        parts.append(means.assign(salience=method, against=""))
     for method, other in product(experiment.methods, (experiment.traditional, *CONTROLS)):
         pair = among(experiment, other, GUIDED)
         apart = selection.differences(pair, pair.scores(), method, NOISE, MAX_SIGMA)
-        found.append(apart.assign(salience=method, regime=GUIDED, against=other))
-    table = pd.concat(found, ignore_index=True)
+        parts.append(apart.assign(salience=method, regime=GUIDED, against=other))
+    table = pd.concat(parts, ignore_index=True)
     first = ["salience", "detector", "row", "regime", "against"]
     return table[[*first, *(name for name in table if name not in first)]]
 
 
 def planted(experiment: Experiment, patch: Experiment) -> pd.DataFrame:
-    """Every intervention with what was expected of it, what was observed, and whether that is as expected."""
+    """Every intervention with its expected effect, the observed effect, and a verdict."""
     parts = (
         *focus(experiment),
         *noise(experiment),
@@ -94,10 +95,10 @@ def planted(experiment: Experiment, patch: Experiment) -> pd.DataFrame:
 def focus(experiment: Experiment) -> Iterator[pd.DataFrame]:
     intervention = "price on the CAM's entropy"
     yield learnt(experiment, "focused", intervention)
-    found = apart(experiment, clean_entropy, (GUIDED, "focused"), "variant")
+    table = apart(experiment, clean_entropy, (GUIDED, "focused"), "variant")
     for variant, name in (("spatial", "spatial entropy"), ("grey_level", "grey-level entropy")):
-        own = found[found["variant"] == variant]
-        yield judge(own, intervention, f"(a) {name}", "lower than CYBORG's", "below", 0)
+        subset = table[table["variant"] == variant]
+        yield judge(subset, intervention, f"(a) {name}", "lower than CYBORG's", "below", 0)
 
 
 def noise(experiment: Experiment) -> Iterator[pd.DataFrame]:
@@ -113,24 +114,24 @@ def pose(experiment: Experiment) -> Iterator[pd.DataFrame]:
     intervention, regimes = "flips and turns in training", (experiment.traditional, "pose_augmented")
     yield learnt(experiment, "pose_augmented", intervention)
     for name, moves in (("flips and turns", TRAINED_MOVES), ("all twelve", tuple(TRANSFORMATIONS))):
-        found = apart(experiment, partial(moved_maps, moves=moves), regimes)
-        yield judge(found, intervention, f"(c) SSIM of maps, {name}", "higher than without", "above", 0)
+        table = apart(experiment, partial(moved_maps, moves=moves), regimes)
+        yield judge(table, intervention, f"(c) SSIM of maps, {name}", "higher than without", "above", 0)
 
 
 def labels(experiment: Experiment) -> Iterator[pd.DataFrame]:
-    found = in_set_auc(experiment, "shuffled_labels")
-    yield judge(found, "labels shuffled", "AUC", "as by chance: 0.5", "around", 0.5)
+    table = in_set_auc(experiment, "shuffled_labels")
+    yield judge(table, "labels shuffled", "AUC", "as by chance: 0.5", "around", 0.5)
 
 
 def learnt(experiment: Experiment, regime: str, intervention: str) -> pd.DataFrame:
-    """What learnt nothing can be steady, too."""
+    """Check that a regime learnt anything: a detector that learnt nothing can be steady too."""
     return judge(in_set_auc(experiment, regime), intervention, "AUC", "above chance: it has learnt", "above", 0.5)
 
 
 def in_set_auc(experiment: Experiment, regime: str) -> pd.DataFrame:
     scores = among(experiment, regime).scores()
-    found = statistics.summarise_auc(scores, ["detector"], experiment.authentic, **experiment.resampling)
-    return found[found["source"] == experiment.synthetic]
+    table = statistics.summarise_auc(scores, ["detector"], experiment.authentic, **experiment.resampling)
+    return table[table["source"] == experiment.synthetic]
 
 
 def clean_entropy(alone: Experiment) -> pd.DataFrame:
@@ -153,7 +154,7 @@ def moved_maps(alone: Experiment, moves: Sequence[str]) -> pd.DataFrame:
 
 
 def repetition(experiment: Experiment) -> Iterator[pd.DataFrame]:
-    """Run 0 of the traditional regime, trained once more from nothing: see the rule seed_repeated of the Snakefile."""
+    """Run 0 of the traditional regime, trained again from scratch: see the rule seed_repeated of the Snakefile."""
     one = ModelKey(experiment.detectors[0], experiment.traditional, 0)
     equal, similar = [], []
     for method, source in product(experiment.methods, experiment.in_set):
@@ -169,7 +170,7 @@ def repetition(experiment: Experiment) -> Iterator[pd.DataFrame]:
 
 
 def patches(patch: Experiment) -> Iterator[pd.DataFrame]:
-    """Detectors of a planted patch, before and after it, or all the rest, is blurred."""
+    """Detectors of a planted patch, before and after blur of the patch or of the rest of the image."""
     aucs = statistics.summarise_auc(patch.scores(), ["detector"], patch.authentic, **patch.resampling)
     yield judge(aucs, "a patch planted in one class", "AUC", "almost 1: the patch is seen", "above", 0.95)
     expectations = {
@@ -177,10 +178,10 @@ def patches(patch: Experiment) -> Iterator[pd.DataFrame]:
         "background": ("all but the patch blurred", "stays: less than a tenth of the decisions lost", "above", STABLE),
     }
     for name, rows in (("true region", by_true_region(patch)), ("own map", by_own_map(patch))):
-        found = statistics.summarise(rows, ["detector", "variant"], **patch.resampling)
-        for region, (intervention, *told) in expectations.items():
-            own = found[found["variant"] == region]
-            yield judge(own, f"{intervention} ({name})", "(e) change of accuracy, planted images", *told)
+        table = statistics.summarise(rows, ["detector", "variant"], **patch.resampling)
+        for region, (intervention, *expected) in expectations.items():
+            subset = table[table["variant"] == region]
+            yield judge(subset, f"{intervention} ({name})", "(e) change of accuracy, planted images", *expected)
 
 
 def by_own_map(patch: Experiment) -> pd.DataFrame:
@@ -192,37 +193,37 @@ def by_own_map(patch: Experiment) -> pd.DataFrame:
 
 
 def by_true_region(patch: Experiment) -> pd.DataFrame:
-    """The same where the patch itself guides the blur."""
+    """The same with blur guided by the patch itself."""
     samples = patch.samples[patch.samples["source"] == patch.synthetic]
     images = patch.images(samples["image"])
     regions = patch.regions(samples["image"]).astype(np.uint8) * 255
     grown = maximum_filter(regions, size=(1, 2 * GROWN + 1, 2 * GROWN + 1))
     changed = {region: degrade(images, grown, region, MAX_SIGMA) for region in ("salient", "background")}
-    found = []
+    parts = []
     for one in patch.trained:
         detector = patch.detector(one.detector, one.regime, one.run)
         before = explain(detector, images, METHOD).predicted
         for region, blurred in changed.items():
             value = explain(detector, blurred, METHOD).predicted.astype(float) - before
             about = {"detector": one.detector, "run": one.run, "variant": region}
-            found.append(pd.DataFrame({"image": samples["image"], "value": value}).assign(**about))
-    return pd.concat(found, ignore_index=True)
+            parts.append(pd.DataFrame({"image": samples["image"], "value": value}).assign(**about))
+    return pd.concat(parts, ignore_index=True)
 
 
 def runs_of(experiment: Experiment) -> dict[str, int]:
-    """Regime -> how many runs of it there are."""
+    """Regime -> its number of runs."""
     return dict.fromkeys(experiment.regimes, experiment.runs) | experiment.study
 
 
 def among(experiment: Experiment, *regimes: str) -> Experiment:
-    """The experiment of some regimes alone, with as many runs as all of them have."""
+    """The experiment restricted to some regimes, with the number of runs that all of them have."""
     return replace(experiment, regimes=list(regimes), runs=min(runs_of(experiment)[regime] for regime in regimes))
 
 
 def apart(
     experiment: Experiment, rows_of: Callable[[Experiment], pd.DataFrame], regimes: tuple[str, str], *by: str
 ) -> pd.DataFrame:
-    """The second regime minus the first on the in-set sources, with all runs of each; ``rows_of`` takes one alone."""
+    """The second regime minus the first on the in-set sources, all runs of each; ``rows_of`` takes one experiment."""
     rows = pd.concat([rows_of(among(experiment, regime)) for regime in regimes], ignore_index=True)
     rows = rows[rows["source"].isin(experiment.in_set)]
     settings = {"traditional": regimes[0], "guided": regimes[1], **experiment.resampling}
@@ -230,12 +231,12 @@ def apart(
 
 
 def extremes(one: ModelKey, values: list[float]) -> pd.DataFrame:
-    """Mean, smallest and largest value of two runs that must not differ; what is NaN is counted."""
+    """Mean, smallest and largest value of two runs that must not differ; NaN values are counted."""
     alive = np.asarray(values, float)
     alive = alive[np.isfinite(alive)]
     about = {"detector": one.detector, "runs": 2, "images": alive.size, "missing": len(values) - alive.size}
-    found = {"mean": alive.mean(), "low": alive.min(), "high": alive.max()}
-    return pd.DataFrame([{**about, **found, "note": "low and high are the smallest and the largest of all values"}])
+    summary = {"mean": alive.mean(), "low": alive.min(), "high": alive.max()}
+    return pd.DataFrame([{**about, **summary, "note": "low and high are the smallest and the largest of all values"}])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""What makes a good masker: ``python -m studies.masking``, part of `make study`; a quarter of an hour on two cores.
+"""The study of good maskers: ``python -m studies.masking``, part of `make study`; a quarter of an hour on two cores.
 
 Reads the detectors and maskers that `make book` and `make study` trained, trains more maskers, and scores masks on the
-test images whose true region is known. Writes four tables with ``e2m.store.studies``:
+test images with a known true region. Writes four tables with ``e2m.store.studies``:
 
 * ``masking``: every localisation metric for every variant of the masker ("ablation"), for maskers of few examples
-  ("few-shot") and for other salience methods ("methods"), on native maps and on 7x7 area means; and the figures that
-  Phang, Park and Geras 2020 (arXiv 2010.09750) give for ImageNet ("published");
+  ("few-shot") and for other salience methods ("methods"), on native maps and on 7x7 area means; and the numbers that
+  Phang, Park and Geras 2020 (arXiv 2010.09750) report for ImageNet ("published");
 * ``masking_differences``: every variant, and every number of examples, minus the masker trained as published;
-* ``masking_findings``: what the paper found, and whether it holds here;
-* ``masking_sanity``: how alike maps stay when layers of the detector are randomised, or its labels were shuffled.
+* ``masking_findings``: the findings of the paper, and whether they hold here;
+* ``masking_sanity``: similarity of maps after layers of the detector are randomised or its labels shuffled.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 from e2m import statistics
+from e2m.arrays.correlation import rank_correlation
 from e2m.arrays.images import read_images
 from e2m.arrays.maps import dead, quantise, upsample
 from e2m.arrays.ssim import ssim
@@ -45,7 +46,6 @@ from e2m.experiment.results import Experiment, ModelKey
 from e2m.measures.localisation import BETTER, crops, enlarged, predicted_boxes, with_region
 from e2m.networks.inputs import as_input, two_logits
 from e2m.networks.masker import enlarge, stages
-from e2m.pages import controls
 from e2m.salience.engine import Explainer, explain, images_at_once
 from e2m.store import paths, studies
 from e2m.training import masker, objectives
@@ -54,7 +54,7 @@ from e2m.types import LABELS, MASKER, Detector
 
 RUNS = 3
 REFERENCE = "both"
-"""The masker as published, whose settings are those of the profile."""
+"""The masker as published, with the settings of the profile."""
 
 ABLATION: dict[str, dict] = {
     REFERENCE: {},
@@ -75,12 +75,11 @@ SHOTS = (1, 5, 10, 50)
 
 METHODS = ("CAM", "GradCAM", "GradCAMpp", "LayerCAM", MASKER)
 CELLS = 7
-PATCH, STRIDE = 28, 14
-"""Of occlusion, in pixels."""
-RISE_MASKS, RISE_CELLS = 200, 7
+SLOW = ("ScoreCAM", "occlusion", "RISE")
+"""Methods that ask the network hundreds of times for an image."""
 SANITY_IMAGES = 60
 COMPONENTS = 30
-"""Of the faces that the generated in-fill is made of."""
+"""Principal components of faces from which the generated in-fill is made."""
 
 PUBLISHED = [
     ("full training", "le", 0.358),
@@ -92,7 +91,7 @@ PUBLISHED = [
     ("1 example a class", "le", 0.442),
     ("CAM", "le", 0.481),
 ]
-"""ImageNet, ResNet-50; the figures for few examples and CAM are read off a plot."""
+"""ImageNet, ResNet-50; the numbers for few examples and CAM are read off a plot."""
 
 
 FINDINGS = (
@@ -102,9 +101,9 @@ FINDINGS = (
     ("ten examples a class cost little", "few-shot", "10", "little"),
     ("one example a class costs more", "few-shot", "1", "worse"),
 )
-"""What the paper found, the study and the variant that tell, and how it does beside the masker as published."""
+"""Each finding of the paper, the study and the variant that test it, and the expected result against the reference."""
 JUDGED = ("le", "f1", "pxap")
-"""Metrics between 0 and 1 that findings are judged by."""
+"""The metrics, between 0 and 1, by which findings are judged."""
 LITTLE = 0.05
 """A loss that counts as little; the paper's is 0.027, in LE."""
 
@@ -122,11 +121,11 @@ class Task:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", default="demo", help="whose detectors are read [demo]")
-    parser.add_argument("--regime", default="cyborg", help="whose detectors get more maskers [cyborg]")
+    parser.add_argument("--profile", default="demo", help="profile whose detectors are read [demo]")
+    parser.add_argument("--regime", default="cyborg", help="regime whose detectors get more maskers [cyborg]")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"detectors, and maskers of each variant [{RUNS}]")
     parser.add_argument("--workers", type=int, default=2, help="processes [2]")
-    parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="where the tables go [data/studies]")
+    parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="folder of the tables [data/studies]")
     options = parser.parse_args(arguments)
     experiment = Experiment.load(options.profile)
     about = {"command": "make study", "profile": experiment.profile, "regime": options.regime, "runs": options.runs}
@@ -136,19 +135,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def tables(experiment: Experiment, regime: str, runs: int, workers: int) -> dict[str, pd.DataFrame]:
-    """The three tables, by name."""
+    """The four tables, by name."""
     work: list[Callable[[], pd.DataFrame]] = [
-        # What takes longest comes first, so that no process is left with it.
+        # The longest jobs come first, so that none runs alone at the end.
         *(partial(method_rows, experiment, one, one.regime == regime) for one in experiment.trained if one.run < runs),
         *(partial(masker_rows, experiment, regime, task) for task in tasks(runs)),
     ]
     checks = [partial(sanity_rows, experiment, ModelKey(experiment.detectors[0], regime, run)) for run in range(runs)]
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _alone) as pool:
-        found = [pool.submit(job) for job in work]
+        submitted = [pool.submit(job) for job in work]
         checked = [pool.submit(job) for job in checks]
-        for one in tqdm(as_completed([*found, *checked]), "maskers", len(work) + len(checks), mininterval=2):
+        for one in tqdm(as_completed([*submitted, *checked]), "maskers", len(work) + len(checks), mininterval=2):
             one.result()  # an error shows at once
-    rows = pd.concat([one.result() for one in found], ignore_index=True)
+    rows = pd.concat([one.result() for one in submitted], ignore_index=True)
     sanity = pd.concat([one.result() for one in checked], ignore_index=True)
     by, apart = ["study", "regime", "name", "examples", "cells", "variant"], differences(experiment, rows)
     published = pd.DataFrame(PUBLISHED, columns=["name", "variant", "mean"]).assign(study="published", cells="native")
@@ -163,7 +162,7 @@ def tables(experiment: Experiment, regime: str, runs: int, workers: int) -> dict
 
 
 def tasks(runs: int) -> Iterator[Task]:
-    """Every masker of the study; the reference comes first, so that it is there when others are compared with it."""
+    """Every masker of the study; the reference, with which the others are compared, comes first."""
     for run, (name, settings) in product(range(runs), ABLATION.items()):
         yield Task("ablation", name, run, settings)
     for run, shots in product(range(runs), SHOTS):
@@ -173,7 +172,7 @@ def tasks(runs: int) -> Iterator[Task]:
 def differences(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     """Every variant of the masker, and every number of examples, minus the masker trained as published.
 
-    Both explain the same detectors on the same images, so that each run and image has a difference of its own.
+    Both explain the same detectors on the same images, so each run and image has its own difference.
     """
     made, pair = rows[rows["study"].isin(["ablation", "few-shot"])], ["cells", "variant", "run", "image"]
     reference = made[made["name"] == REFERENCE].set_index(pair)["value"].rename("reference")
@@ -183,20 +182,20 @@ def differences(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def findings(apart: pd.DataFrame) -> pd.DataFrame:
-    """Each finding of the paper, a row a metric, with the difference that tells and the verdict in words."""
-    found = []
+    """Each finding of the paper, one row for each metric, with the difference that tests it and the verdict."""
+    parts = []
     for finding, study, name, expected in FINDINGS:
-        own = apart[(apart["study"] == study) & (apart["name"] == name) & (apart["cells"] == "native")]
-        own = own[own["variant"].isin(JUDGED)]
-        verdicts = [verdict(row.variant, row.low, row.high, expected) for row in own.itertuples()]
-        found.append(own.assign(finding=finding, expected=expected, verdict=verdicts))
+        subset = apart[(apart["study"] == study) & (apart["name"] == name) & (apart["cells"] == "native")]
+        subset = subset[subset["variant"].isin(JUDGED)]
+        verdicts = [verdict(row.variant, row.low, row.high, expected) for row in subset.itertuples()]
+        parts.append(subset.assign(finding=finding, expected=expected, verdict=verdicts))
     first = ["finding", "variant", "verdict", "expected"]
-    table = pd.concat(found, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
     return table[[*first, *table.columns.drop(first)]]
 
 
 def verdict(metric: str, low: float, high: float, expected: str) -> str:
-    """Whether an interval of a difference to the masker as published says what was expected.
+    """Whether an interval of a difference to the masker as published agrees with the expectation.
 
     Args:
         metric: a key of ``localisation.BETTER``.
@@ -219,7 +218,7 @@ def verdict(metric: str, low: float, high: float, expected: str) -> str:
 
 
 def masker_rows(experiment: Experiment, regime: str, task: Task) -> pd.DataFrame:
-    """Train one masker, or read it where it is finished, and score its masks."""
+    """Train one masker, or read it if it is finished, and score its masks."""
     one = ModelKey(experiment.detectors[0], regime, task.run)
     detector = experiment.detector(one.detector, one.regime, one.run)
     train = load_dataset(experiment.dataset, split="train", **experiment.options)
@@ -233,15 +232,15 @@ def masker_rows(experiment: Experiment, regime: str, task: Task) -> pd.DataFrame
     checkpoint = masker.alongside_of(path) if task.settings.get("alongside") else experiment.checkpoint(one)
     explained = load_detector(one.detector, checkpoint, device=experiment.device, masker=path)
     samples, images = known(experiment)
-    found = explain(explained, images, MASKER)
-    # SM asks the detector itself, not the one that was trained alongside.
-    rows = scored(experiment, samples, images, found.maps, found.predicted, detector)
+    explanation = explain(explained, images, MASKER)
+    # SM uses the original detector, not the one trained alongside.
+    rows = scored(experiment, samples, images, explanation.maps, explanation.predicted, detector)
     examples = chosen["label"].value_counts().min()
     return rows.assign(study=task.study, name=task.name, examples=examples, regime=regime, run=task.run)
 
 
 def train_variant(experiment: Experiment, one: ModelKey, task: Task, detector: Detector, train: pd.DataFrame) -> Path:
-    """The file of a masker that differs from the profile's in what the task says."""
+    """The file of a masker with the profile's settings changed by the task."""
     changed = dict(task.settings)
     if changed.get("stages") == "all":
         changed["stages"] = list(stages(detector))
@@ -258,7 +257,7 @@ def train_variant(experiment: Experiment, one: ModelKey, task: Task, detector: D
 
 
 def few(train: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """So many examples of each class, another draw every run; all where the task names no number."""
+    """The task's number of examples of each class, drawn anew for every run; all examples if it names no number."""
     if task.shots is None:
         return train
     random = np.random.default_rng([task.shots, task.run])
@@ -267,9 +266,9 @@ def few(train: pd.DataFrame, task: Task) -> pd.DataFrame:
 
 
 def generated(detector: Detector, train: pd.DataFrame, side: int = 28) -> objectives.Infill:
-    """An in-fill that makes faces up: the principal components of training photographs that fit what is shown best.
+    """An in-fill with generated faces: principal components of training photographs, fitted to the visible part.
 
-    At ``side`` pixels, by least squares weighted with the share of each place that is shown.
+    The fit is by least squares at ``side`` pixels, each weighted with its visible share.
     """
     photographs = train[train["label"] == LABELS[0]]
     images = np.concatenate(list(read_images(photographs, size=detector.size)))
@@ -277,7 +276,7 @@ def generated(detector: Detector, train: pd.DataFrame, side: int = 28) -> object
     mean = flat.mean(0)
     _, spread, basis = torch.linalg.svd(flat - mean, full_matrices=False)
     basis, spread = basis[:COMPONENTS], spread[:COMPONENTS].square()
-    # What varies little among faces is hardly believed of a part of one.
+    # Components that vary little among faces get little weight in the fit.
     doubt = torch.diag(spread[-1] / spread.clamp(min=1e-12))
 
     def infill(batch: Tensor, shown: Tensor) -> Tensor:
@@ -299,58 +298,18 @@ def _small(batch: Tensor, side: int) -> Tensor:
 
 
 def method_rows(experiment: Experiment, one: ModelKey, slow: bool) -> pd.DataFrame:
-    """Score the maps of other methods, and of two that never read the network; with ``slow`` also those that take long.
-
-    ``slow`` methods ask the network hundreds of times for an image: occlusion, RISE and Score-CAM.
-    """
+    """Score the maps of other methods, and of two that never ask the network; with ``slow`` also those of ``SLOW``."""
     detector = experiment.masked.detector(one.detector, one.regime, one.run)
     samples, images = known(experiment)
     with Explainer(detector, METHODS) as explainer:
-        found = explainer(images)
-    predicted = found[METHODS[0]].predicted
-    shape = found[MASKER].maps.shape[1:]
-    maps = {name: own.maps for name, own in found.items()}
-    maps |= {name: controls.MAPS[name](images, shape, one.run) for name in ("centre", "random")}
-    if slow:
-        maps["ScoreCAM"] = explain(detector, images, "ScoreCAM").maps
-        maps["occlusion"] = occlusion(detector, images, predicted)
-        maps["RISE"] = rise(detector, images, predicted, shape, one.run)
+        explained = explainer(images)
+    predicted = explained[METHODS[0]].predicted
+    maps = {name: explanation.maps for name, explanation in explained.items()}
+    for name in ("centre", "random", *(SLOW if slow else ())):
+        maps[name] = explain(detector, images, name, seed=one.run).maps
     score = partial(scored, experiment, samples, images, predicted=predicted, detector=detector)
-    parts = [score(maps=own).assign(name=name) for name, own in maps.items()]
+    parts = [score(maps=stack).assign(name=name) for name, stack in maps.items()]
     return pd.concat(parts, ignore_index=True).assign(study="methods", examples=0, regime=one.regime, run=one.run)
-
-
-def occlusion(detector: Detector, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """How much of the class's probability is lost where a patch hides the image (Zeiler and Fergus 2014): (N, h, w)."""
-    batch = as_input(images, detector)
-    corners = range(0, detector.size - PATCH + 1, STRIDE)
-    clean = probabilities(detector, batch, classes)
-    lost = np.empty((len(images), len(corners), len(corners)), np.float32)
-    for (row, top), (column, left) in product(enumerate(corners), enumerate(corners)):
-        hidden = batch.clone()
-        hidden[:, :, top : top + PATCH, left : left + PATCH] = 0
-        lost[:, row, column] = clean - probabilities(detector, hidden, classes)
-    return stretched(lost)
-
-
-def rise(detector: Detector, images: np.ndarray, classes: np.ndarray, shape: tuple[int, int], seed: int) -> np.ndarray:
-    """Random masks, weighed with the class's probability for what they show (Petsiuk et al. 2018): (N, h, w).
-
-    Coarse grids of which half is shown, enlarged and shifted at random; the same masks for all images. Each place is
-    divided by how often it was shown, not by how often it should have been, which takes less chance into the map.
-    """
-    random, batch = torch.Generator().manual_seed(seed), as_input(images, detector)
-    cell = -(-detector.size // RISE_CELLS)
-    total, covered = np.zeros((len(images), *shape), np.float32), np.zeros(shape, np.float32)
-    for _ in range(RISE_MASKS):
-        grid = (torch.rand(1, 1, RISE_CELLS + 1, RISE_CELLS + 1, generator=random) < 0.5).float()
-        large = enlarge(grid, (RISE_CELLS + 1) * cell)
-        top, left = torch.randint(0, cell, (2,), generator=random).tolist()
-        mask = large[:, :, top : top + detector.size, left : left + detector.size]
-        small = interpolate(mask, shape, mode="area")[0, 0].numpy()
-        total += probabilities(detector, batch * mask, classes)[:, None, None] * small
-        covered += small
-    return stretched(total / covered)
 
 
 @torch.no_grad()
@@ -362,18 +321,11 @@ def probabilities(detector: Detector, batch: Tensor, classes: np.ndarray) -> np.
     return shares[np.arange(len(classes)), classes]
 
 
-def stretched(raw: np.ndarray) -> np.ndarray:
-    """Maps (N, h, w) min-max normalised each; constant ones NaN."""
-    low, high = raw.min((1, 2), keepdims=True), raw.max((1, 2), keepdims=True)
-    with np.errstate(invalid="ignore"):
-        return ((raw - low) / np.where(high > low, high - low, np.nan)).astype(np.float32)
-
-
 # Scores
 
 
 def known(experiment: Experiment) -> tuple[pd.DataFrame, np.ndarray]:
-    """The test images whose true region is known."""
+    """The test images with a known true region."""
     samples = experiment.samples[experiment.samples["region"] != ""].reset_index(drop=True)
     return samples, experiment.images(samples["image"])
 
@@ -388,19 +340,19 @@ def scored(
 ) -> pd.DataFrame:
     """Tidy rows of all localisation metrics, native and at 7x7 area means, and of dead or collapsed maps."""
     regions, classes = experiment.regions(samples["image"]), samples["label"].map(LABELS.index).to_numpy()
-    found = []
-    for cells, own in (("native", maps), (f"{CELLS}x{CELLS}", coarse(maps))):
-        boxes = predicted_boxes(enlarged(own, regions.shape[1:]))
+    rows = []
+    for cells, stack in (("native", maps), (f"{CELLS}x{CELLS}", coarse(maps))):
+        boxes = predicted_boxes(enlarged(stack, regions.shape[1:]))
         inside = probabilities(detector, as_input(crops(images, boxes), detector), classes)
-        values = with_region(own, regions, correct=predicted == classes, probability=inside)
-        values["dead"] = dead(own).astype(float)
+        values = with_region(stack, regions, correct=predicted == classes, probability=inside)
+        values["dead"] = dead(stack).astype(float)
         about = samples[["image", "label", "source"]].assign(cells=cells)
-        found += [about.assign(variant=variant, value=value) for variant, value in values.items()]
-    return pd.concat(found, ignore_index=True)
+        rows += [about.assign(variant=variant, value=value) for variant, value in values.items()]
+    return pd.concat(rows, ignore_index=True)
 
 
 def coarse(maps: np.ndarray) -> np.ndarray:
-    """7x7 area means, so that fine maps and coarse ones are compared at one size."""
+    """7x7 area means, so that fine and coarse maps are compared at one size."""
     return np.clip(resize_local_mean(maps, (CELLS, CELLS), channel_axis=0), 0, 1)
 
 
@@ -408,10 +360,10 @@ def coarse(maps: np.ndarray) -> np.ndarray:
 
 
 def sanity_rows(experiment: Experiment, one: ModelKey) -> pd.DataFrame:
-    """How alike maps stay: layers of the detector randomised from the top, or one alone; labels shuffled in training.
+    """Similarity of maps when layers are randomised from the top, or one alone, or labels are shuffled in training.
 
-    The masker stays as it is in the first two checks, and is trained anew for the detector of shuffled labels. What
-    similarity two runs with true labels have stands beside the last.
+    The masker does not change in the first two checks; for the detector of shuffled labels a new one is trained. The
+    similarity of two runs with true labels is the reference of that check.
     """
     trained = experiment.masked.detector(one.detector, one.regime, one.run)
     samples = experiment.samples[experiment.samples["source"].isin(experiment.in_set)]
@@ -419,18 +371,18 @@ def sanity_rows(experiment: Experiment, one: ModelKey) -> pd.DataFrame:
     images = experiment.images(samples["image"])
     untrained = load_detector(one.detector, seed=1_000_000 + one.run, device=experiment.device)
     before = sane(trained, images)
-    found = []
+    parts = []
     for check, count, layer, detector in randomised(trained, untrained):
-        found += list(alike(before, sane(detector, images), samples, check=check, level=count, layer=layer))
+        parts += list(alike(before, sane(detector, images), samples, check=check, level=count, layer=layer))
     for check, detector in retrained(experiment, one):
-        found += list(alike(before, sane(detector, images), samples, check=check, level=0, layer=""))
-    return pd.concat(found, ignore_index=True).assign(run=one.run)
+        parts += list(alike(before, sane(detector, images), samples, check=check, level=0, layer=""))
+    return pd.concat(parts, ignore_index=True).assign(run=one.run)
 
 
 def sane(detector: Detector, images: np.ndarray) -> dict[str, np.ndarray]:
     """Maps of the class "synthetic", so that a flipped prediction does not count as a changed map."""
     with Explainer(detector, ("GradCAM", MASKER)) as explainer:
-        return {name: found.maps for name, found in explainer(images, LABELS[1]).items()}
+        return {name: explanation.maps for name, explanation in explainer(images, LABELS[1]).items()}
 
 
 def randomised(trained: Detector, untrained: Detector) -> Iterator[tuple[str, int, str, Detector]]:
@@ -447,7 +399,7 @@ def randomised(trained: Detector, untrained: Detector) -> Iterator[tuple[str, in
 
 
 def retrained(experiment: Experiment, one: ModelKey) -> Iterator[tuple[str, Detector]]:
-    """The detector of another run, and one of shuffled labels with a masker of its own."""
+    """The detector of another run, and one of shuffled labels with its masker."""
     other = (one.run + 1) % experiment.runs
     yield "another run", experiment.masked.detector(one.detector, one.regime, other)
     shuffled = replace(one, regime="shuffled_labels")
@@ -460,15 +412,15 @@ def alike(
 ) -> Iterator[pd.DataFrame]:
     """Spearman's correlation, that of histograms of oriented gradients, and SSIM, of maps enlarged to the images."""
     for name, maps in before.items():
-        pair = [large(own) for own in (maps, after[name])]
-        gone = dead(maps) | dead(after[name])
+        pair = [large(stack) for stack in (maps, after[name])]
+        is_dead = dead(maps) | dead(after[name])
         values = {
-            "spearman": controls.rank_correlation(*pair),
+            "spearman": rank_correlation(*pair),
             "hog": np.array([hog_correlation(*two) for two in zip(*pair, strict=True)]),
             "ssim": ssim(*pair, data_range=255),
         }
         for variant, value in values.items():
-            rows = samples[["image"]].assign(salience=name, variant=variant, value=np.where(gone, np.nan, value))
+            rows = samples[["image"]].assign(salience=name, variant=variant, value=np.where(is_dead, np.nan, value))
             yield rows.assign(**about)
 
 

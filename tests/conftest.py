@@ -1,4 +1,4 @@
-"""Toys that several tests share: a folder of small images, a detector of few weights, a place for results."""
+"""Toys that several tests share: a folder of small images, a detector of few weights, a folder for results."""
 
 from collections import OrderedDict
 from functools import cache
@@ -19,7 +19,7 @@ def random():
 
 @pytest.fixture
 def roots(tmp_path, monkeypatch):
-    """Derived files go to a temporary folder: gives that folder."""
+    """Write derived files to a temporary folder, and return that folder."""
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
@@ -48,7 +48,7 @@ def faces(tmp_path):
 
 @pytest.fixture(scope="session")
 def one_thread():
-    """Networks this small take many times as long on two threads as on one when the processor is busy."""
+    """Networks this small take many times as long on two threads as on one when the CPU is busy."""
     import torch
 
     torch.set_num_threads(1)
@@ -73,6 +73,21 @@ def toy(one_thread):
         return Detector("toy", nn.Sequential(parts).eval(), **about)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """Six smooth images, (6, 112, 112, 3)."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 9, 9, 3), np.uint8)
+    return np.stack([np.asarray(Image.fromarray(one).resize((112, 112), Image.Resampling.BICUBIC)) for one in coarse])
+
+
+@pytest.fixture(scope="session")
+def regions():
+    """An ellipse in each of six images, (6, 112, 112) bool."""
+    rows, columns = np.ogrid[:112, :112]
+    centres = [(47, 37), (47, 77), (69, 57), (89, 58), (40, 60), (70, 40)]
+    return np.stack([((rows - r) / 14) ** 2 + ((columns - c) / 24) ** 2 <= 1 for r, c in centres])
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The timing by a clock that is told what it shows, and the alternatives against what they stand for."""
+"""Timing with a clock that the test sets, and the alternatives against the methods that they represent."""
 
 import subprocess
 import sys
@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import literal, maps, peers, pictures, timing
+from benchmarks import literal, maps, peers, timing
+from benchmarks.images import random_images, random_maps
 from e2m import explain
 from e2m.arrays.maps import upsample
 from e2m.measures.degradation import degrade
@@ -19,7 +20,7 @@ from e2m.store.paths import CHECKOUT
 
 
 class Clock:
-    """Stands still but while a contestant runs."""
+    """A clock that moves only while a contestant runs."""
 
     now = 0.0
 
@@ -49,7 +50,7 @@ def test_the_first_round_is_not_counted():
     clock = Clock()
     contestants = {"ours": clock.taking(100, 1, 3, 2), "theirs": clock.taking(50, 6, 6, 4)}
     seconds = timing.interleave(contestants, 3, clock=clock)
-    assert {name: own.tolist() for name, own in seconds.items()} == {"ours": [1, 3, 2], "theirs": [6, 6, 4]}
+    assert {name: taken.tolist() for name, taken in seconds.items()} == {"ours": [1, 3, 2], "theirs": [6, 6, 4]}
 
 
 @pytest.mark.parametrize(
@@ -83,23 +84,23 @@ def test_the_table_has_all_columns_and_is_kept(tmp_path):
         timing.table([{"row": "maps", "speed": 1}])
 
 
-@pytest.mark.parametrize("found", [peers.torchcam, peers.torchcam_one_by_one])
-def test_others_called_as_usual_make_the_same_maps(toy, found):
-    detector, images = toy(), pictures.pictures(3, 32)
-    theirs = found(detector.model, detector, maps.as_input(images, detector))
+@pytest.mark.parametrize("peer", [peers.torchcam, peers.torchcam_one_by_one])
+def test_others_called_as_usual_make_the_same_maps(toy, peer):
+    detector, images = toy(), random_images(3, 32)
+    theirs = peer(detector.model, detector, maps.as_input(images, detector))
     assert maps.difference(explain(detector, images).maps, theirs) < 1e-5
 
 
 def test_the_releases_loop_makes_the_same_maps(toy, tmp_path):
-    detector, images = toy(), pictures.pictures(3, 32)
+    detector, images = toy(), random_images(3, 32)
     torch.save(detector.model.state_dict(), tmp_path / "weights.pt")
     theirs = np.stack([literal.release_map(lambda: toy(seed=1), tmp_path / "weights.pt", image) for image in images])
     assert maps.difference(explain(detector, images).maps, theirs) < 1e-5
     assert all(weight.grad is None for weight in detector.model.parameters())
 
 
-def test_maps_that_differ_are_seen_to():
-    one = pictures.maps(2, 8)
+def test_maps_that_differ_are_reported():
+    one = random_maps(2, 8)
     assert maps.difference(one, 5 * one + 3) < 1e-6
     assert maps.difference(one, one[:, ::-1]) > 0.1
     large = torch.nn.functional.interpolate(torch.from_numpy(one)[:, None], scale_factor=4, mode="bilinear")[:, 0]
@@ -108,7 +109,7 @@ def test_maps_that_differ_are_seen_to():
 
 @pytest.mark.parametrize("region", ["salient", "background"])
 def test_the_blur_by_definition_is_ours(region):
-    images, salience = np.random.default_rng(0).integers(0, 256, (2, 56, 56, 3), np.uint8), pictures.maps(2, 7)
+    images, salience = np.random.default_rng(0).integers(0, 256, (2, 56, 56, 3), np.uint8), random_maps(2, 7)
     large = upsample(salience, 56, 56)
     theirs = [literal.blurred(image, map_, region) for image, map_ in zip(images, large, strict=True)]
     apart = np.abs(degrade(images, salience, region).astype(int) - theirs)
@@ -124,10 +125,10 @@ def test_the_bootstrap_by_definition_has_the_same_centre():
     assert ours.low < low < high < ours.high  # ours knows that five runs are few
 
 
-def test_made_up_pictures_are_alive_and_seeded():
-    assert (pictures.pictures(2, 16) == pictures.pictures(2, 16)).all()
-    assert (pictures.pictures(2, 16) != pictures.pictures(2, 16, seed=1)).any()
-    assert np.isfinite(spatial_entropy(pictures.maps(3, 7))).all()
+def test_random_images_and_maps_are_alive_and_seeded():
+    assert (random_images(2, 16) == random_images(2, 16)).all()
+    assert (random_images(2, 16) != random_images(2, 16, seed=1)).any()
+    assert np.isfinite(spatial_entropy(random_maps(3, 7))).all()
 
 
 def test_a_job_says_what_memory_it_had_whoever_started_it():

@@ -45,8 +45,8 @@ def finish(tree: Path, *targets: str) -> None:
 
 
 def tables(tree: Path) -> dict[str, str]:
-    found = sorted((tree / "results").rglob("*.parquet"))
-    return {str(path.relative_to(tree)): sha256(path.read_bytes()).hexdigest() for path in found}
+    files = sorted((tree / "results").rglob("*.parquet"))
+    return {str(path.relative_to(tree)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -61,32 +61,32 @@ def test_the_book_is_built_without_warnings_and_complete(built):
     assert [page for page in pages if not (built / "_build" / "html" / f"{page}.html").is_file()] == []
 
 
-class Pictures(HTMLParser):
-    """The sources and descriptions of a page's pictures, and the scripts and styles that it loads."""
+class Page(HTMLParser):
+    """The sources and descriptions of a page's images, and the scripts and styles that it loads."""
 
     def __init__(self, page: Path):
         super().__init__()
-        self.pictures, self.loaded = [], []
+        self.images, self.loaded = [], []
         self.feed(page.read_text())
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         if tag == "img":
-            self.pictures.append((attributes["src"], attributes.get("alt", "")))
+            self.images.append((attributes["src"], attributes.get("alt", "")))
         if tag in ("script", "link") and attributes.get("rel") != "canonical":
             self.loaded.append(attributes.get("src") or attributes.get("href") or "")
 
 
-def test_every_picture_is_there_and_described(built):
+def test_every_image_exists_and_is_described(built):
     for page in (built / "_build" / "html").rglob("*.html"):
-        for source, alt in Pictures(page).pictures:
+        for source, alt in Page(page).images:
             assert (page.parent / source).is_file(), (page, source)
             assert alt.strip(), (page, source)
 
 
 def test_pages_need_no_network(built):
     for page in (built / "_build" / "html").rglob("*.html"):
-        assert not [address for address in Pictures(page).loaded if "//" in address], page
+        assert not [address for address in Page(page).loaded if "//" in address], page
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,8 @@ def test_a_phone_shows_the_whole_width_to_everyone(phone, name):
 
     page = phone(name)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    found = Axe().run(page).response["violations"]
-    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found if rule["impact"] != "minor"] == []
+    violations = Axe().run(page).response["violations"]
+    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in violations if rule["impact"] != "minor"] == []
 
 
 def test_nothing_is_left_to_do(built):
@@ -151,6 +151,6 @@ def test_a_run_killed_in_the_middle_of_a_training_gives_the_same_tables(built, t
     assert begun[0].is_file()
     assert not begun[0].with_suffix(".pt").exists()
     finish(tree, *targets)
-    found = tables(tree)
-    assert set(targets) < set(found)
-    assert found.items() <= expected.items()
+    written = tables(tree)
+    assert set(targets) < set(written)
+    assert written.items() <= expected.items()

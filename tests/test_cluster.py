@@ -60,10 +60,10 @@ def tree(tmp_path) -> Path:
 def on_the_cluster(tree: Path) -> subprocess.Popen:
     """Snakemake with the profile as it stands, but for how often it looks."""
     (tree / "jobs").mkdir()
-    places = [CHECKOUT / "tests" / "cluster", Path(sys.executable).parent]
+    folders = [CHECKOUT / "tests" / "cluster", Path(sys.executable).parent]
     environment = os.environ | {
         "PYTHONPATH": str(tree),
-        "PATH": ":".join([*map(str, places), os.environ["PATH"]]),
+        "PATH": ":".join([*map(str, folders), os.environ["PATH"]]),
         "JOBS": str(tree / "jobs"),
     }
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/cluster", "--config", "profile=tiny"]
@@ -92,14 +92,14 @@ def test_shards_on_a_cluster_give_what_one_job_gives_though_one_is_killed(tree, 
     assert sum("mem=16000mb:" in line for line in asked) == 1  # the other try of the one that was killed
     experiment = Experiment.load(str(tree / "notebooks" / "params" / "tiny.yaml"))
     (one,) = experiment.trained
-    found = {}
+    written = {}
     for folder in ("results", "unsharded"):
         monkeypatch.setattr(paths, "RESULTS", tree / folder)
         if folder == "unsharded":
             shutil.copytree(tree / "results" / "tiny" / "checkpoints", tree / folder / "tiny" / "checkpoints")
             explain.explain(experiment, one, progress=False)
-        found[folder] = [path.read_bytes() for path in experiment.results(one)]
-    assert found["results"] == found["unsharded"]
+        written[folder] = [path.read_bytes() for path in experiment.results(one)]
+    assert written["results"] == written["unsharded"]
 
 
 @pytest.mark.parametrize(("profile", "shards"), [("local", 80), ("cluster", 640)])

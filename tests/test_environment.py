@@ -28,9 +28,9 @@ def conda() -> dict:
 
 @pytest.mark.parametrize("text", [LOCK, BENCH_LOCK], ids=["lock", "bench"])
 def test_every_locked_package_has_a_hash(text):
-    found = locked(text)
-    assert [name for name, _, _ in found] == re.findall(r"^([a-z0-9][\w.-]*)", text, re.MULTILINE)
-    assert [name for name, _, hashes in found if "--hash=sha256:" not in hashes] == []
+    packages = locked(text)
+    assert [name for name, _, _ in packages] == re.findall(r"^([a-z0-9][\w.-]*)", text, re.MULTILINE)
+    assert [name for name, _, hashes in packages if "--hash=sha256:" not in hashes] == []
 
 
 @pytest.mark.parametrize("text", [LOCK, BENCH_LOCK], ids=["lock", "bench"])
@@ -40,7 +40,7 @@ def test_the_lock_names_no_address(text):
 
 def test_benchmarks_run_with_the_locked_versions():
     # Without what stands behind a version: other packages ask for it on other versions of Python.
-    ours, bench = ({(name, text.split()[0]) for name, text, _ in found} for found in (LOCKED, locked(BENCH_LOCK)))
+    ours, bench = ({(name, text.split()[0]) for name, text, _ in packages} for packages in (LOCKED, locked(BENCH_LOCK)))
     added = {name for name, _ in bench - ours}
     assert {"torch", "torchcam", "scikit-image"} <= {name for name, _ in bench & ours}
     assert set(PYPROJECT["dependency-groups"]["bench"]) <= added

@@ -19,7 +19,7 @@ FILES = dict(re.findall(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.*?)^``
 
 
 def calls(text: str) -> list[str]:
-    """What a reader types, block after block."""
+    """The blocks that a reader types."""
     return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -45,14 +45,14 @@ def reader(tmp_path, monkeypatch) -> Path:
 
 def draw_inputs(folder: Path) -> None:
     random = np.random.default_rng(0)
-    places = [
+    names = [
         "faces/real/ffhq/0001.png",
         "faces/fake/stylegan/0001.png",
-        "pictures/real_1.png",
-        "pictures/stylegan_1.png",
+        "images/real_1.png",
+        "images/stylegan_1.png",
     ]
-    for place in places:
-        path = folder / place
+    for name in names:
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(path)
     for run in ("first", "second", "third"):
@@ -71,7 +71,7 @@ def test_a_reader_can_type_the_page(reader):
     seen = {}
     for block in calls(PAGE):
         exec(block, seen)
-    assert seen["found"].maps.shape == (2, 7, 7)
+    assert seen["explanation"].maps.shape == (2, 7, 7)
     assert set(seen["rows"]["level"]) == {"0.5", "0.75", "1.25"}
     assert seen["rows"]["value"].notna().any()
     assert list(seen["samples"]["source"]) == ["real", "stylegan"]
@@ -81,7 +81,7 @@ def test_a_reader_can_type_the_readme(reader):
     seen = {}
     for block in calls((CHECKOUT / "README.md").read_text()):
         exec(block, seen)
-    assert seen["found"].maps.shape == (2, 7, 7)
+    assert seen["explanation"].maps.shape == (2, 7, 7)
 
 
 def test_centre_distance_by_hand(reader):
@@ -99,7 +99,7 @@ def test_light_by_hand(reader):
     (change,) = plugins.load("measure", "light").perturbations(np.full((1, 7, 7, 3), 120, np.uint8), {}, gains=[2.5])
     assert change.level == "2.5"
     assert (change.images == 255).all()
-    with pytest.raises(InputError, match="a gain of 0"):
+    with pytest.raises(InputError, match="the gain is 0"):
         list(plugins.load("measure", "light").perturbations(change.images, {}, gains=[0]))
 
 
@@ -123,7 +123,7 @@ def test_the_outside_penalty_by_hand(reader):
 
 
 def test_a_data_set_by_name(reader):
-    samples = load_dataset("named", root="pictures")
+    samples = load_dataset("named", root="images")
     assert dict(zip(samples["image"], samples["label"], strict=True)) == {
         "real_1": "authentic",
         "stylegan_1": "synthetic",

@@ -1,4 +1,4 @@
-"""The templates: stored without outputs, laid out alike, short cells, every picture described."""
+"""The templates: stored without outputs, laid out alike, short cells, every figure described."""
 
 import ast
 import re
@@ -51,7 +51,7 @@ def test_cells_are_short(cells):
     assert max(len([line for line in cell.source.splitlines() if line.strip()]) for cell in code(cells)) <= 12
 
 
-def test_pictures_have_alt_text(cells):
+def test_figures_have_alt_text(cells):
     drawing = re.compile(
         r"figures\.(contact_sheet|salience_grid|learning_curves|intervals|run_matrix|forest|dots|coverage|ratios|memory)\("
     )

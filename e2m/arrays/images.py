@@ -1,4 +1,4 @@
-"""Reading, resizing and quantising pictures and maps. Plain arrays: no torch here."""
+"""Reading, checking and resizing images and maps. Plain arrays: no torch here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from PIL import Image
 from e2m.types import InputError
 
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What PIL and numpy raise on a file that is missing, truncated or something else."""
+"""The errors of PIL and numpy for a file that is missing, truncated or of another kind."""
 
 
 def read_images(samples: pd.DataFrame, size: int | None = None, batch: int = 64) -> Iterator[np.ndarray]:
     """The images of a data set in the frame's order; the next batch is decoded while this one is used.
 
-    The pixels do not depend on ``batch``: every file is read and resized by itself.
+    The pixels do not depend on ``batch``: each file is read and resized on its own.
 
     Args:
         samples: a frame with a column ``path``.
@@ -32,7 +32,7 @@ def read_images(samples: pd.DataFrame, size: int | None = None, batch: int = 64)
         (n, H, W, 3) uint8, n <= ``batch``.
 
     Raises:
-        InputError: a file that is no RGB picture, a size or a batch below 1, or pictures of differing sizes without
+        InputError: a file that is not an RGB image, a size or a batch below 1, or images of differing sizes without
             ``size``.
     """
     for images, wrong in read_or_mark(samples, size, batch):
@@ -44,17 +44,17 @@ def read_images(samples: pd.DataFrame, size: int | None = None, batch: int = 64)
 def read_or_mark(
     samples: pd.DataFrame, size: int | None = None, batch: int = 64
 ) -> Iterator[tuple[np.ndarray, dict[int, InputError]]]:
-    """``read_images`` that goes on where a file cannot be read.
+    """``read_images``, except that it continues after a file that cannot be read.
 
     Args:
         samples, size, batch: as in ``read_images``.
 
     Yields:
-        (n, H, W, 3) uint8, with a grey square in the place of what cannot be read; and why it cannot, by its position
-        in the batch.
+        (n, H, W, 3) uint8, with a grey square for each image that cannot be read; and the errors of those images, by
+        their position in the batch.
 
     Raises:
-        InputError: a size or a batch below 1, or pictures of differing sizes without ``size``.
+        InputError: a size or a batch below 1, or images of differing sizes without ``size``.
     """
     for name, value in (("size", size), ("batch", batch)):
         if value is not None and value < 1:
@@ -72,24 +72,24 @@ def read_or_mark(
 
 
 def unreadable(samples: pd.DataFrame) -> list[str]:
-    """Why images cannot be read, one reason an image, in the frame's order; every file is decoded."""
+    """Why images cannot be read: one reason for each such image, in the frame's order. Every file is decoded."""
     with _readers() as pool:
         return [reason for reason in pool.map(_why_not, samples["path"]) if reason]
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """One RGB picture.
+    """One RGB image.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        InputError: the file is missing, broken or no picture, or has other than three channels.
+        InputError: the file is missing, broken or not an image, or does not have three channels.
     """
     try:
-        with Image.open(path) as picture:
-            _check_rgb(path, picture)
-            return np.asarray(picture)
+        with Image.open(path) as image:
+            _check_rgb(path, image)
+            return np.asarray(image)
     except InputError:
         raise
     except BROKEN as error:
@@ -100,15 +100,15 @@ def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None)
     """Human maps, or maps that other software made.
 
     Args:
-        paths: 8-bit grey pictures, or ``.npy`` files of one 2-D array each, float in [0, 1] or uint8.
-        shape: (h, w) that every map is resized to: averaged over the area where no side grows (PIL box filter),
-            PIL bicubic otherwise, floats clipped to [0, 1]. None takes maps of one shape.
+        paths: 8-bit grey images, or ``.npy`` files of one 2-D array each, float in [0, 1] or uint8.
+        shape: (h, w) that every map is resized to: area means where no side grows (PIL box filter), PIL bicubic
+            otherwise, floats clipped to [0, 1]. With None, all maps must have one shape.
 
     Returns:
         (N, h, w) uint8, or float32 where the files hold floats.
 
     Raises:
-        InputError: a missing or broken file, an RGB picture, an array that is not 2-D, NaN, values outside [0, 1], or
+        InputError: a missing or broken file, an RGB image, an array that is not 2-D, NaN, values outside [0, 1], or
             files that differ in shape (without ``shape``) or in type.
     """
     paths = list(paths)
@@ -129,13 +129,13 @@ def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None)
 
 
 def check_images(samples: pd.DataFrame, may_be_marked: bool = False) -> None:
-    """Whether every file opens as an RGB picture, and every human map fits its image.
+    """Check that every file opens as an RGB image and that every human map fits its image.
 
-    Only headers are read: quick enough to come before any long work.
+    Only headers are read, so the check is quick enough to run before any long work.
 
     Args:
         samples: a frame with a column ``path`` and, where there are human maps, ``salience`` or ``annotations``.
-        may_be_marked: let pictures pass that do not open, for a reader that marks them (``read_or_mark``).
+        may_be_marked: accept images that do not open, for a reader that marks them (``read_or_mark``).
 
     Raises:
         InputError: naming the first five bad files, and how many more there are.
@@ -152,7 +152,7 @@ def check_images(samples: pd.DataFrame, may_be_marked: bool = False) -> None:
 
 
 def check_aspect(map_shape: tuple[int, int], image_shape: tuple[int, ...], path: str | Path) -> None:
-    """Whether a map can belong to an image: at the image's aspect ratio, its shorter side is right to one cell.
+    """Check that a map can belong to an image: at the image's aspect ratio, its shorter side is right to one cell.
 
     Args:
         map_shape: (h, w); 7x7 maps of square images fit.
@@ -179,7 +179,7 @@ def _read_resized(path: str, size: int | None) -> np.ndarray:
 
 
 def _readers() -> ThreadPoolExecutor:
-    """Threads that decode: the libraries below PIL work without holding the others up."""
+    """Threads that decode images: PIL's libraries release the interpreter lock while they work."""
     return ThreadPoolExecutor(min(4, os.cpu_count() or 1))
 
 
@@ -192,20 +192,20 @@ def _why_not(path: str) -> str | None:
 
 
 def _gathered(files: list[tuple[str, Future]], size: int | None) -> tuple[np.ndarray, dict[int, InputError]]:
-    """A batch whose files are being read, and what is wrong with those that cannot be."""
+    """A batch whose files are being read, and the errors of those that cannot be read."""
     images, wrong = {}, {}
-    for place, (_, image) in enumerate(files):
+    for index, (_, image) in enumerate(files):
         try:
-            images[place] = image.result()
+            images[index] = image.result()
         except InputError as error:
-            wrong[place] = error
+            wrong[index] = error
     if not wrong:
         return _stack([path for path, _ in files], list(images.values())), wrong
-    side = size or 224  # where no picture of the batch tells one
-    readable = [files[place][0] for place in images]
-    found = _stack(readable, list(images.values())) if images else np.empty((0, side, side, 3), np.uint8)
-    filled = np.full((len(files), *found.shape[1:]), 128, np.uint8)
-    filled[list(images)] = found
+    side = size or 224  # if no image of the batch can be read
+    readable = [files[index][0] for index in images]
+    stack = _stack(readable, list(images.values())) if images else np.empty((0, side, side, 3), np.uint8)
+    filled = np.full((len(files), *stack.shape[1:]), 128, np.uint8)
+    filled[list(images)] = stack
     return filled, wrong
 
 
@@ -219,11 +219,11 @@ def _stack(paths: list[str], images: list[np.ndarray]) -> np.ndarray:
     return np.stack(images)
 
 
-def _check_rgb(path: str | Path, picture: Image.Image) -> None:
-    if picture.mode != "RGB":
+def _check_rgb(path: str | Path, image: Image.Image) -> None:
+    if image.mode != "RGB":
         raise InputError(
-            f"{path}: a picture of mode {picture.mode}, channels {', '.join(picture.getbands())}; needed are the three "
-            'of an RGB picture: convert it with PIL, Image.open(path).convert("RGB").save(path)'
+            f"{path}: an image of mode {image.mode}, channels {', '.join(image.getbands())}; an RGB image "
+            'has three channels: convert it with PIL, Image.open(path).convert("RGB").save(path)'
         )
 
 
@@ -246,11 +246,11 @@ def _bad_headers(path: str | Path, salience: str | Path, may_be_marked: bool) ->
 
 
 def _rgb_shape(path: str | Path) -> tuple[int, int]:
-    """Height and width of an RGB picture, from the file's header."""
+    """Height and width of an RGB image, from the file's header."""
     try:
-        with Image.open(path) as picture:
-            _check_rgb(path, picture)
-            return picture.height, picture.width
+        with Image.open(path) as image:
+            _check_rgb(path, image)
+            return image.height, image.width
     except InputError:
         raise
     except BROKEN as error:
@@ -264,14 +264,14 @@ def _map_shape(path: str | Path) -> tuple[int, ...]:
         if len(shape) != 2:
             raise InputError(f"{path}: an array of shape {shape}; a map is one array (height, width): save one a file")
         return shape
-    with Image.open(path) as picture:
-        return picture.height, picture.width
+    with Image.open(path) as image:
+        return image.height, image.width
 
 
 def _why_unreadable(path: str | Path, error: Exception) -> str:
     if not Path(path).exists():
         return f"{path}: no such file; correct the path, or remove it from the list"
-    return f"{path}: cannot be read as a picture ({error}); replace the file, or remove it from the list"
+    return f"{path}: cannot be read as an image ({error}); replace the file, or remove it from the list"
 
 
 def _read_map(path: str | Path) -> np.ndarray:
@@ -280,13 +280,13 @@ def _read_map(path: str | Path) -> np.ndarray:
 
 def _read_grey_map(path: str | Path) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
-            if picture.mode != "L":
+        with Image.open(path) as image:
+            if image.mode != "L":
                 raise InputError(
-                    f"{path}: a picture of mode {picture.mode}; maps are 8-bit grey pictures: "
+                    f"{path}: an image of mode {image.mode}; maps are 8-bit grey images: "
                     'convert it with PIL, Image.open(path).convert("L").save(path)'
                 )
-            return np.asarray(picture)
+            return np.asarray(image)
     except InputError:
         raise
     except BROKEN as error:
@@ -313,7 +313,7 @@ def _read_array_map(path: str | Path) -> np.ndarray:
     if array.min() < 0 or array.max() > 1:
         raise InputError(
             f"{path}: values from {array.min():.4g} to {array.max():.4g}; maps lie in [0, 1]: "
-            "take the minimum off and divide by the range"
+            "subtract the minimum and divide by the range"
         )
     return array.astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Salience maps as plain arrays: 8-bit copies, enlargement, and which maps say nothing."""
+"""Salience maps as plain arrays: 8-bit copies, enlargement, and which maps are dead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from e2m.types import InputError
 
 
 def quantise(maps: np.ndarray) -> np.ndarray:
-    """Maps in [0, 1] as 8-bit pictures, truncated as torchvision's ``to_pil_image`` does; NaN becomes 0.
+    """Maps in [0, 1] as 8-bit images, truncated as torchvision's ``to_pil_image`` does; NaN becomes 0.
 
     Args:
         maps: (..., h, w) float in [0, 1]; uint8 maps come back unchanged.
@@ -32,12 +32,12 @@ def upsample(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     Returns:
         (N, height, width) uint8.
     """
-    pictures = quantise(maps)
-    if pictures.shape[1:] == (height, width):
-        return pictures
-    out = np.empty((len(pictures), height, width), np.uint8)
-    for row, picture in zip(out, pictures, strict=True):
-        row[:] = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+    small = quantise(maps)
+    if small.shape[1:] == (height, width):
+        return small
+    out = np.empty((len(small), height, width), np.uint8)
+    for row, image in zip(out, small, strict=True):
+        row[:] = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
     return out
 
 
@@ -59,7 +59,7 @@ def checked(maps: np.ndarray, ndim: int = 3) -> np.ndarray:
         return maps
     if maps.dtype.kind not in "fiub":
         raise InputError(f"maps of type {maps.dtype}; give uint8, or floats in [0, 1]")
-    # One look at the extremes does for sound maps; where a NaN hides them, every value is asked.
+    # The extremes are enough for valid maps; a NaN hides them, and then every value is compared.
     within = maps.size == 0 or (maps.min() >= 0 and maps.max() <= 1)
     if not within and ((maps < 0).any() or (maps > 1).any()):
         raise InputError(
@@ -69,7 +69,7 @@ def checked(maps: np.ndarray, ndim: int = 3) -> np.ndarray:
 
 
 def dead(maps: np.ndarray) -> np.ndarray:
-    """Which maps say nothing about where: those that are constant, or hold a NaN or an infinity.
+    """Which maps are dead: those that are constant, or hold a NaN or an infinity.
 
     Args:
         maps: (..., h, w).
@@ -81,3 +81,23 @@ def dead(maps: np.ndarray) -> np.ndarray:
     flat = np.asarray(maps).reshape(*leading, height * width)
     constant = (flat == flat[..., :1]).all(axis=-1)
     return constant if flat.dtype.kind != "f" else constant | ~np.isfinite(flat).all(axis=-1)
+
+
+def min_max(raw: np.ndarray) -> np.ndarray:
+    """Maps stretched to [0, 1] each: ``(map - min) / (max - min)``.
+
+    A map is constant where max - min is at most a millionth of its largest magnitude: single precision leaves such a
+    map a little uneven, and stretched to [0, 1], that would look like salience.
+
+    Args:
+        raw: (N, h, w), any numeric type.
+
+    Returns:
+        (N, h, w) float32; NaN in all of a map that is constant, or holds a NaN or an infinity.
+    """
+    raw = np.asarray(raw, np.float64)
+    low, high = raw.min(axis=(1, 2), keepdims=True), raw.max(axis=(1, 2), keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        alive = np.isfinite(raw).all(axis=(1, 2), keepdims=True)
+        alive &= high - low > 1e-6 * np.maximum(np.abs(low), np.abs(high))
+        return ((raw - low) / np.where(alive, high - low, np.nan)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Structural similarity of stacks of maps, and the checks that every measure makes of its maps."""
+"""Structural similarity (SSIM) of stacks of maps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WINDOW = 7
 """Side of the window, in pixels: scikit-image's default."""
 
 _PIXELS = WINDOW * WINDOW
-_CHUNK = 1 << 16  # pixels compared at a time: the dozen arrays in use then stay in the processor's cache
+_CHUNK = 1 << 16  # pixels compared at a time: the dozen arrays in use then stay in the CPU's cache
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Moments:
         sums: (..., h - 6, w) of the pixels in each window.
         variances: (..., h - 6, w), 49 times the sum of squares minus the squared sum: 49 * 48 sample variances.
 
-    The last six columns of the sums run over the rows' ends and mean nothing: rows of full width let every step work
-    on unbroken memory, and the mean leaves them out.
+    The last six columns of the sums run past the ends of the rows and have no meaning. They are kept so that every
+    step works on contiguous memory; the mean leaves them out.
     """
 
     maps: np.ndarray
@@ -93,7 +93,7 @@ def ssim(
                 for column, region in enumerate(regions):
                     out[chunk, column] = flat.take(region, axis=1).mean(axis=1)
             for side in (x, y):
-                if side.maps.dtype != np.uint8:  # a NaN outside the region spoils its map too
+                if side.maps.dtype != np.uint8:  # a NaN outside the region makes the result NaN too
                     out[chunk][~np.isfinite(side.maps).all(axis=(1, 2))] = np.nan
     if valid is None or np.ndim(valid) == 2:
         return out[:, 0].reshape(leading)
@@ -129,7 +129,7 @@ def local_moments(maps: np.ndarray) -> Moments:
 
 
 class _Room(dict):
-    """Named working memory, taken once and used for every chunk: fresh arrays would cost more than the arithmetic."""
+    """Named working memory, allocated once and used for every chunk: allocation would cost more than the arithmetic."""
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         size = math.prod(shape)
@@ -143,10 +143,10 @@ class _Flat:
 
     def __init__(self, item: np.ndarray | Moments, leading: tuple[int, ...]):
         arrays = (item.maps, item.sums, item.variances) if isinstance(item, Moments) else (_maps(item),)
-        own = arrays[0].shape[:-2]
+        shape = arrays[0].shape[:-2]
         self.arrays = [array.reshape(-1, *array.shape[-2:]) for array in arrays]
-        positions = np.arange(len(self.arrays[0])).reshape(own)
-        self.positions = None if own == leading else np.broadcast_to(positions, leading).ravel()
+        positions = np.arange(len(self.arrays[0])).reshape(shape)
+        self.positions = None if shape == leading else np.broadcast_to(positions, leading).ravel()
 
     def moments(self, chunk: slice, room: _Room, side: str) -> Moments:
         rows = chunk if self.positions is None else self.positions[chunk]
@@ -192,7 +192,7 @@ def _local_similarity(x: Moments, y: Moments, constants: tuple[float, float], ro
 
 
 def _window_sums(x: np.ndarray, out: np.ndarray, room: _Room) -> np.ndarray:
-    """Sums over 7 x 7 windows, down and then along: a sum of seven is one of four, one of two and one left over."""
+    """Sums over 7 x 7 windows, down and then along: each sum of seven is a sum of four, a sum of two and one value."""
     n, h, w = x.shape
     twos = np.add(x[:, :-1], x[:, 1:], out=room("twos", (n, h - 1, w), x.dtype))
     fours = np.add(twos[:, :-2], twos[:, 2:], out=room("fours", (n, h - 3, w), x.dtype))
@@ -209,7 +209,7 @@ def _window_sums(x: np.ndarray, out: np.ndarray, room: _Room) -> np.ndarray:
 
 
 def _windows_inside(valid: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
-    """For each region, where in a flattened (h - 6, w) array the windows are that lie wholly inside it."""
+    """For each region, the indices in a flattened (h - 6, w) array of the windows that lie wholly inside it."""
     regions = np.asarray(valid)
     if regions.dtype != bool or regions.shape[-2:] != tuple(size) or regions.ndim not in (2, 3):
         raise InputError(
@@ -236,7 +236,7 @@ def _maps(item: np.ndarray | Moments) -> np.ndarray:
 
 
 def _kind(maps: np.ndarray) -> type:
-    """Sums over windows of 8-bit maps, and the squares of those sums, are whole numbers below 2^31."""
+    """The type of the sums: for 8-bit maps, the sums and their squares are integers below 2^31."""
     return np.int32 if maps.dtype == np.uint8 else np.float64
 
 

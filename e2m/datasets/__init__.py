@@ -23,12 +23,12 @@ def load_dataset(
         name: of the data set: "demo", "folder", or any other file in ``e2m/datasets``.
         split: "train", "validate" or "test"; None for all of them.
         sources: names of the sources to keep (one name, or several); None for all of them.
-        options: what the data set itself asks for; ``folder`` takes ``root``, ``csv`` and ``salience``.
+        options: options of the data set; ``folder`` takes ``root``, ``csv`` and ``salience``.
 
     Returns:
         A frame with the columns ``image`` (a unique name), ``path`` (absolute), ``label`` ("authentic" or "synthetic"),
         ``source``, ``split``, ``subject`` (the cluster that an image belongs to), ``salience`` (absolute path of the
-        human map, "" where there is none) and, where known, ``region`` (path of the true region, or "") and
+        human map, or "") and, where known, ``region`` (path of the true region, or "") and
         ``annotations`` (a tuple: the paths of the human maps of several people, the first of them ``salience``).
 
     Raises:
@@ -54,14 +54,16 @@ def _check_options(name: str, load: Callable[..., pd.DataFrame], options: dict[s
 
 def _check_frame(name: str, samples: pd.DataFrame) -> None:
     if missing := [column for column in COLUMNS if column not in samples]:
-        raise InputError(f"data set {name!r} gives no column {', '.join(missing)}; needed are {', '.join(COLUMNS)}")
+        raise InputError(
+            f"data set {name!r} gives no column {', '.join(missing)}; the columns needed are {', '.join(COLUMNS)}"
+        )
     for column, known in (("label", LABELS), ("split", SPLITS)):
         if unknown := sorted(set(samples[column]) - set(known), key=str):
             raise InputError(f"data set {name!r} has the {column} {unknown[0]!r}; choose from {', '.join(known)}")
     if (twice := samples["image"].duplicated()).any():
         raise InputError(
             f"data set {name!r} names {twice.sum()} images more than once, {samples['image'][twice].iloc[0]!r} first; "
-            "every row needs an image name of its own: drop the repeated rows or rename them"
+            "image names must be unique: drop the repeated rows or rename them"
         )
 
 

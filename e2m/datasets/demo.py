@@ -1,6 +1,6 @@
 """The data that come with E2M: real photographs, composites of them, and three generators; no download.
 
-``data/README.md`` is the data card. The human salience is a simulated annotation, and nothing else.
+``data/README.md`` is the data card. The human salience is simulated annotation, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from e2m.store import building, paths
 from e2m.store.building import PHOTOGRAPHS, SIDE, SUBJECTS, grey, photographs, random_of
 
 RECIPE = 3
-"""Counts changes to what is built below; another number builds the data anew, beside the old."""
+"""The version of the data built below; a new number builds a new folder beside the old one."""
 
 TRANSPLANT_SETS = {"train": 4, "validate": 1, "test": 1}
 """How often every photograph receives features of another person."""
 
 GENERATED = 120
-"""Images of each source that no detector is trained on."""
+"""Images of each source that training never sees."""
 
 FEATURES = {
     "both eyes": ((47, 57), (14, 40)),
@@ -42,13 +42,13 @@ ANNOTATION_BLUR = 4.0
 COMPONENTS = 60
 
 WEIGHTS_SHA256 = "0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f"
-"""Of the file with the generator's weights."""
+"""Checksum of the file with the generator's weights."""
 
 LABEL = {"orl": "authentic", "swap": "synthetic", "morph": "synthetic", "eigenface": "synthetic", "dcgan": "synthetic"}
 
 
 def load() -> pd.DataFrame:
-    """The frame of the embedded data; the pictures are built below ``e2m.store.paths.DATA / "demo"`` the first time.
+    """The frame of the embedded data; the first call builds the images below ``e2m.store.paths.DATA / "demo"``.
 
     Returns:
         1,880 rows with the columns of :func:`e2m.datasets.load_dataset`, ``region``, the true region of a ``swap``, and
@@ -63,33 +63,33 @@ def load() -> pd.DataFrame:
 
 
 def build(folder: Path) -> pd.DataFrame:
-    """Draw every picture into ``folder`` and list them, with the SHA-256 of every file, in ``manifest.parquet``.
+    """Draw every image into ``folder`` and list them, with the SHA-256 of every file, in ``manifest.parquet``.
 
     Returns:
         The manifest: its paths are relative to ``folder``.
     """
     faces = photographs()
-    return building.write(folder, pictures(faces), LABEL, "demo data", _count())
+    return building.write(folder, all_images(faces), LABEL, "demo data", _count())
 
 
-def pictures(faces: dict[str, np.ndarray]) -> Iterator[dict]:
-    """All pictures, source by source: image, split, subject, pixels; two annotations and region where there are any.
+def all_images(faces: dict[str, np.ndarray]) -> Iterator[dict]:
+    """All images, source by source: image, split, subject, pixels, and optionally two annotations and a region.
 
-    Every picture is drawn with a random generator of its own, seeded with the image's name.
+    Every image has its own random generator, seeded with the image's name.
 
     Args:
         faces: person -> (10, 112, 112) uint8 photographs.
     """
     for split, people in SUBJECTS.items():
         for person, number in itertools.product(people, range(PHOTOGRAPHS)):
-            yield orl_picture(faces, split, person, number)
+            yield orl_image(faces, split, person, number)
     for split, people in SUBJECTS.items():
         for copy, person, number in itertools.product(range(TRANSPLANT_SETS[split]), people, range(PHOTOGRAPHS)):
-            yield swap_picture(faces, split, person, number, copy)
+            yield swap_image(faces, split, person, number, copy)
     test_faces = {person: faces[person] for person in SUBJECTS["test"]}
-    yield from (morph_picture(test_faces, number) for number in range(GENERATED))
-    yield from eigenface_pictures(np.concatenate(list(test_faces.values())))
-    yield from dcgan_pictures()
+    yield from (morph_image(test_faces, number) for number in range(GENERATED))
+    yield from eigenface_images(np.concatenate(list(test_faces.values())))
+    yield from dcgan_images()
 
 
 def transplant(
@@ -135,11 +135,11 @@ def annotate_face(random: np.random.Generator) -> np.ndarray:
 def annotate(parts: Sequence[str], least: int, random: np.random.Generator) -> np.ndarray:
     """A simulated annotation: blobs on parts of the face.
 
-    As annotators do, one marks all of them and another fewer; places, sizes and weights vary.
+    Annotations vary as annotators do: in the number of parts marked, and in positions, sizes and weights.
 
     Args:
         parts: keys of ``FEATURES``.
-        least: so many of them are marked at least.
+        least: the smallest number of parts marked.
 
     Returns:
         (112, 112) uint8, its largest value 255.
@@ -153,7 +153,7 @@ def annotate(parts: Sequence[str], least: int, random: np.random.Generator) -> n
     return _stretch(total)
 
 
-def orl_picture(faces: dict[str, np.ndarray], split: str, person: str, number: int) -> dict:
+def orl_image(faces: dict[str, np.ndarray], split: str, person: str, number: int) -> dict:
     """One photograph, with its simulated annotations."""
     image = f"orl/{person}_{number + 1:02d}"
     return {
@@ -166,7 +166,7 @@ def orl_picture(faces: dict[str, np.ndarray], split: str, person: str, number: i
     }
 
 
-def swap_picture(faces: dict[str, np.ndarray], split: str, person: str, number: int, copy: int = 0) -> dict:
+def swap_image(faces: dict[str, np.ndarray], split: str, person: str, number: int, copy: int = 0) -> dict:
     """One photograph with one or two features of another person of the same split."""
     image = f"swap/{person}_{number + 1:02d}" + (f"_{copy + 1}" if copy else "")
     random = random_of(image)
@@ -184,7 +184,7 @@ def swap_picture(faces: dict[str, np.ndarray], split: str, person: str, number: 
     }
 
 
-def morph_picture(faces: dict[str, np.ndarray], number: int) -> dict:
+def morph_image(faces: dict[str, np.ndarray], number: int) -> dict:
     """The mean of two people's photographs."""
     image = f"morph/{number + 1:03d}"
     random = random_of(image)
@@ -194,7 +194,7 @@ def morph_picture(faces: dict[str, np.ndarray], number: int) -> dict:
     return {"image": image, "split": "test", "subject": f"{first}+{second}", "pixels": grey(mean)}
 
 
-def eigenface_pictures(photographs: np.ndarray) -> Iterator[dict]:
+def eigenface_images(photographs: np.ndarray) -> Iterator[dict]:
     """Draws from a Gaussian on the first 60 principal components of photographs (Turk and Pentland 1991).
 
     Args:
@@ -204,7 +204,7 @@ def eigenface_pictures(photographs: np.ndarray) -> Iterator[dict]:
     mean = flat.mean(axis=0)
     _, lengths, components = np.linalg.svd(flat - mean, full_matrices=False)
     components, deviations = components[:COMPONENTS], lengths[:COMPONENTS] / np.sqrt(len(flat) - 1)
-    # Libraries differ in the sign of a component, and with it would every picture: fix it.
+    # Libraries differ in the sign of a component, which would change every image: fix it.
     largest = np.abs(components).argmax(axis=1)
     components *= np.sign(components[np.arange(COMPONENTS), largest])[:, None]
     for number in range(GENERATED):
@@ -213,11 +213,11 @@ def eigenface_pictures(photographs: np.ndarray) -> Iterator[dict]:
         yield {"image": image, "split": "test", "subject": image, "pixels": grey(pixels.reshape(SIDE, SIDE))}
 
 
-def dcgan_pictures() -> Iterator[dict]:
-    """Draws from a deep convolutional GAN trained on DigiFace-1M; its colour pictures of 64 px become grey, 112 px."""
+def dcgan_images() -> Iterator[dict]:
+    """Draws from a deep convolutional GAN trained on DigiFace-1M; its colour images of 64 px become grey, 112 px."""
     weights = building.package("gan-face-generate", "gan_face_generate") / "weights.tar"
-    found = hashlib.sha256(building.read(weights)).hexdigest()
-    building.check_source("gan-face-generate", weights, found, WEIGHTS_SHA256)
+    checksum = hashlib.sha256(building.read(weights)).hexdigest()
+    building.check_source("gan-face-generate", weights, checksum, WEIGHTS_SHA256)
 
     # Imported here, because only the build needs them: torch takes seconds to start.
     import torch
@@ -229,7 +229,7 @@ def dcgan_pictures() -> Iterator[dict]:
     for number in range(GENERATED):
         image = f"dcgan/{number + 1:03d}"
         latent = torch.from_numpy(random_of(image).standard_normal((1, 100, 1, 1)).astype(np.float32))
-        # One picture at a time: in a batch, its last bits would depend on its neighbours.
+        # One image at a time: in a batch, its last bits would depend on the other images.
         with torch.inference_mode():
             colour = generator(latent)[0].permute(1, 2, 0).numpy()
         small = Image.fromarray(grey((colour + 1) * 127.5)).convert("L")
@@ -238,7 +238,7 @@ def dcgan_pictures() -> Iterator[dict]:
 
 
 def _feature_sets() -> list[tuple[str, ...]]:
-    """One or two features; an eye beside both eyes would be the same picture twice."""
+    """One or two features; an eye beside both eyes would give the same image twice."""
     pairs = [pair for pair in itertools.combinations(FEATURES, 2) if not (pair[0] == "both eyes" and "eye" in pair[1])]
     return [(feature,) for feature in FEATURES] + pairs
 

@@ -1,4 +1,4 @@
-"""Images of your own: a folder tree, or a folder and a CSV list."""
+"""Your images: a folder tree, or a folder and a CSV list."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPLIT_WORDS = {
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 MAP_SUFFIXES = (".png", ".npy")
 HEADERLESS = ("split", "label", "path")
-"""Cells of a row in the lists that come with CYBORG (Boyd et al. 2023), which have no header."""
+"""Columns of the lists that come with CYBORG (Boyd et al. 2023); they have no header."""
 
 
 def load(
@@ -42,27 +42,27 @@ def load(
 ) -> pd.DataFrame:
     """The images below a folder.
 
-    Without a list, folder names tell what an image is. Below ``root``, one of them is the label (authentic, real,
-    bonafide; synthetic, fake; also numbered, as in ``1_fake``), one may be the split (train, validate or val, test;
-    "test" where there is none), and the folder below the label is the source. With a list, its columns tell: ``path``
-    and ``label``, and where you have them ``source``, ``split``, ``subject``, ``salience`` and ``image``. A list
-    without a header holds ``split,label,path``, as CYBORG's do; their ``test`` rows that point at a folder ``val``
-    are of the split "validate".
+    Without a list, folder names describe the images. Below ``root``, one folder names the label (authentic, real,
+    bonafide; synthetic, fake; also numbered, as in ``1_fake``). Another may name the split (train, validate or val,
+    test; "test" by default). The folder below the label is the source. With a list, its columns describe the images:
+    ``path`` and ``label``, and optionally ``source``, ``split``, ``subject``, ``salience`` and ``image``. A list
+    without a header holds ``split,label,path``, as CYBORG's lists do. Their ``test`` rows that point at a folder
+    ``val`` belong to the split "validate".
 
     Args:
         root: folder that holds every image; paths in the list are relative to it.
         csv: the list.
-        salience: folder with human maps: the image's relative path or its file name, ending in .png or .npy.
-            Or a list of such folders, one an annotator: the maps of the first are those that detectors are trained
-            and compared with; the others tell how far people agree.
+        salience: folder with human maps. A map has the image's relative path or its file name, ending in .png or .npy.
+            Or a list of such folders, one for each annotator. Detectors are trained and compared with the maps of the
+            first; the others measure how far people agree.
 
     Returns:
         The columns of :func:`e2m.datasets.load_dataset`, in the list's order, or sorted by path without a list.
-        ``image`` is the path relative to ``root``, ``subject`` the image itself where the list names none;
-        ``annotations`` is there where ``salience`` lists several folders.
+        ``image`` is the path relative to ``root``; ``subject`` is the image itself if the list names no subject. The
+        column ``annotations`` exists if ``salience`` lists several folders.
 
     Raises:
-        InputError: something is missing, empty, unknown, or outside ``root``; the message says what and where.
+        InputError: a file or value that is missing, empty, unknown or outside ``root``; the message names it.
     """
     root = _folder(root, "root")
     rows = _tree_rows(root) if csv is None else _csv_rows(root, Path(csv))
@@ -101,14 +101,14 @@ def _tree_row(root: Path, path: Path) -> dict[str, str]:
     splits = {SPLIT_WORDS.get(name.lower()) for name in folders} - {None}
     if len(splits) > 1:
         raise InputError(f"{root / path}: folders of the splits {' and '.join(sorted(splits))} on one path; keep one")
-    place = next(number for number, name in enumerate(folders) if _label(name))
-    below = [name for name in folders[place + 1 :] if name.lower() not in SPLIT_WORDS and not _label(name)]
+    index = next(number for number, name in enumerate(folders) if _label(name))
+    below = [name for name in folders[index + 1 :] if name.lower() not in SPLIT_WORDS and not _label(name)]
     image = path.as_posix()
     return {
         "image": image,
         "path": image,
         "label": labels.pop(),
-        "source": below[0] if below else folders[place],
+        "source": below[0] if below else folders[index],
         "split": splits.pop() if splits else "test",
         "subject": image,
         "salience": "",
@@ -145,16 +145,18 @@ def _read_csv(csv: Path) -> list[tuple[int, dict[str, str]]]:
     except (OSError, UnicodeDecodeError, csv_format.Error) as error:
         raise InputError(f"{csv}: cannot be read as a list ({error}); save it as CSV in UTF-8") from error
     if not lines:
-        raise InputError(f"{csv}: empty; needed is a row an image, with the columns path and label")
+        raise InputError(f"{csv}: empty; the list needs one row for each image, with the columns path and label")
     without_header = any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in lines[0][1])
     columns = list(HEADERLESS) if without_header else [cell.lower() for cell in lines.pop(0)[1]]
     if missing := [column for column in ("path", "label") if column not in columns]:
         raise InputError(f"{csv}: no column {' and '.join(missing)}; it has {', '.join(columns)}")
     if not lines:
-        raise InputError(f"{csv}: empty below its header; needed is a row an image")
+        raise InputError(f"{csv}: empty below its header; the list needs one row for each image")
     for number, cells in lines:
         if len(cells) != len(columns):
-            raise InputError(f"{csv}, row {number}: {len(cells)} cells; needed are {len(columns)}: {','.join(columns)}")
+            raise InputError(
+                f"{csv}, row {number}: {len(cells)} cells; the columns are {len(columns)}: {','.join(columns)}"
+            )
     rows = [(number, dict(zip(columns, cells, strict=True))) for number, cells in lines]
     return [(number, _from_cyborg(cells)) for number, cells in rows] if without_header else rows
 
@@ -184,7 +186,7 @@ def _folder(path: str | Path, option: str) -> Path:
 
 
 def _inside(root: Path, where: str, name: str) -> Path:
-    """A path of the list, relative to root; links are followed before it is compared."""
+    """A path of the list, relative to root; links are resolved first."""
     if not name:
         raise InputError(f"{where}: an empty path; name a file below {root}")
     if not (root / name).resolve().is_relative_to(root):
@@ -195,7 +197,7 @@ def _inside(root: Path, where: str, name: str) -> Path:
 def _check_files(root: Path, names: list[str]) -> None:
     outside = [name for name in names if not (root / name).resolve().is_relative_to(root)]
     if outside:
-        raise InputError(f"{root / outside[0]}: a link to a file outside {root}; copy the file to its place")
+        raise InputError(f"{root / outside[0]}: a link to a file outside {root}; copy the file itself there")
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         more = ", ..." if len(missing) > 5 else ""
@@ -206,14 +208,14 @@ def _check_files(root: Path, names: list[str]) -> None:
 
 
 def _add_maps(rows: list[dict[str, str]], folder: Path) -> None:
-    """Fill in the human map of every row that has none yet."""
+    """Fill in the human map of every row that has none."""
     without = [row for row in rows if not row["salience"]]
     for row, path in zip(without, _maps(without, folder) if without else [], strict=True):
         row["salience"] = path
 
 
 def _maps(rows: list[dict[str, str]], folder: Path) -> list[str]:
-    """The human map in a folder of every row, "" where there is none."""
+    """The human map of every row in a folder, or ""."""
     maps = [_find_map(folder, row["path"]) for row in rows]
     if not any(maps):
         example = Path(rows[0]["path"]).with_suffix(".png")
@@ -221,16 +223,16 @@ def _maps(rows: list[dict[str, str]], folder: Path) -> list[str]:
     shared, times = Counter(filter(None, maps)).most_common(1)[0]
     if times > 1:
         raise InputError(
-            f"{shared}: the human map of {times} images of the same file name; "
-            "put maps in the same folders below salience= as their images below root="
+            f"{shared}: the human map of {times} images with the same file name; "
+            "give the maps the same relative paths below salience= as their images have below root="
         )
     return maps
 
 
 def _find_map(folder: Path, image: str) -> str:
     path = Path(image)
-    for place in (folder / path, folder / path.name):
+    for candidate in (folder / path, folder / path.name):
         for suffix in MAP_SUFFIXES:
-            if place.with_suffix(suffix).is_file():
-                return str(place.with_suffix(suffix))
+            if candidate.with_suffix(suffix).is_file():
+                return str(candidate.with_suffix(suffix))
     return ""

@@ -1,6 +1,6 @@
 """Photographs whose classes differ in one thing: synthetic ones hold a planted patch.
 
-A detector of these can only read the patch, so that what measures must say about it is known in advance.
+A detector of these images can only read the patch, so that the right answer of each measure is known in advance.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from e2m.store import building, paths
 from e2m.store.building import PHOTOGRAPHS, SIDE, SUBJECTS, grey, photographs, random_of
 
 RECIPE = 1
-"""Counts changes to what is built below; another number builds the data anew, beside the old."""
+"""The version of the data built below; a new number builds a new folder beside the old one."""
 
 PATCH = 12
 MARGIN = 16
@@ -25,11 +25,11 @@ LABEL = {"orl": "authentic", "planted": "synthetic"}
 
 
 def load() -> pd.DataFrame:
-    """The frame of the planted data; the pictures are built below ``e2m.store.paths.DATA / "planted"`` the first time.
+    """The frame of the planted data; the first call builds the images below ``e2m.store.paths.DATA / "planted"``.
 
     Returns:
-        400 rows with the columns of :func:`e2m.datasets.load_dataset` and ``region``, the patch of a ``planted`` image,
-        which is its human map as well. Half of each person's photographs are authentic, the others planted.
+        400 rows with the columns of :func:`e2m.datasets.load_dataset` and ``region``, the patch of a ``planted`` image;
+        the patch is also its human map. Half of each person's photographs are authentic, the others planted.
 
     Raises:
         InputError: the source package is missing or holds other data; files were removed from the built folder.
@@ -38,44 +38,44 @@ def load() -> pd.DataFrame:
 
 
 def build(folder: Path) -> pd.DataFrame:
-    """Draw every picture into ``folder`` and list them, with the SHA-256 of every file, in ``manifest.parquet``."""
+    """Draw every image into ``folder`` and list them, with the SHA-256 of every file, in ``manifest.parquet``."""
     faces = photographs()
-    return building.write(folder, pictures(faces), LABEL, "planted data", PHOTOGRAPHS * len(faces))
+    return building.write(folder, all_images(faces), LABEL, "planted data", PHOTOGRAPHS * len(faces))
 
 
-def pictures(faces: dict[str, np.ndarray]) -> Iterator[dict]:
-    """All pictures, source by source; of each person, every second photograph is planted.
+def all_images(faces: dict[str, np.ndarray]) -> Iterator[dict]:
+    """All images, source by source; every second photograph of each person gets a patch.
 
     Args:
         faces: person -> (10, 112, 112) uint8 photographs.
     """
     for source, (split, people) in product(LABEL, SUBJECTS.items()):
         for person, number in product(people, range(source == "planted", PHOTOGRAPHS, 2)):
-            yield picture(faces, source, split, person, number)
+            yield one_image(faces, source, split, person, number)
 
 
-def picture(faces: dict[str, np.ndarray], source: str, split: str, person: str, number: int) -> dict:
-    """One photograph, as it is or with a patch."""
+def one_image(faces: dict[str, np.ndarray], source: str, split: str, person: str, number: int) -> dict:
+    """One photograph, unchanged or with a patch."""
     image = f"{source}/{person}_{number + 1:02d}"
-    found = {"image": image, "split": split, "subject": person, "pixels": faces[person][number]}
+    drawn = {"image": image, "split": split, "subject": person, "pixels": faces[person][number]}
     if source == "planted":
-        found["pixels"], region = plant(faces[person][number], random_of(image))
-        found |= {"region": region, "salience": region}
-    return found
+        drawn["pixels"], region = plant(faces[person][number], random_of(image))
+        drawn |= {"region": region, "salience": region}
+    return drawn
 
 
 def plant(photograph: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Lay a chequered patch, 12 x 12 px of the highest frequency there is, anywhere but near the border.
+    """Add a chequered patch of 12 x 12 px at a random position away from the border.
 
-    Its squares are single pixels, by turns 32 grey levels brighter and darker than the photograph, so that its mean
-    stays and blur removes it.
+    Its pixels are alternately 32 grey levels brighter and darker than the photograph: the highest spatial frequency.
+    The patch leaves the mean unchanged, and blur removes it.
 
     Args:
         photograph: (112, 112) uint8.
-        random: decides the place.
+        random: decides the position.
 
     Returns:
-        The picture and the region of the patch (255 inside, 0 outside), (112, 112) uint8 each.
+        The image and the region of the patch (255 inside, 0 outside), (112, 112) uint8 each.
     """
     top, left = random.integers(MARGIN, SIDE - MARGIN - PATCH, 2, endpoint=True)
     window = (slice(top, top + PATCH), slice(left, left + PATCH))

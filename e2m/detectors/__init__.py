@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from e2m import plugins
+from e2m.networks import layers
 from e2m.networks.checkpoints import MASKER_FORMAT, load_weights, read_checkpoint, weights_hash
 from e2m.types import Detector, InputError
 
@@ -35,8 +37,8 @@ def load_detector(
         masker: file written by ``e2m.training.masker.fit`` for these weights; the salience method "masker" reads it.
 
     Raises:
-        InputError: unknown name or device, a checkpoint of another detector, a masker of other weights, or a file that
-            is neither.
+        InputError: unknown name or device, a checkpoint of another detector, a masker of other weights, or a file
+            that is neither.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -56,10 +58,10 @@ def load_detector(
 
 
 def check_detector(detector: Detector) -> None:
-    """Whether a detector's network has the modules that the detector names.
+    """Check that a detector's network has the modules that the detector names.
 
     Raises:
-        InputError: it has not, or the head is no linear layer.
+        InputError: a module is missing, or the head is not a linear layer.
     """
     modules = dict(detector.model.named_modules())
     for role in ("layer", "head", "guided_layer"):
@@ -76,9 +78,9 @@ def _check_masker(detector: Detector) -> None:
     state = read_checkpoint(detector.masker, MASKER_FORMAT)
     if state["detector"] != detector.name:
         raise InputError(f"{detector.masker}: a masker of {state['detector']!r}, but {detector.name!r} was asked for")
-    if state["classifier"] != (found := weights_hash(detector.model)):
+    if state["classifier"] != (actual := weights_hash(detector.model)):
         raise InputError(
-            f"{detector.masker}: trained on weights {state['classifier']}, but this detector has {found}; give the "
+            f"{detector.masker}: trained on weights {state['classifier']}, but this detector has {actual}; give the "
             "checkpoint that it was trained on, or the one that was trained alongside"
         )
 
@@ -98,25 +100,19 @@ def _from_timm(name: str, pretrained: bool) -> Detector:
         close = difflib.get_close_matches(name, timm.list_models(), 8)
         raise InputError(f"timm has no network named {name!r}; similar names: {', '.join(close) or 'none'}")
     model = timm.create_model(name, pretrained=pretrained, num_classes=2)
-    config = model.pretrained_cfg
-    modules = dict(model.named_modules())
+    config, modules = model.pretrained_cfg, dict(model.named_modules())
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    detector = Detector(f"timm:{name}", model, layer="", size=config["input_size"][-1], mean=mean, std=std)
     last = (getattr(model, "feature_info", None) or [{}])[-1]
-    if last.get("module") not in modules:
-        raise InputError(
-            f"{name!r} names no last feature layer; write a `package.module:function` detector with `layer=`"
-        )
+    layer = layers.find(detector, [channels for channels in (model.num_features, last.get("num_chs")) if channels])
+    detector = replace(detector, layer=layer.name, reshape=layer.reshape)
     head = config.get("classifier")
-    # Where more lies between the last features and the linear layer than pooling, there is no CAM.
-    follows = isinstance(head, str) and getattr(modules.get(head), "in_features", None) == last["num_chs"]
-    return Detector(
-        name=name,
-        model=model,
-        layer=last["module"],
-        size=config["input_size"][-1],
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        head=head if follows else None,
-    )
+    if isinstance(head, str) and isinstance(modules.get(head), nn.Linear):
+        with_head = replace(detector, head=head)
+        detector = with_head if layers.pooled_linearly(with_head) else detector
+    cam = f"CAM reads {head}" if detector.head else "no CAM: more than pooling lies between it and the head"
+    print(f"{detector.name}: salience is read from {layer}; {cam}", file=sys.stderr)
+    return detector
 
 
 def _from_function(name: str) -> Detector:

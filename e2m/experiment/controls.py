@@ -1,34 +1,37 @@
-"""Making the controls of a detector: maps and rows of salience whose answer is known, and the cascade."""
+"""Controls of a detector: salience whose answer is known, untrained networks, and the cascade of randomised layers.
+
+Results lie beside those of trained detectors. The regime of known maps is called "known", and their salience methods
+are those of ``e2m.methods.known``; the regime of untrained networks is called "random_weights".
+"""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, replace
-from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy.stats import rankdata
-from skimage.filters import sobel
-from skimage.transform import resize_local_mean
 from torch import nn
 
-from e2m.arrays.maps import dead, quantise
+from e2m import plugins
+from e2m.arrays.correlation import rank_correlation
+from e2m.arrays.maps import quantise
 from e2m.arrays.ssim import ssim
 from e2m.detectors import load_detector
 from e2m.experiment import explain
 from e2m.experiment.results import Experiment, ModelKey
-from e2m.measures.alignment import correlation
 from e2m.measures.entropy import spatial_entropy
 from e2m.salience.engine import Explainer, in_parts
 from e2m.store import disk, paths
-from e2m.types import Detector, Explanation, Perturbation
+from e2m.types import Detector, Explanation
+
+KNOWN = "known"
+"""The regime of known maps, and what tables call their salience."""
+
+RUNS = 2
+"""Measure (d) compares runs: so many of every control that costs no training."""
 
 SEED = 1_000_000
 """Of random weights, plus the run: no training starts from them, for its seed is its run."""
@@ -37,64 +40,28 @@ STEPS = 8
 """Most steps of a cascade; the first randomises the head alone, the last everything."""
 
 
-KNOWN = "known"
-"""What the salience method of a map is called that comes from no network."""
+def explain_controls(experiment: Experiment, name: str) -> None:
+    """Make the controls of a detector on the in-set sources: all of ``results(experiment, name)``.
 
-
-RUNS = 2
-"""Measure (d) compares runs: so many of every control that costs no training."""
-
-
-def oracle(regions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The answer itself: how much of each cell the manipulated region covers.
-
-    Args:
-        regions: (n, H, W), above 0 where an image was manipulated.
-        shape: (h, w) of the maps.
-
-    Returns:
-        (n, h, w) float32, min-max normalised; NaN where no region is known, or where it is everywhere.
+    Scores beside known maps are those of run 0 of the experiment's first regime. The cascade randomises run 0 of every
+    regime.
     """
-    return _normalised(resize_local_mean((regions > 0).astype(np.float32), shape, channel_axis=0))
-
-
-def centre(images: np.ndarray, shape: tuple[int, int], run: int = 0) -> np.ndarray:
-    """A Gaussian in the middle of the map, the same for all images: its deviation is a quarter of each side."""
-    down, across = (np.exp(-0.5 * ((np.arange(side) + 0.5) / side - 0.5) ** 2 / 0.25**2) for side in shape)
-    return _normalised(np.broadcast_to(np.outer(down, across), (len(images), *shape)))
-
-
-def random(images: np.ndarray, shape: tuple[int, int], run: int = 0) -> np.ndarray:
-    """Uniform random cells, drawn anew for every image and run: keyed by (run, the image's bytes)."""
-    return _normalised(np.stack([_generator(run, image).random(shape) for image in images]))
-
-
-def fixed(images: np.ndarray, shape: tuple[int, int], run: int = 0) -> np.ndarray:
-    """One map of uniform random cells, the same for all images and runs."""
-    return _normalised(np.broadcast_to(np.random.default_rng(0).random(shape), (len(images), *shape)))
-
-
-def edges(images: np.ndarray, shape: tuple[int, int], run: int = 0) -> np.ndarray:
-    """Where the picture has edges: the Sobel magnitude of the grey image, averaged over the area of each cell."""
-    strength = np.stack([sobel(image.mean(axis=2)) for image in images])
-    return _normalised(resize_local_mean(strength, shape, channel_axis=0))
-
-
-MAPS = {"centre": centre, "random": random, "fixed": fixed, "edges": edges}
-"""Controls that need the image at most: (n, H, W, 3) uint8, (h, w), run -> (n, h, w) float32 in [0, 1]."""
-
-
-def rank_correlation(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Spearman's correlation over the places of each pair of maps, (N, h, w) twice: (N,), NaN where one is dead."""
-    gone = dead(maps) | dead(others)
-    ranks = [rankdata(stack.reshape(len(stack), -1), axis=1).reshape(stack.shape) for stack in (maps, others)]
-    with np.errstate(invalid="ignore"):
-        return np.where(gone, np.nan, correlation(*ranks))
+    trained = experiment.detector(name, experiment.regimes[0], 0)
+    for run in range(RUNS):
+        for family, detector in (
+            (known_family(experiment), trained),
+            (untrained_family(experiment), untrained(experiment, name, run)),
+        ):
+            key = ModelKey(name, family.regimes[0], run)
+            explain.explain(_of_run(family, run), key, progress=False, detector=detector, seed=run)
+    for regime in experiment.regimes:
+        _cascade(experiment, ModelKey(name, regime, 0))
 
 
 def known_family(experiment: Experiment) -> Experiment:
-    """The experiment whose regimes are the controls that come from no network, on the in-set sources."""
-    return replace(experiment, regimes=["oracle", *MAPS], methods=[KNOWN], sources=experiment.in_set, runs=RUNS)
+    """The experiment whose one regime is "known", and whose salience methods never ask the network; in-set sources."""
+    methods = list(plugins.load("method", "oracle").NAMES)
+    return replace(experiment, regimes=[KNOWN], methods=methods, sources=experiment.in_set, runs=RUNS)
 
 
 def untrained_family(experiment: Experiment) -> Experiment:
@@ -103,89 +70,49 @@ def untrained_family(experiment: Experiment) -> Experiment:
 
 
 def results(experiment: Experiment, detector: str) -> list[Path]:
-    """The files that ``e2m.experiment.controls.explain`` writes for a detector."""
-    found = []
-    for family in (known_family(experiment), untrained_family(experiment)):
-        for one in family.trained:
-            if one.detector == detector:
-                found += (family if one.run == 0 else replace(family, measures={})).results(one)
-    return found + cascade_files(experiment, detector)
+    """The files that ``explain_controls`` writes for a detector."""
+    files = [
+        file
+        for family in (known_family(experiment), untrained_family(experiment))
+        for key in family.trained
+        if key.detector == detector
+        for file in _of_run(family, key.run).results(key)
+    ]
+    return files + cascade_files(experiment, detector)
 
 
 def cascade_files(experiment: Experiment, detector: str) -> list[Path]:
     """Rows of the cascade: of run 0 of every regime, on every in-set source."""
-    place = [(experiment.profile, detector, regime, 0) for regime in experiment.regimes]
-    return [paths.rows(*one, "cascade", source) for one in place for source in experiment.in_set]
+    keys = [(experiment.profile, detector, regime, 0) for regime in experiment.regimes]
+    return [paths.rows(*key, "cascade", source) for key in keys for source in experiment.in_set]
 
 
-def _generator(run: int, image: np.ndarray) -> np.random.Generator:
-    key = hashlib.blake2b(f"{run} ".encode() + np.ascontiguousarray(image).tobytes(), digest_size=16)
-    return np.random.default_rng(int.from_bytes(key.digest(), "little"))
+def by_control(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Tidy rows of known maps as tables show them: the regime is the control, the salience "known".
 
-
-def _normalised(raw: np.ndarray) -> np.ndarray:
-    """(n, h, w) float32, each map stretched to [0, 1]; NaN where it is constant, up to rounding."""
-    raw = np.asarray(raw, np.float64)
-    low, high = raw.min(axis=(1, 2), keepdims=True), raw.max(axis=(1, 2), keepdims=True)
-    span = np.where(high - low > 1e-6 * np.maximum(np.abs(low), np.abs(high)), high - low, np.nan)
-    return ((raw - low) / span).astype(np.float32)
-
-
-def explain_controls(experiment: Experiment, name: str) -> None:
-    """Make the controls of a detector on the in-set sources: all of ``results(experiment, name)``.
-
-    Scores beside known maps, and what is randomised, are run 0 of the experiment's first regime, and of every regime.
-    """
-    torch.set_num_threads(1)
-    for source in experiment.in_set:
-        _known_maps(experiment, ModelKey(name, experiment.regimes[0], 0), source)
-    family = untrained_family(experiment)
-    for run in range(RUNS):
-        measured = family if run == 0 else replace(family, measures={})
-        detector = _untrained(experiment, name, run)
-        explain.explain(measured, ModelKey(name, "random_weights", run), progress=False, detector=detector)
-    for regime in experiment.regimes:
-        _cascade(experiment, ModelKey(name, regime, 0))
-
-
-class Known:
-    """Known salience beside the scores of a trained detector: what ``respond`` asks of an explainer.
+    Scores that no map guided are left out: they are those of the trained detector.
 
     Args:
-        network: an open ``Explainer``, for the scores and the size of the maps.
-        regions: (n, H, W) bool, the true regions of a batch of images; empty where none is known.
-        run: another run draws other random maps.
+        rows: of the family of known maps.
+        methods: the controls, in the order of the result.
     """
+    rows = rows[rows["salience"] != ""]
+    if not rows["variant"].astype(str).str.startswith("score").any():
+        rows = rows.drop(columns="flipped", errors="ignore")  # scores tell whether a decision flipped
+    order = rows["salience"].astype(str).map({name: index for index, name in enumerate(methods)})
+    detectors = pd.factorize(rows["detector"])[0]
+    rows = rows.iloc[np.lexsort((np.arange(len(rows)), order, detectors))]
+    return rows.assign(regime=rows["salience"].astype(str), salience=KNOWN)
 
-    methods = ("oracle", *MAPS)
 
-    def __init__(self, network: Explainer, regions: np.ndarray, run: int = 0):
-        self.network = network
-        self.regions = regions
-        self.run = run
+def _of_run(family: Experiment, run: int) -> Experiment:
+    """Measures that change images are taken in run 0 alone."""
+    return family if run == 0 else replace(family, measures={})
 
-    def __call__(self, images: np.ndarray) -> dict[str, Explanation]:
-        """Explanations of the batch by control."""
-        return self._explained(images, self.regions, self.methods)
 
-    def after(
-        self, change: Perturbation, targets: Sequence, methods: Sequence[str] | None = None
-    ) -> dict[tuple[str, int], Explanation]:
-        """Explanations of changed images, the first of the batch; the regions move as the images did."""
-        regions = change.move(self.regions[: len(change.images)])
-        found = self._explained(change.images, regions, methods or self.methods)
-        # Known maps explain no class, so that every target has the same.
-        return {(name, place): one for name, one in found.items() for place in range(len(targets))}
-
-    def _explained(self, images: np.ndarray, regions: np.ndarray, methods: Sequence[str]) -> dict[str, Explanation]:
-        scored = self.network(images)[self.network.methods[0]]
-        shape = scored.maps.shape[1:]
-        found = {}
-        for name in methods:
-            oracle = name == "oracle"
-            maps = oracle(regions, shape) if oracle else MAPS[name](images, shape, self.run)
-            found[name] = replace(scored, maps=maps, dead=dead(maps))
-        return found
+def untrained(experiment: Experiment, name: str, run: int = 0) -> Detector:
+    """A network with random weights that no training starts from."""
+    return load_detector(name, seed=SEED + run, device=experiment.device)
 
 
 def cascade(detector: Detector, untrained: Detector, counts: Sequence[int]) -> Iterator[Detector]:
@@ -222,58 +149,12 @@ def steps(layers: int) -> list[int]:
     return [0, *np.unique(np.linspace(1, layers, min(layers, STEPS)).round().astype(int)).tolist()]
 
 
-def _known_maps(experiment: Experiment, trained: ModelKey, source: str) -> None:
-    """Maps of all runs and rows of run 0 of the controls that come from no network, on one source."""
-    inside = replace(known_family(experiment), sources=[source])
-    found = {(name, run): [] for name in Known.methods for run in range(RUNS)}
-    detector = experiment.detector(trained.detector, trained.regime, trained.run)
-    place = inside.profile, trained.detector
-    with Explainer(detector, experiment.methods[:1]) as network, ExitStack() as files:
-        add = {}
-        for name, (measure, settings) in product(Known.methods, inside.measures.items()):
-            path = paths.rows(*place, name, 0, measure, source)
-            add[name, measure] = files.enter_context(disk.writing_rows(path, settings))
-        work = partial(_explain_batch, inside, trained, network)
-        for clean, rows in in_parts(work, explain.batches(inside, inside.samples), inside.batch_size):
-            for name, run in found:
-                found[name, run].append(clean[run][name])
-            for name, measure in product(Known.methods, rows):
-                own = rows[measure]["salience"] == name
-                add[name, measure](rows[measure][own].assign(regime=name, salience=KNOWN))
-    for (name, run), parts in found.items():
-        about = {"profile": inside.profile, "control": name, "run": run, "source": source, "scores": str(trained)}
-        path = paths.maps(*place, name, run, KNOWN, source)
-        disk.write_maps(path, Explanation.join(parts), inside.samples, about)
-
-
-def _explain_batch(
-    inside: Experiment,
-    trained: ModelKey,
-    network: Explainer,
-    about: pd.DataFrame,
-    images: np.ndarray,
-    unreadable: np.ndarray,
-) -> tuple[list[dict[str, Explanation]], dict[str, pd.DataFrame]]:
-    """Clean maps by run and control, and rows of run 0 by measure."""
-    known = "region" in about and (about["region"] != "").any()
-    regions = inside.regions(about["image"]) if known else np.zeros(images.shape[:3], bool)
-    clean, rows = [], {}
-    for run in range(RUNS):
-        measured = inside if run == 0 else replace(inside, measures={})
-        found, frames = explain.explain_batch(
-            measured, trained, Known(network, regions, run), about, images, unreadable
-        )
-        clean.append(found)
-        rows |= frames
-    return clean, rows
-
-
 def _cascade(experiment: Experiment, one: ModelKey) -> None:
     """Rows of what the cascade does to the maps of a trained detector, for every in-set source."""
     trained = experiment.detector(one.detector, one.regime, one.run)
     layers = [names[0] for names in weighted_layers(trained.model)]
     counts = steps(len(layers))
-    detectors = dict(zip(counts, cascade(trained, _untrained(experiment, one.detector), counts), strict=True))
+    detectors = dict(zip(counts, cascade(trained, untrained(experiment, one.detector), counts), strict=True))
     few = min(settings["images_per_source"] for settings in experiment.measures.values())
     for source in experiment.in_set:
         samples = replace(experiment, sources=[source]).samples.head(few)
@@ -283,10 +164,6 @@ def _cascade(experiment: Experiment, one: ModelKey) -> None:
         with disk.writing_rows(path, {"layers": layers}) as add:
             for frame in _steps(experiment, samples, about, detectors):
                 add(frame)
-
-
-def _untrained(experiment: Experiment, name: str, run: int = 0) -> Detector:
-    return load_detector(name, seed=SEED + run, device=experiment.device)
 
 
 def _steps(
@@ -312,7 +189,7 @@ def _explained(
         def explained(about: pd.DataFrame, images: np.ndarray, unreadable: np.ndarray) -> dict[str, Explanation]:
             found = explainer(images, "predicted" if classes is None else classes[about.index].clip(0))
             for one in found.values():
-                one.mark(unreadable)
+                one.blank(unreadable)
             return found
 
         parts = list(in_parts(explained, explain.batches(experiment, samples), experiment.batch_size))

@@ -18,19 +18,21 @@ from e2m import plugins
 from e2m.arrays.images import check_images, read_or_mark
 from e2m.detectors import load_detector
 from e2m.experiment.results import Experiment, ModelKey
-from e2m.salience.engine import Explainer, in_parts, respond
+from e2m.salience.engine import Explainer, in_parts
+from e2m.salience.respond import respond
 from e2m.store import disk, paths
 from e2m.types import LABELS, MASKER, Detector, Explanation, InputError
 
 
 def explain(
     experiment: Experiment,
-    one: ModelKey,
+    key: ModelKey,
     sources: Sequence[str] | None = None,
     progress: bool = True,
     detector: Detector | None = None,
+    seed: int = 0,
 ) -> None:
-    """Explain the test images of one trained detector, clean and changed: all of ``experiment.results(one)``.
+    """Explain the test images of one trained detector, clean and changed: all of ``experiment.results(key)``.
 
     One pass over the images: each batch is read and explained once, and that is shared by all measures. Rows are
     written batch by batch, so that memory holds no more than one; only clean maps are kept until their file is written
@@ -41,10 +43,11 @@ def explain(
 
     Args:
         experiment: the profile.
-        one: the detector.
+        key: the detector.
         sources: only these.
         progress: show a bar.
-        detector: explained in the place of ``one``, which then needs no checkpoint, nor a masker.
+        detector: explained instead of the detector of ``key``, which then needs no checkpoint, nor a masker.
+        seed: of salience methods that draw random numbers.
 
     Raises:
         InputError: no such source, no image of a source that can be read, a human map that does not fit its image, no
@@ -55,44 +58,44 @@ def explain(
         raise InputError(f"no source named {odd[0]!r} in {experiment.profile}; choose from {experiment.sources}")
     # One thread: jobs run side by side, and sums do not depend on how many cores there are.
     torch.set_num_threads(1)
-    methods = experiment.methods_of(one)
+    methods = experiment.methods_of(key)
     if detector is None:
-        masker = experiment.masker_file(one) if MASKER in methods else None
-        detector = load_detector(one.detector, experiment.checkpoint(one), device=experiment.device, masker=masker)
+        masker = experiment.masker_file(key) if MASKER in methods else None
+        detector = load_detector(key.detector, experiment.checkpoint(key), device=experiment.device, masker=masker)
     elif detector.masker is None:
         methods = [method for method in methods if method != MASKER]
     samples = experiment.samples[experiment.samples["source"].isin(sources or experiment.sources)]
     check_images(samples, may_be_marked=True)
-    bar = tqdm(total=len(samples), desc=f"salience of {one}", unit=" images", disable=not progress, mininterval=2)
-    with bar, Explainer(detector, methods) as explainer:
-        for source, own in samples.groupby("source", sort=False):
-            _explain_source(experiment, one, explainer, source, own.reset_index(drop=True), bar)
+    bar = tqdm(total=len(samples), desc=f"salience of {key}", unit=" images", disable=not progress, mininterval=2)
+    with bar, Explainer(detector, methods, seed=seed) as explainer:
+        for source, of_source in samples.groupby("source", sort=False):
+            _explain_source(experiment, key, explainer, source, of_source.reset_index(drop=True), bar)
 
 
 def _explain_source(
-    experiment: Experiment, one: ModelKey, explainer: Explainer, source: str, samples: pd.DataFrame, bar: tqdm
+    experiment: Experiment, key: ModelKey, explainer: Explainer, source: str, samples: pd.DataFrame, bar: tqdm
 ) -> None:
-    place = (experiment.profile, one.detector, one.regime, one.run)
-    found = {method: [] for method in explainer.methods}
+    names = (experiment.profile, key.detector, key.regime, key.run)
+    parts = {method: [] for method in explainer.methods}
     with ExitStack() as files:
         add = {
-            measure: files.enter_context(disk.writing_rows(paths.rows(*place, measure, source), settings))
+            measure: files.enter_context(disk.writing_rows(paths.rows(*names, measure, source), settings))
             for measure, settings in experiment.measures.items()
         }
-        work = partial(explain_batch, experiment, one, explainer)
+        work = partial(explain_batch, experiment, key, explainer)
         for clean, rows in in_parts(work, batches(experiment, samples), experiment.batch_size):
             for method, explanation in clean.items():
                 # Joined, that is copied: arrays left where the network worked would keep the memory around them in use.
-                found[method].append(Explanation.join([explanation]))
+                parts[method].append(Explanation.join([explanation]))
             for measure, frame in rows.items():
                 add[measure](frame)
-            bar.update(len(clean[experiment.methods[0]].dead))
-        if all((part.predicted < 0).all() for part in found[experiment.methods[0]]):
+            bar.update(len(clean[explainer.methods[0]].dead))
+        if all((part.predicted < 0).all() for part in parts[explainer.methods[0]]):
             raise InputError(f"none of the {len(samples)} images of {source!r} can be read; `e2m data` says why")
-    described = {**asdict(one), "source": source, **_attributes(experiment, one, explainer.detector)}
-    for method, parts in found.items():
-        path = paths.maps(*place, method, source)
-        disk.write_maps(path, Explanation.join(parts), samples, {**described, "method": method})
+    described = {**asdict(key), "source": source, **_attributes(experiment, key, explainer.detector)}
+    for method, explanations in parts.items():
+        path = paths.maps(*names, method, source)
+        disk.write_maps(path, Explanation.join(explanations), samples, {**described, "method": method})
 
 
 def batches(experiment: Experiment, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
@@ -107,59 +110,65 @@ def batches(experiment: Experiment, samples: pd.DataFrame) -> Iterator[tuple[pd.
 
 def explain_batch(
     experiment: Experiment,
-    one: ModelKey,
+    key: ModelKey,
     explainer: Explainer,
     about: pd.DataFrame,
     images: np.ndarray,
     unreadable: np.ndarray,
 ) -> tuple[dict[str, Explanation], dict[str, pd.DataFrame]]:
     """Clean explanations by method, and rows by measure."""
-    clean = explainer(images)
-    rows = {
-        measure: _change(experiment, one, measure, explainer, images, clean, about) for measure in experiment.measures
-    }
-    rows = {measure: frame for measure, frame in rows.items() if frame is not None}
+    regions = experiment.regions(about["image"]) if explainer.needs_regions and "region" in about else None
+    clean = explainer(images, regions=regions)
+    rows = {}
+    for measure, settings in experiment.measures.items():
+        # What is left of the measure's share of the source.
+        count = min(len(images), settings["images_per_source"] - int(about.index[0]))
+        if count > 0:
+            few = {name: explanation[:count] for name, explanation in clean.items()}
+            described = _described(experiment, key, measure, about.head(count), few)
+            known = None if regions is None else regions[:count]
+            rows[measure] = _rows(measure, settings, explainer, images[:count], few, described, known)
     if unreadable.any():
         for frame in rows.values():
             frame.loc[frame["image"].isin(about["image"][unreadable]), ["correct", "value"]] = False, np.nan
         for explanation in clean.values():
-            explanation.mark(unreadable)
+            explanation.blank(unreadable)
     return clean, rows
 
 
-def _change(
-    experiment: Experiment,
-    one: ModelKey,
-    measure: str,
-    explainer: Explainer,
-    images: np.ndarray,
-    clean: dict[str, Explanation],
-    about: pd.DataFrame,
-) -> pd.DataFrame | None:
-    """Rows of one measure on a batch, or on what is left of the measure's share of the source; None after that."""
-    settings = dict(experiment.measures[measure])
-    few = min(len(images), settings.pop("images_per_source") - int(about.index[0]))
-    if few <= 0:
-        return None
-    clean = {name: explanation[:few] for name, explanation in clean.items()}
+def _described(
+    experiment: Experiment, key: ModelKey, measure: str, about: pd.DataFrame, clean: dict[str, Explanation]
+) -> pd.DataFrame:
+    """What rows of a measure say of every image, before any value."""
     predicted = next(iter(clean.values())).predicted
-    about = about[["image", "label", "source"]].head(few)
-    about = about.assign(
+    return about[["image", "label", "source"]].assign(
         profile=experiment.profile,
         dataset=experiment.dataset,
         measure=measure,
         correct=(predicted == 1) == (about["label"] == LABELS[1]),
-        **asdict(one),
+        **asdict(key),
     )
-    changes = partial(plugins.load("measure", measure).perturbations, **settings)
-    rows = respond(explainer, images[:few], clean, about, changes)
+
+
+def _rows(
+    measure: str,
+    settings: dict,
+    explainer: Explainer,
+    images: np.ndarray,
+    clean: dict[str, Explanation],
+    about: pd.DataFrame,
+    regions: np.ndarray | None,
+) -> pd.DataFrame:
+    options = {name: value for name, value in settings.items() if name != "images_per_source"}
+    perturbations = partial(plugins.load("measure", measure).perturbations, **options)
+    rows = respond(explainer, images, clean, about, perturbations, regions)
     # Image by image, so that the order of rows does not tell how the images were cut into batches.
-    return rows.iloc[np.arange(len(rows)).reshape(-1, few).T.ravel()]
+    return rows.iloc[np.arange(len(rows)).reshape(-1, len(images)).T.ravel()]
 
 
-def _attributes(experiment: Experiment, one: ModelKey, detector: Detector) -> dict[str, str]:
+def _attributes(experiment: Experiment, key: ModelKey, detector: Detector) -> dict[str, str]:
     packages = {f"version_{name}": version(name) for name in ("e2m", "torch", "torchcam", "torchvision")}
-    weights = experiment.checkpoint(one)
+    weights = experiment.checkpoint(key)
     return {
         "profile": experiment.profile,
         "dataset": experiment.dataset,

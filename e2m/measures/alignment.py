@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from e2m.arrays.correlation import correlation
 from e2m.arrays.maps import checked, dead, quantise
 from e2m.arrays.ssim import ssim
 from e2m.types import InputError
@@ -12,14 +13,14 @@ TITLE = "Human alignment"
 LETTER = "h"
 QUESTION = "Does the detector look where people looked?"
 BLIND_SPOT = (
-    "People can be wrong, or look at what needs no look; and a map that covers the middle of every face agrees with "
+    "People can be wrong, or mark what does not matter; and a map that covers the middle of every face agrees with "
     "people without reading the image."
 )
 BETTER = {"ssim": "higher", "correlation": "higher", "divergence": "lower", "energy": "higher"}
 PAPER_EXACT = ()
 AXIS = "agreement with human salience"
 
-_LEVEL = 1 / 255  # one grey level, added before maps are read as distributions, so that no place has none
+_LEVEL = 1 / 255  # one grey level, added before maps are read as distributions, so that no cell is zero
 
 
 def with_human(maps: np.ndarray, human: np.ndarray) -> dict[str, np.ndarray]:
@@ -38,9 +39,9 @@ def with_human(maps: np.ndarray, human: np.ndarray) -> dict[str, np.ndarray]:
             f"maps of shape {maps.shape}, human maps of shape {human.shape}; reduce both to one size first"
         )
     functions = {"ssim": similarity, "correlation": correlation, "divergence": divergence, "energy": energy}
-    gone = dead(maps) | dead(human)
-    alive = _shares(maps[~gone]), _shares(human[~gone])
-    return {name: _filled(function(*alive), gone) for name, function in functions.items()}
+    is_dead = dead(maps) | dead(human)
+    alive = _shares(maps[~is_dead]), _shares(human[~is_dead])
+    return {name: _filled(function(*alive), is_dead) for name, function in functions.items()}
 
 
 def similarity(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
@@ -48,18 +49,11 @@ def similarity(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
     return ssim(quantise(maps), quantise(human), data_range=255)
 
 
-def correlation(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
-    """Pearson's correlation over the places of each map: (N,) in [-1, 1]."""
-    a, b = (_flat(stack) for stack in (maps, human))
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    return (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-
-
 def divergence(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
     """Kullback-Leibler divergence of the map from human salience, in bits: (N,), 0 where they are the same.
 
     With p human and q the detector's salience, each plus one grey level and divided by its sum,
-    ``sum p log2(p / q)``: the price of expecting people to look where the detector does.
+    the divergence is ``sum p log2(p / q)``: the extra bits it costs to predict where people look from the map.
     """
     q, p = (_flat(stack) + _LEVEL for stack in (maps, human))
     q, p = q / q.sum(axis=1, keepdims=True), p / p.sum(axis=1, keepdims=True)
@@ -83,7 +77,7 @@ def _shares(maps: np.ndarray) -> np.ndarray:
     return maps.astype(np.float64) / (255 if maps.dtype == np.uint8 else 1)
 
 
-def _filled(values: np.ndarray, gone: np.ndarray) -> np.ndarray:
-    out = np.full(len(gone), np.nan)
-    out[~gone] = values
+def _filled(values: np.ndarray, is_dead: np.ndarray) -> np.ndarray:
+    out = np.full(len(is_dead), np.nan)
+    out[~is_dead] = values
     return out

@@ -1,4 +1,4 @@
-"""Measure (e): what happens when the places that the detector looks at, or all others, are blurred?"""
+"""Measure (e): what happens when the salient region, or the rest of the image, is blurred?"""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from e2m.types import InputError, Perturbation
 
 TITLE = "Degradation"
 LETTER = "e"
-QUESTION = "How do decision and salience change when the salient places, or all the others, are blurred?"
+QUESTION = "How do decision and salience change when the salient region, or the rest of the image, is blurred?"
 BLIND_SPOT = (
-    "Blur is itself a trace of manipulation, and a small salient area means a small change: only controls with the "
-    "same amount of blur elsewhere tell whether the place mattered."
+    "Blur is itself a trace of manipulation, and a small salient area means a small change: only reference regions "
+    "with the same amount of blur tell whether the salient region mattered."
 )
 BETTER = {
     f"{what}_{region}": "closer to clean" if what != "ssim" else "higher"
@@ -32,9 +32,9 @@ PAPER_EXACT = ("score_sigmoid_salient", "score_sigmoid_background", "ssim_salien
 AXIS = "score P(synthetic)"
 
 REGIONS = ("salient", "background", "random", "centre")
-"""What is blurred most; "random" and "centre" are controls with exactly the blur of "salient", in other places."""
+"""What is blurred most; "random" and "centre" are reference regions with exactly the blur of "salient" elsewhere."""
 
-_ORDER = 4  # of the fall from the largest blur to none
+_ORDER = 4  # exponent of the fall from the largest blur to none
 _SMOOTHING = 5 / 224  # sigma of the map's own smoothing, as a share of the height
 _BLOBS = 16 / 224  # sigma of the random field's smoothing: half a cell of a 7 x 7 map
 _STEPS = 10  # sharpness is rounded to tenths
@@ -44,7 +44,7 @@ _BLOCK = 32  # rows blurred by one matrix product
 def degrade(
     images: np.ndarray, maps: np.ndarray, region: str = "salient", max_sigma: float = 10.0, seed: int = 0
 ) -> np.ndarray:
-    """Images blurred from place to place, as far as a map says.
+    """Images whose local blur follows a map.
 
     With M = max_sigma, G5 a Gaussian smoothing by 5 px, and map the 8-bit map ("background") or 255 - map ("salient"),
     sharpness is s = M * G5(map) / max(G5(map)), rounded to 0.1, and each pixel is taken from the image blurred by
@@ -54,8 +54,8 @@ def degrade(
     Args:
         images: (N, H, W, 3) uint8.
         maps: (N, h, w) float in [0, 1] or uint8, of the images' aspect ratio; quantised, then upsampled.
-        region: what is blurred: "salient"; "background", which keeps salient places; or a control whose blur levels
-            are those of "salient", dealt out anew: to smooth "random" blobs, or to the "centre" first.
+        region: what is blurred: "salient"; "background", which keeps the salient region; or a reference region, which
+            reassigns the blur levels of "salient" to smooth "random" blobs or to the "centre".
         max_sigma: M, the largest blur; 0 returns the images.
         seed: of the random blobs, which are keyed by (seed, map): batch and order never matter.
 
@@ -63,9 +63,8 @@ def degrade(
         (N, H, W, 3) uint8.
 
     Raises:
-        InputError: dead maps. A constant map has no salient place; the formula would call all of it sharp and return
-            the image, which looks like a detector that blur does not harm. Also: a shape, region or sigma that does
-            not fit.
+        InputError: dead maps. A constant map has no salient region; the formula would keep all of the image sharp,
+            which looks like a detector that blur does not harm. Also: a shape, region or sigma that does not fit.
     """
     return degrade_many(images, [(maps, region)], max_sigma, seed)[0]
 
@@ -75,16 +74,16 @@ def degrade_many(
 ) -> list[np.ndarray]:
     """``degrade`` for several maps and regions of the same images, which share the blurred copies of each image.
 
-    A blurred copy costs far more than picking pixels from it. Give the maps of all runs and methods, and all regions,
-    of one ``max_sigma`` together; the result equals that of separate calls. Works on one image at a time: memory holds
-    at most ten copies a unit of ``max_sigma``.
+    A blurred copy costs far more than picking pixels from it, so give the maps of all runs and methods, and all
+    regions, of one ``max_sigma`` together. The result equals that of separate calls. One image is processed at a time:
+    memory holds at most ten copies for each unit of ``max_sigma``.
 
     Args:
         images, max_sigma, seed: as in ``degrade``.
         requests: pairs of maps (N, h, w) and a region.
 
     Returns:
-        One (N, H, W, 3) uint8 array a request, in their order.
+        One (N, H, W, 3) uint8 array for each request, in order.
 
     Raises:
         InputError: as ``degrade``.
@@ -105,9 +104,9 @@ def degrade_many(
 
 
 def sharpness(maps: np.ndarray, region: str = "salient", max_sigma: float = 10.0, seed: int = 0) -> np.ndarray:
-    """How sharp each pixel stays, s, in tenths: 0 is blurred by ``max_sigma``, 10 * max_sigma not at all.
+    """Sharpness s of each pixel, in tenths: 0 is blurred by ``max_sigma``, 10 * max_sigma not at all.
 
-    The controls "random" and "centre" hold exactly the levels of "salient", sorted onto another field.
+    The regions "random" and "centre" hold exactly the levels of "salient", in the order of another field.
 
     Args:
         maps: (N, H, W) uint8, not constant, at the size of the images.
@@ -122,9 +121,9 @@ def sharpness(maps: np.ndarray, region: str = "salient", max_sigma: float = 10.0
     share = smooth / smooth.max(axis=(1, 2), keepdims=True)
     levels = np.rint(share * np.float32(max_sigma * _STEPS)).astype(np.uint16)
     if region == "random":
-        return np.stack([_dealt(own, _random_order(map_, seed)) for own, map_ in zip(levels, maps, strict=True)])
+        return np.stack([_dealt(plane, _random_order(map_, seed)) for plane, map_ in zip(levels, maps, strict=True)])
     if region == "centre":
-        return np.stack([_dealt(own, _central_order(height, width)) for own in levels])
+        return np.stack([_dealt(plane, _central_order(height, width)) for plane in levels])
     return levels
 
 
@@ -135,15 +134,15 @@ def perturbations(
     regions: Annotated[Sequence[Literal[*REGIONS]], MinLen(1)] = REGIONS,
     seed: int = 0,
 ) -> Iterator[Perturbation]:
-    """The images blurred by every largest sigma, the ``level``, in every region, the ``kind``, as each map guides it.
+    """The images blurred with every ``max_sigma`` (``level``), in every region (``kind``), guided by each map.
 
     All maps and regions of one level share the blurred copies of each image. An image whose map is dead comes back
-    unchanged: there is no salience to compare, and whoever compares says NaN.
+    unchanged: there is no salience to compare, and its values are NaN.
 
     Raises:
         InputError: an unknown region, or a negative sigma.
     """
-    alive = {method: ~dead(own) for method, own in maps.items()}
+    alive = {method: ~dead(stack) for method, stack in maps.items()}
     for max_sigma in max_sigmas:
         blurred = {}
         for where in np.unique(list(alive.values()), axis=0):
@@ -159,14 +158,14 @@ def perturbations(
 
 def _picked(image: np.ndarray, levels: list[np.ndarray], max_sigma: float) -> list[np.ndarray]:
     """For each (H, W) array of levels, the image with every pixel taken from the copy blurred for its level."""
-    used = np.flatnonzero(np.bincount(np.concatenate([own.ravel() for own in levels])))
+    used = np.flatnonzero(np.bincount(np.concatenate([plane.ravel() for plane in levels])))
     grey = (image[..., :1] == image).all()
     planes = np.ascontiguousarray((image[..., :1] if grey else image).transpose(0, 2, 1))
     copies = np.stack([_blurred(planes, _sigma(level, max_sigma, len(image))) for level in used])
     position = np.zeros(used[-1] + 1, np.intp)
     position[used] = np.arange(len(used))
     rows, columns = np.indices(image.shape[:2], sparse=True)
-    return [np.broadcast_to(copies[position[own], rows, :, columns], image.shape) for own in levels]
+    return [np.broadcast_to(copies[position[plane], rows, :, columns], image.shape) for plane in levels]
 
 
 def _sigma(level: int, max_sigma: float, height: int) -> float:
@@ -184,7 +183,7 @@ def _blurred(planes: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _down(columns: np.ndarray, sigma: float) -> np.ndarray:
-    """(size, n) float32 columns under a Gaussian filter: each few rows are a product with the band that they reach."""
+    """(size, n) float32 columns under a Gaussian filter: each block of rows times its band of the matrix."""
     matrix, reach = _gaussian(len(columns), sigma), _radius(sigma)
     out = np.empty_like(columns)
     for start in range(0, len(columns), _BLOCK):
@@ -213,7 +212,7 @@ def _radius(sigma: float) -> int:
 
 
 def _dealt(levels: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """The same levels in other places: the lowest, most blurred, at the pixel that comes first in the order."""
+    """The same levels reassigned: the lowest, most blurred, at the pixel that comes first in the order."""
     out = np.empty_like(levels)
     out.reshape(-1)[order] = np.sort(levels, axis=None, kind="stable")
     return out
@@ -235,17 +234,18 @@ def _central_order(height: int, width: int) -> np.ndarray:
 
 
 def _fitted(maps: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Live maps as 8-bit pictures at the size of the images."""
+    """Live maps as 8-bit images at the size of the images."""
     maps = checked(maps)
     height, width = images.shape[1:3]
     if len(maps) != len(images) or maps.shape[1] * width != maps.shape[2] * height:
         raise InputError(
-            f"maps of shape {maps.shape} for images of shape {images.shape}; give one map an image, of its aspect ratio"
+            f"maps of shape {maps.shape} for images of shape {images.shape}; "
+            "give one map for each image, of its aspect ratio"
         )
-    gone = int((dead(maps) | dead(quantise(maps))).sum())
-    if gone:
+    count = int((dead(maps) | dead(quantise(maps))).sum())
+    if count:
         raise InputError(
-            f"{gone} of {len(maps)} maps are dead (constant or NaN) and cannot guide blur; drop them first"
+            f"{count} of {len(maps)} maps are dead (constant or NaN) and cannot guide blur; drop them first"
         )
     return upsample(maps, height, width)
 

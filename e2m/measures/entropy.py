@@ -8,21 +8,21 @@ from e2m.arrays.maps import checked, dead, quantise
 
 TITLE = "Entropy"
 LETTER = "a"
-QUESTION = "Does the detector look at few places, or everywhere at once?"
+QUESTION = "Does the detector look at a small region, or everywhere at once?"
 BLIND_SPOT = (
     "Grey-level entropy does not see where salience lies: shuffling the pixels of a map leaves it unchanged, "
-    "and neither entropy says whether the place looked at is the right one."
+    "and neither entropy says whether the region is the right one."
 )
 BETTER = {"grey_level": "lower", "spatial": "lower"}
 PAPER_EXACT = ("grey_level",)
 AXIS = "normalised entropy (1 = spread evenly)"
 
 _LEVELS = 256
-_CHUNK = 1 << 16  # pixels, or grey levels where those are more, at a time: they then stay in the processor's cache
+_CHUNK = 1 << 16  # pixels, or grey levels where those are more, at a time: they then stay in the CPU's cache
 
 
 def grey_level_entropy(maps: np.ndarray) -> np.ndarray:
-    """Shannon entropy of the grey-level histogram of the 8-bit map, as a share of the largest it can be.
+    """Shannon entropy of the grey-level histogram of the 8-bit map, divided by its largest possible value.
 
     ``entropy_bits(map) / log2(min(h * w, 256))``: Crum et al. 2023, who write 5.614 for 7 x 7 maps, where
     log2(49) = 5.6147.
@@ -31,7 +31,7 @@ def grey_level_entropy(maps: np.ndarray) -> np.ndarray:
         maps: (N, h, w) float in [0, 1], quantised first, or uint8.
 
     Returns:
-        (N,) in [0, 1]; NaN for dead maps: not finite, or constant as 8-bit pictures.
+        (N,) in [0, 1]; NaN for dead maps: not finite, or constant as 8-bit images.
 
     Raises:
         InputError: another shape, or values outside [0, 1].
@@ -42,7 +42,7 @@ def grey_level_entropy(maps: np.ndarray) -> np.ndarray:
 
 
 def spatial_entropy(maps: np.ndarray) -> np.ndarray:
-    """Shannon entropy of salience read as a distribution over places, as a share of the largest it can be.
+    """Shannon entropy of salience read as a distribution over pixels, divided by its largest possible value.
 
     With p = map / sum(map), ``H = -sum p log2 p / log2(h * w)``: 0 where one pixel holds everything, towards 1 as
     salience spreads evenly.
@@ -85,16 +85,16 @@ def entropy_bits(maps: np.ndarray) -> np.ndarray:
     """
     maps = checked(maps)
     pixels = maps.shape[1] * maps.shape[2]
-    pictures = quantise(maps)
+    grey = quantise(maps)
     counts = np.arange(pixels + 1.0)
     terms = counts * np.log2(np.maximum(counts, 1))
     sums = np.empty(len(maps))
     step = max(1, _CHUNK // max(pixels, _LEVELS))
     for start in range(0, len(maps), step):
         chunk = slice(start, start + step)
-        sums[chunk] = terms[_histograms(pictures[chunk])].sum(axis=1)
+        sums[chunk] = terms[_histograms(grey[chunk])].sum(axis=1)
     bits = np.maximum(np.log2(pixels) - sums / pixels, 0.0)
-    return np.where(dead(maps) | dead(pictures), np.nan, bits)
+    return np.where(dead(maps) | dead(grey), np.nan, bits)
 
 
 def measure(maps: np.ndarray) -> dict[str, np.ndarray]:
@@ -110,8 +110,8 @@ def _bits_of_shares(mass: np.ndarray) -> np.ndarray:
     return np.log2(total) - np.multiply(mass, logs, out=logs).sum(axis=1) / total
 
 
-def _histograms(pictures: np.ndarray) -> np.ndarray:
-    """(N, 256) counts: one ``bincount`` for all maps, each with bins of its own."""
-    n = len(pictures)
-    bins = pictures.reshape(n, -1) + _LEVELS * np.arange(n)[:, None]
+def _histograms(grey: np.ndarray) -> np.ndarray:
+    """(N, 256) counts: one ``bincount`` for all maps, each with its own bins."""
+    n = len(grey)
+    bins = grey.reshape(n, -1) + _LEVELS * np.arange(n)[:, None]
     return np.bincount(bins.ravel(), minlength=_LEVELS * n).reshape(n, _LEVELS)

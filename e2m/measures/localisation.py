@@ -16,7 +16,7 @@ LETTER = "l"
 QUESTION = "Does salience lie where the image was changed?"
 BLIND_SPOT = (
     "Only images whose true region is known count; a detector can decide by traces elsewhere, and a map that covers "
-    "the middle of every face finds changes that lie there without reading the image."
+    "the middle of every face covers changes that lie there without reading the image."
 )
 BETTER = {
     "le": "lower",
@@ -44,14 +44,14 @@ def with_region(
     """Every variant of the measure: its name -> (N,) values.
 
     The metrics of Phang, Park and Geras 2020 (arXiv 2010.09750): localisation error, the same for right decisions only,
-    F1, saliency metric, pixel average precision; and the pointing game and the energy inside the region. Maps of
-    another size than the regions are enlarged as 8-bit pictures (PIL bicubic).
+    F1, saliency metric, pixel average precision; also the pointing game and the energy inside the region. Maps of
+    another size than the regions are enlarged as 8-bit images (PIL bicubic).
 
     Args:
         maps: (N, h, w) float in [0, 1] or uint8.
         regions: (N, H, W) bool, the true regions at the images' size; empty where none is known.
-        boxes: N arrays (K, 4) of true boxes, see ``true_boxes``, which finds them in ``regions`` where none are given.
-        correct: (N,) bool, was the image classified rightly? Without it there is no ``om``.
+        boxes: N arrays (K, 4) of true boxes; by default ``true_boxes`` of ``regions``.
+        correct: (N,) bool, whether the image is classified correctly; without it there is no ``om``.
         probability: (N,) of the true class for the image cropped to the map's box, see ``crops``; without it there is
             no ``sm``.
 
@@ -59,13 +59,13 @@ def with_region(
         The variants of ``BETTER``; NaN for dead maps, and for images without a true region.
 
     Raises:
-        InputError: as many maps as regions not given, values outside [0, 1].
+        InputError: different numbers of maps and regions, or values outside [0, 1].
     """
     maps, regions = checked(maps), _regions(regions, len(maps))
     large = enlarged(maps, regions.shape[1:])
     boxes = true_boxes(regions) if boxes is None else boxes
     predicted = predicted_boxes(large)
-    found = {
+    values = {
         "le": localisation_error(predicted, boxes),
         "f1": f1(large, boxes),
         "pxap": pxap(large, regions),
@@ -73,15 +73,15 @@ def with_region(
         "energy": energy(large, regions),
     }
     if correct is not None:
-        found["om"] = official_metric(found["le"], correct)
+        values["om"] = official_metric(values["le"], correct)
     if probability is not None:
-        known = np.array([len(own) > 0 for own in boxes], bool)
-        found["sm"] = np.where(known, saliency_metric(predicted, regions.shape[1:], probability), np.nan)
-    return {name: found[name] for name in BETTER if name in found}
+        known = np.array([len(of_image) > 0 for of_image in boxes], bool)
+        values["sm"] = np.where(known, saliency_metric(predicted, regions.shape[1:], probability), np.nan)
+    return {name: values[name] for name in BETTER if name in values}
 
 
 def enlarged(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Maps at the images' size, 8-bit and PIL bicubic; maps of that size come back as they are.
+    """Maps at the images' size, 8-bit and PIL bicubic; maps of that size are returned.
 
     Args:
         maps: (N, h, w) float in [0, 1] or uint8.
@@ -99,10 +99,10 @@ def enlarged(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def predicted_boxes(maps: np.ndarray) -> np.ndarray:
-    """The box around what each map holds above its mean: ``m > mean(m)``, the component of most mass.
+    """The box around the heaviest component of each map above its mean, ``m > mean(m)``.
 
-    Places count as connected by their sides. Mass is the sum of salience; published code counts places instead, which
-    names another component only where a smaller one is brighter.
+    Pixels are connected by their sides. Mass is the sum of salience; published code counts pixels instead, which
+    selects another component only if a smaller one is brighter.
 
     Args:
         maps: (N, H, W) float in [0, 1] or uint8.
@@ -112,13 +112,13 @@ def predicted_boxes(maps: np.ndarray) -> np.ndarray:
     """
     maps = checked(maps)
     out = np.full((len(maps), 4), np.nan)
-    for row, salience, gone in zip(out, maps, dead(maps), strict=True):
-        if not gone:
-            # Below its maximum, where rounding takes the mean up to it.
+    for row, salience, is_dead in zip(out, maps, dead(maps), strict=True):
+        if not is_dead:
+            # Below the maximum, because rounding can raise the mean to it.
             level = min(salience.mean(dtype=np.float64), np.nextafter(float(salience.max()), 0))
             labels, _ = ndimage.label(salience > level)
             mass = np.bincount(labels.ravel(), weights=salience.ravel())
-            mass[0] = -1  # what lies below the mean
+            mass[0] = -1  # the pixels below the mean
             down, across = ndimage.find_objects(labels)[mass.argmax() - 1]
             row[:] = down.start, across.start, down.stop, across.stop
     return out
@@ -133,12 +133,12 @@ def true_boxes(regions: np.ndarray) -> list[np.ndarray]:
     Returns:
         N arrays (K, 4) as ``predicted_boxes``; K is 0 where there is no region.
     """
-    found = []
+    boxes = []
     for region in np.asarray(regions, bool):
         parts = ndimage.find_objects(ndimage.label(region)[0])
         corners = [(down.start, across.start, down.stop, across.stop) for down, across in parts]
-        found.append(np.array(corners, float).reshape(-1, 4))
-    return found
+        boxes.append(np.array(corners, float).reshape(-1, 4))
+    return boxes
 
 
 def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -150,7 +150,7 @@ def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def localisation_error(predicted: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """LE: 1 where the map's box overlaps none of the true boxes by more than half (IoU > 0.5), 0 where it does one.
+    """LE: 1 where the map's box overlaps none of the true boxes by more than half (IoU > 0.5), else 0.
 
     Args:
         predicted: (N, 4), of ``predicted_boxes``.
@@ -161,8 +161,8 @@ def localisation_error(predicted: np.ndarray, boxes: Sequence[np.ndarray]) -> np
     """
     boxes = _boxes(boxes, len(predicted))
     missed = [
-        np.nan if np.isnan(own).any() or not len(true) else not (overlap(own, true) > 0.5).any()
-        for own, true in zip(predicted, boxes, strict=True)
+        np.nan if np.isnan(box).any() or not len(true) else not (overlap(box, true) > 0.5).any()
+        for box, true in zip(predicted, boxes, strict=True)
     ]
     return np.array(missed, float)
 
@@ -173,7 +173,7 @@ def official_metric(error: np.ndarray, correct: np.ndarray) -> np.ndarray:
 
 
 def f1(maps: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """F1 of the soft map as a guess of the true box, for the box where it is best.
+    """F1 of the soft map as a prediction of the true box, for the box where F1 is largest.
 
     With I the salience inside the box, precision is I / sum(m) and recall I / area of the box, so that
     ``F1 = 2 I / (sum(m) + area)``.
@@ -187,8 +187,8 @@ def f1(maps: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
     """
     maps, out = checked(maps), np.full(len(maps), np.nan)
     full = 255 if maps.dtype == np.uint8 else 1
-    for n, (salience, true, gone) in enumerate(zip(maps, _boxes(boxes, len(maps)), dead(maps), strict=True)):
-        if len(true) and not gone:
+    for n, (salience, true, is_dead) in enumerate(zip(maps, _boxes(boxes, len(maps)), dead(maps), strict=True)):
+        if len(true) and not is_dead:
             mass = [
                 salience[top:bottom, left:right].sum(dtype=np.float64) for top, left, bottom, right in true.astype(int)
             ]
@@ -198,9 +198,9 @@ def f1(maps: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def saliency_metric(predicted: np.ndarray, shape: tuple[int, int], probability: np.ndarray) -> np.ndarray:
-    """SM: ``ln(max(area, 0.05)) - ln p``, low where a small part of the image is enough for the decision.
+    """SM: ``ln(max(area, 0.05)) - ln p``, low if a small part of the image is enough for the decision.
 
-    After Dabkowski and Gal 2017 (arXiv 1705.07857). The original detector gives p, not one trained along.
+    After Dabkowski and Gal 2017 (arXiv 1705.07857). The original detector gives p, not one trained with the masker.
 
     Args:
         predicted: (N, 4), of ``predicted_boxes``.
@@ -216,10 +216,10 @@ def saliency_metric(predicted: np.ndarray, shape: tuple[int, int], probability: 
 
 
 def pxap(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """Average precision of each map's places as guesses of the true region.
+    """Average precision of each map's pixels as predictions of the true region.
 
     Over all levels of the map, from the highest down, ``sum (R_l - R_{l-1}) P_l`` with precision P and recall R of the
-    places at or above the level (Choe et al. 2020, arXiv 2007.04178).
+    pixels at or above the level (Choe et al. 2020, arXiv 2007.04178).
 
     Args:
         maps: (N, H, W) float in [0, 1] or uint8.
@@ -232,7 +232,7 @@ def pxap(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
 
 
 def pooled_pxap(maps: np.ndarray, regions: np.ndarray) -> float:
-    """PxAP as published: the places of all images at once, so that one threshold serves them all.
+    """PxAP as published: the pixels of all images pooled, so that one threshold serves them all.
 
     Args:
         maps, regions: as in ``pxap``; dead maps and images without a region are left out.
@@ -245,7 +245,7 @@ def pooled_pxap(maps: np.ndarray, regions: np.ndarray) -> float:
 
 
 def pointing_game(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """Whether the most salient place lies in the true region; of several equal ones, the share that does.
+    """Whether the most salient pixel lies in the true region; of several equal ones, the share that does.
 
     Zhang et al. 2018 (Excitation Backprop, arXiv 1608.00507), without their margin of 15 pixels.
 
@@ -269,11 +269,11 @@ def energy(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
 
 
 def crops(images: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Images cut to a box each and enlarged to their own size again (PIL bicubic), for ``saliency_metric``.
+    """Images cropped to one box each and enlarged to their original size (PIL bicubic), for ``saliency_metric``.
 
     Args:
         images: (N, H, W, 3) uint8.
-        predicted: (N, 4), of ``predicted_boxes``; images without a box come back whole.
+        predicted: (N, 4), of ``predicted_boxes``; images without a box are returned whole.
     """
     out = images.copy()
     height, width = images.shape[1:3]
@@ -311,18 +311,21 @@ def _regions(regions: np.ndarray, maps: int) -> np.ndarray:
     regions = np.asarray(regions)
     if regions.dtype != bool or regions.ndim != 3 or len(regions) != maps:
         raise InputError(
-            f"regions are {regions.dtype} of shape {regions.shape} for {maps} maps; give bool (N, H, W), one a map"
+            f"regions are {regions.dtype} of shape {regions.shape} for {maps} maps; "
+            "give bool (N, H, W), one for each map"
         )
     return regions
 
 
 def _boxes(boxes: Sequence[np.ndarray], maps: int) -> list[np.ndarray]:
-    boxes = [np.asarray(own, float) for own in boxes]
+    boxes = [np.asarray(of_image, float) for of_image in boxes]
     if len(boxes) != maps:
-        raise InputError(f"true boxes of {len(boxes)} images for {maps} maps; give one array (K, 4) a map")
-    for own in boxes:
-        if own.ndim != 2 or own.shape[1] != 4 or (own[:, 2:] <= own[:, :2]).any() or (own < 0).any():
+        raise InputError(f"true boxes of {len(boxes)} images for {maps} maps; give one array (K, 4) for each map")
+    for of_image in boxes:
+        fits = of_image.ndim == 2 and of_image.shape[1] == 4
+        if not fits or (of_image[:, 2:] <= of_image[:, :2]).any() or (of_image < 0).any():
             raise InputError(
-                f"true boxes {own.tolist()}; give (K, 4) of top, left, bottom, right in pixels, the last two exclusive"
+                f"true boxes {of_image.tolist()}; give (K, 4) of top, left, bottom, right in pixels, "
+                "the last two exclusive"
             )
     return boxes

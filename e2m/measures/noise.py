@@ -16,9 +16,9 @@ from e2m.types import InputError, Perturbation
 
 TITLE = "Noise and unseen sources"
 LETTER = "b"
-QUESTION = "Does the detector still look at the same places when noise covers the image or its source is new?"
+QUESTION = "Does the detector still look at the same regions when noise covers the image or its source is new?"
 BLIND_SPOT = (
-    "A detector whose map never depends on the image passes perfectly, and the predicted class, whose salience is "
+    "A detector whose map never depends on the image passes perfectly; and the predicted class, whose map is "
     "compared, can flip under noise."
 )
 BETTER = {"ssim": "higher", "score": "closer to clean", "score_sigmoid": "closer to clean", "distance_to_mean": "lower"}
@@ -33,7 +33,7 @@ def salt_and_pepper(images: np.ndarray, amount: float, seed: int) -> np.ndarray:
     """Images with a share of their channel values replaced, half by 0 and half by 255.
 
     Every value is replaced with probability ``amount``, independently in each channel. The noise of an image is drawn
-    from a generator keyed by (seed, amount, the image's bytes), so that batch and order never matter.
+    from a generator keyed by (seed, amount, the image's bytes), so batch and order never matter.
 
     Args:
         images: (N, H, W, 3) uint8.

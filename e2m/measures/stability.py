@@ -1,4 +1,4 @@
-"""Measure (d): do detectors trained again in the same way look at the same places?"""
+"""Measure (d): do detectors trained again in the same way look at the same regions?"""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from e2m.types import InputError
 
 TITLE = "Stability"
 LETTER = "d"
-QUESTION = "Do detectors that differ only in their training run look at the same places of an image?"
+QUESTION = "Do detectors that differ only in their training run look at the same regions of an image?"
 BLIND_SPOT = (
-    "Runs can agree on a wrong or fixed place, and the pairs share runs: 45 pairs of ten runs are not 45 "
+    "Runs can agree on a wrong or fixed region, and the pairs share runs: 45 pairs of ten runs are not 45 "
     "independent observations."
 )
 BETTER = {"ssim": "higher"}
@@ -37,8 +37,8 @@ def stability(maps: np.ndarray, runs: Sequence | None = None) -> pd.DataFrame:
         runs: R different names; 0 to R - 1 if not given.
 
     Returns:
-        One row a pair and image: run, run_other, image (its position, 0 to N - 1), value in [-1, 1]; NaN where either
-        map is dead, that is, not finite, or constant as an 8-bit picture.
+        One row for each pair and image: run, run_other, image (index, 0 to N - 1), value in [-1, 1]; NaN where either
+        map is dead, that is, not finite, or constant as an 8-bit image.
 
     Raises:
         InputError: one run, names that do not fit, maps smaller than 7 x 7 pixels, or values outside [0, 1].
@@ -65,10 +65,10 @@ def stability(maps: np.ndarray, runs: Sequence | None = None) -> pd.DataFrame:
 
 
 def _of_pairs(maps: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
-    """(P, N) similarity of the runs of each pair; maps: (R, N, h, w). What a run alone decides is computed once."""
-    pictures = quantise(maps)
-    gone = dead(maps) | dead(pictures)
-    moments = [local_moments(of_run) for of_run in pictures]
+    """(P, N) similarity of the runs of each pair; maps: (R, N, h, w). Moments of a run are computed once."""
+    grey = quantise(maps)
+    is_dead = dead(maps) | dead(grey)
+    moments = [local_moments(of_run) for of_run in grey]
     values = np.stack([ssim(moments[i], moments[j], data_range=255) for i, j in pairs])
-    values[np.stack([gone[i] | gone[j] for i, j in pairs])] = np.nan
+    values[np.stack([is_dead[i] | is_dead[j] for i, j in pairs])] = np.nan
     return values

@@ -1,4 +1,4 @@
-"""Measure (c): does salience move along when the image is moved?"""
+"""Measure (c): does salience move with the image?"""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from e2m.types import InputError, Perturbation
 
 TITLE = "Transformations"
 LETTER = "c"
-QUESTION = "When the image is flipped, shifted or rotated, does salience follow what is shown?"
+QUESTION = "When the image is flipped, shifted or rotated, does salience follow its content?"
 BLIND_SPOT = (
-    "Coarse maps cannot follow a shift of half a cell exactly, so that even a perfect detector stays below 1; "
+    "Coarse maps cannot follow a shift of half a cell exactly, so even a perfect detector stays below 1; "
     "and a map that is symmetric follows every flip."
 )
 BETTER = {"ssim": "higher", "ssim_valid": "higher", "score": "closer to clean", "score_sigmoid": "closer to clean"}
@@ -31,7 +31,7 @@ SHIFT = 16 / 224
 
 @dataclass(frozen=True)
 class Shift:
-    """A shift by 16 px at 224, the border repeated into the space left free.
+    """A shift by 16 px at 224, with the border repeated into the uncovered pixels.
 
     Attributes:
         down, right: -1, 0 or 1; "up" is -1 down.
@@ -45,10 +45,10 @@ class Shift:
         return self._moved(images, -1)
 
     def undo(self, maps: np.ndarray) -> np.ndarray:
-        """(N, H, W) maps at image size -> the same, shifted back; what was lost is filled with the border.
+        """(N, H, W) maps at image size -> the same, shifted back; lost pixels are filled with the border.
 
         Raises:
-            InputError: the shift is less than a pixel of the maps, as on native maps.
+            InputError: the shift is less than a pixel, as on native maps.
         """
         return self._moved(maps, 1)
 
@@ -122,9 +122,7 @@ class Rotation:
     def _turned(self, stack: np.ndarray, turns: int) -> np.ndarray:
         height, width = _sides(stack)
         if height != width:
-            raise InputError(
-                f"a rotation keeps the shape of square pictures only; these have {height} x {width} pixels"
-            )
+            raise InputError(f"a rotation keeps the shape of square images only; these have {height} x {width} pixels")
         return np.ascontiguousarray(np.rot90(stack, turns, axes=(1, 2)))
 
 
@@ -162,32 +160,32 @@ def perturbations(
 
 
 def interpolation_ceiling(maps: np.ndarray, side: int, cells: int | tuple[int, int] | None = None) -> pd.DataFrame:
-    """The similarity that a perfectly equivariant detector would reach with maps of so few cells.
+    """The similarity that a perfectly equivariant detector reaches with such coarse maps.
 
     Its map of the moved image is the surface through the map's values (the upsampled map), moved, and read at the
     centres of the cells. That map is upsampled, moved back and compared with the upsampled original. Flips and
-    rotations move whole cells onto whole cells: their ceiling is 1. Reading means over the cells' areas instead would
-    smooth a second time and set a ceiling (0.95 without any shift) that real detectors pass.
+    rotations move whole cells onto whole cells: their ceiling is 1. Area means of the cells would smooth a second time
+    and give a ceiling (0.95 without any shift) that real detectors exceed.
 
     Args:
         maps: (N, h, w) native maps, float in [0, 1] or uint8.
         side: of the square image, in pixels.
-        cells: (h, w) cells of the moved image's maps, or one number for both; the maps' own size if not given.
+        cells: (h, w) cells of the moved image's maps, or one number for both; by default the size of the maps.
 
     Returns:
-        One row a transformation, variant and map: transformation, variant ("whole", or "valid" for the part of the
-        image that a shift keeps), image (position), value; NaN for dead maps.
+        One row for each transformation, variant and map: transformation, variant ("whole", or "valid" for the part of
+        the image that a shift keeps), image (index), value; NaN for dead maps.
 
     Raises:
         InputError: maps of another shape, values outside [0, 1], or a side too small to shift.
     """
     maps = checked(maps)
-    pictures = quantise(maps)
+    grey = quantise(maps)
     size = maps.shape[1:] if cells is None else tuple(np.broadcast_to(cells, 2).tolist())
     readers = _centres(size[0], side), _centres(size[1], side)
-    original = upsample(pictures, side, side)
+    original = upsample(grey, side, side)
     moments = local_moments(original)
-    gone = dead(maps) | dead(pictures)
+    is_dead = dead(maps) | dead(grey)
     tables = []
     for name, transformation in TRANSFORMATIONS.items():
         values = np.ones((2, len(maps)))
@@ -197,7 +195,7 @@ def interpolation_ceiling(maps: np.ndarray, side: int, cells: int | tuple[int, i
             regions = np.stack([np.ones((side, side), bool), transformation.valid(side, side)])
             values = ssim(moments, undone, data_range=255, valid=regions)
         for variant, row in zip(("whole", "valid"), values, strict=True):
-            row[gone] = np.nan
+            row[is_dead] = np.nan
             columns = {"transformation": name, "variant": variant, "image": np.arange(len(maps)), "value": row}
             tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
@@ -213,22 +211,22 @@ def _named(names: Sequence[str] | None) -> dict[str, Flip | Shift | Rotation]:
 
 
 def _pixels(side: int) -> int:
-    """A shift in whole pixels of a picture with this side."""
+    """A shift in whole pixels of an image with this side."""
     length = SHIFT * side
     if length < 1:
         raise InputError(
-            f"a shift is {length:.2f} px of a picture of {side} px; upsample maps to the image's size first"
+            f"a shift is {length:.2f} px of an image of {side} px; upsample maps to the image's size first"
         )
     return round(length)
 
 
 def _sides(stack: np.ndarray) -> tuple[int, int]:
     if np.ndim(stack) not in (3, 4):
-        raise InputError(f"pictures of shape {np.shape(stack)}; give images (N, H, W, 3) or maps (N, H, W)")
+        raise InputError(f"arrays of shape {np.shape(stack)}; give images (N, H, W, 3) or maps (N, H, W)")
     return np.shape(stack)[1:3]
 
 
 def _centres(cells: int, side: int) -> np.ndarray:
     """(cells, side) matrix that reads a row of pixels at the centres of cells, linearly between two pixels."""
-    places = (np.arange(cells) + 0.5) * side / cells - 0.5
-    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(side)))
+    positions = (np.arange(cells) + 0.5) * side / cells - 0.5
+    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(side)))

@@ -1,4 +1,4 @@
-"""Checkpoints: files of weights, and what they say of themselves."""
+"""Checkpoints: files with weights and their metadata."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MASKER_FORMAT = "e2m-masker-1"
 
 
 BROKEN = (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AssertionError, struct.error)
-"""What ``torch.load`` raises on a file that is damaged or something else."""
+"""The errors of ``torch.load`` for a file that is damaged or of another kind."""
 
 
 def read_checkpoint(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> dict:
     """The content of a checkpoint, or of a file of another ``kind``: format, detector, regime, run, weights, ...
 
     Raises:
-        InputError: no such file, or a file that is no checkpoint of E2M.
+        InputError: no such file, or a file that is not a checkpoint of E2M.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,7 +44,11 @@ def read_checkpoint(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> dict:
 
 
 def load_weights(detector: Detector, path: str | Path) -> None:
-    """Put the weights of a checkpoint into a detector of the same name, or say whose weights they are."""
+    """Load the weights of a checkpoint into a detector of the same name.
+
+    Raises:
+        InputError: a checkpoint of another detector, or weights that do not fit.
+    """
     state = read_checkpoint(path)
     if state["detector"] != detector.name:
         raise InputError(f"{path}: a checkpoint of {state['detector']!r}, but {detector.name!r} was asked for")
@@ -56,8 +60,8 @@ def load_weights(detector: Detector, path: str | Path) -> None:
 
 def weights_hash(model: nn.Module) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of a network's weights and their names."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:16]
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

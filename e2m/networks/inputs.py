@@ -1,4 +1,4 @@
-"""What goes into a network and what comes out: images as its input, its output as two logits."""
+"""A network's input and output: images become its input, its output becomes two logits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def as_input(images: np.ndarray, detector: Detector, device: torch.device | str 
         )
     batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
     if batch.shape[-2:] != (detector.size, detector.size):
-        # Not at the top: it takes two seconds, and images mostly have the detector's size.
+        # Imported here: it takes two seconds, and images mostly have the detector's size.
         from torchvision.transforms.v2.functional import resize
 
         batch = resize(batch, [detector.size, detector.size], antialias=True)
@@ -34,26 +34,26 @@ def as_input(images: np.ndarray, detector: Detector, device: torch.device | str 
 
 
 def logits_of(detector: Detector) -> int:
-    """How many logits the detector's head gives an image: one or two."""
+    """How many logits the detector's head returns for an image: one or two."""
     return detector.model.get_submodule(detector.head).weight.shape[0]
 
 
 def network_class(detector: Detector, classes: Tensor) -> Tensor:
-    """E2M's class numbers (1 is synthetic) as the network numbers them, and the other way round."""
+    """E2M's class numbers (1 is synthetic) as the network's class numbers, and the other way round."""
     return classes if detector.synthetic == 1 else 1 - classes
 
 
 def two_logits(detector: Detector, output: Tensor) -> Tensor:
     """A network's output as logits (N, 2) of authentic and synthetic; a single logit z becomes (-z/2, z/2)."""
     if output.ndim != 2 or output.shape[1] not in (1, 2):
-        raise InputError(f"{detector.name!r} returns logits of shape {tuple(output.shape)}; one or two a picture fit")
+        raise InputError(f"{detector.name!r} returns logits of shape {tuple(output.shape)}; an image needs one or two")
     if output.shape[1] == 1:
         return torch.cat([-output, output], 1) / 2
     return output.flip(1) if detector.synthetic == 0 else output
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 numbers by itself; elsewhere it would be slower than float32."""
+    """Whether a device multiplies bfloat16 numbers in hardware; elsewhere bfloat16 is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

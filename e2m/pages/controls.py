@@ -6,15 +6,16 @@ the regime is the control's name, and the salience method of a map that comes fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 
 import numpy as np
 import pandas as pd
 
 from e2m import plugins, statistics
-from e2m.experiment.controls import KNOWN, cascade_files, known_family, untrained_family
+from e2m.experiment.controls import KNOWN, by_control, cascade_files, known_family, untrained_family
 from e2m.experiment.results import Experiment
 from e2m.store import disk
 
@@ -151,18 +152,20 @@ _BY = ["detector", "regime", "salience", "source", "measure", "variant", "level"
 
 def _rows(once: Experiment, paired: Experiment) -> Iterator[pd.DataFrame]:
     """Tidy rows of one measure after the other; pairs of runs from ``paired``, everything else from ``once``."""
-    if once.methods != [KNOWN]:  # the scores beside known maps are another detector's
+    known = once.regimes == [KNOWN]
+    shown = partial(by_control, methods=once.methods) if known else lambda rows: rows
+    if not known:  # the scores beside known maps are another detector's
         scores = once.scores().assign(salience="", level="")
         yield scores
         yield statistics.accuracies(scores)
     for name in plugins.names("measure"):
         module = plugins.load("measure", name)
         if name in once.measures:
-            yield from _changed(once, name)
+            yield from _changed(once, name, shown)
         elif hasattr(module, name):
-            yield _pairs(paired, name).assign(level="")
+            yield shown(_pairs(paired, name)).assign(level="")
         elif _has_rows(once, module):
-            yield once.rows(name).assign(level="")
+            yield shown(once.rows(name)).assign(level="")
 
 
 def _has_rows(experiment: Experiment, module: ModuleType) -> bool:
@@ -172,16 +175,17 @@ def _has_rows(experiment: Experiment, module: ModuleType) -> bool:
     return any(there for function, there in needed.items() if hasattr(module, function))
 
 
-def _changed(experiment: Experiment, measure: str) -> Iterator[pd.DataFrame]:
+def _changed(experiment: Experiment, measure: str, shown: Callable) -> Iterator[pd.DataFrame]:
     """Similarity of maps at every level, and what scores say, level "0" clean; of transformations also the mean."""
-    rows = experiment.rows(measure)
+    measured = experiment.rows(measure)
+    rows = shown(measured)
     similar = rows[(rows["target"] == "predicted") & rows["variant"].astype(str).str.startswith("ssim")]
     yield similar
     scores = statistics.softmax_scores(rows)
     if measure == "transformations":
         yield statistics.over_levels(similar).assign(level="all")
     elif len(scores):
-        clean = experiment.clean_scores(scores).assign(measure=measure)
+        clean = shown(experiment.clean_scores(measured)).assign(measure=measure)
         scores = pd.concat([clean, scores.astype({"level": str})], ignore_index=True)
         yield scores
         yield statistics.accuracies(scores)

@@ -15,12 +15,12 @@ from e2m.store import studies
 from e2m.types import InputError
 
 BAND = (0.93, 0.97)
-"""Coverage at which an interval of 95 % is taken at its word."""
+"""Coverage that counts as kept for a 95 % interval."""
 
 MARK = "†"
 
 OURS = "ours"
-"""What the study calls the intervals of ``e2m.statistics``."""
+"""The study's name for the intervals of ``e2m.statistics``."""
 
 KINDS = {
     "mean": "means",
@@ -32,57 +32,57 @@ KINDS = {
     "AUC difference": "differences of AUCs",
     "P(a > b)": "P and Cliff's delta",
 }
-"""What an interval can be of, as the study and ``Interval.kind`` say it, and in words."""
+"""The kinds of intervals, as in the study and ``Interval.kind``, and in words."""
 
 
 def held(kind: str, runs: float) -> tuple[float, float]:
-    """Least and largest coverage of an interval in all settings that were simulated.
+    """Smallest and largest coverage of an interval over all simulated settings.
 
     Args:
         kind: a key of ``KINDS``.
-        runs: at hand; the study's next smaller number counts.
+        runs: number of runs; the study's largest number up to it counts.
 
     Returns:
-        Shares in [0, 1]; NaN where that kind was never simulated, or not with so few runs.
+        Shares in [0, 1]; NaN if that kind was never simulated, or not with so few runs.
     """
     study = _study()
-    own = study[(study["statistic"] == kind) & (study["runs"] <= runs)]
-    own = own[own["runs"] == own["runs"].max()]["coverage"]
-    return float(own.min()), float(own.max())
+    subset = study[(study["statistic"] == kind) & (study["runs"] <= runs)]
+    subset = subset[subset["runs"] == subset["runs"].max()]["coverage"]
+    return float(subset.min()), float(subset.max())
 
 
 def mark(kind: str, runs: float) -> str:
-    """What stands behind an interval that falls short of its promise in one of the settings, or was never simulated."""
+    """The mark of an interval that falls short in some setting, or was never simulated; "" for others."""
     short = kind in KINDS and not held(kind, runs)[0] >= BAND[0]
     return MARK if short and len(_study()) else ""
 
 
 def footnote(table: pd.DataFrame) -> str:
-    """What the mark means in a table with the columns ``kind`` and ``runs``; "" where no row has one."""
-    told = []
+    """The meaning of the mark for a table with the columns ``kind`` and ``runs``; "" if no row has one."""
+    cases = []
     for kind, runs in _cases(table):
         least = held(kind, runs)[0]
         finding = f"in {100 * least:.0f} % at worst" if np.isfinite(least) else "never simulated"
         if mark(kind, runs):
-            told.append(f"of {KINDS[kind]} from {runs:g} runs, {finding}")
-    return f"{MARK} 95 % intervals that held the truth less often in simulations: {'; '.join(told)}." if told else ""
+            cases.append(f"of {KINDS[kind]} from {runs:g} runs, {finding}")
+    return f"{MARK} 95 % intervals that held the truth less often in simulations: {'; '.join(cases)}." if cases else ""
 
 
 def sentence(table: pd.DataFrame) -> str:
     """How often intervals like those of a table with the columns ``kind`` and ``runs`` held the truth, in words."""
-    told = []
+    cases = []
     for kind, runs in _cases(table):
         least, most = held(kind, runs)
         if np.isfinite(least):
             ends = dict.fromkeys(f"{100 * share:.0f}" for share in (least, most))
-            told.append(f"of {KINDS[kind]} from {runs:g} runs in {' to '.join(ends)} %")
-    if not told:
+            cases.append(f"of {KINDS[kind]} from {runs:g} runs in {' to '.join(ends)} %")
+    if not cases:
         return "How often such intervals hold the truth with so few runs was never simulated."
-    return f"In simulations, 95 % intervals held the truth: those {', '.join(told)}."
+    return f"In simulations, 95 % intervals held the truth: those {', '.join(cases)}."
 
 
 def at_hand(runs: int) -> pd.DataFrame:
-    """Every kind of interval with so many runs: its least and largest coverage, and what that means."""
+    """Every kind of interval with so many runs: its smallest and largest coverage, and a verdict."""
     rows = []
     for kind, words in KINDS.items():
         least, most = held(kind, runs)
@@ -96,11 +96,11 @@ def at_hand(runs: int) -> pd.DataFrame:
 def shortfalls(rows: pd.DataFrame) -> str:
     """The settings of a coverage study in which our intervals fall short, in words."""
     short = rows[(rows["method"] == OURS) & (rows["coverage"] < BAND[0])]
-    told = (
+    cases = (
         f"{KINDS[row.statistic]} ({row.setting}), {row.runs} runs: {100 * row.coverage:.1f} %"
         for row in short.itertuples()
     )
-    return "; ".join(told) or "none"
+    return "; ".join(cases) or "none"
 
 
 def _cases(table: pd.DataFrame) -> list[tuple[str, float]]:
@@ -113,7 +113,7 @@ def _cases(table: pd.DataFrame) -> list[tuple[str, float]]:
 
 @cache
 def _study() -> pd.DataFrame:
-    """Coverage of our intervals; no rows where the study was never run."""
+    """Coverage of our intervals; no rows if there is no study."""
     try:
         rows, _ = studies.load("coverage")
     except InputError:

@@ -1,4 +1,4 @@
-"""Running notebooks through papermill, and what every page says about itself."""
+"""Run notebooks through papermill, and show the provenance of every page."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class NotebookError(ValueError):
 def run(notebook: str | Path, parameters: Mapping[str, Any] | None = None, output: str | Path | None = None) -> Path:
     """Execute one notebook with parameters.
 
-    ``{{ name }}`` in its Markdown becomes the parameter's value. While it runs, and if a cell fails, the copy is called
-    ``NAME.failed.ipynb``; only a finished run gets the output's name.
+    ``{{ name }}`` in its Markdown becomes the parameter's value. The copy is called ``NAME.failed.ipynb`` while it runs
+    and after a failed cell; only a finished run gets the output's name.
 
     Args:
         notebook: a name ("noise") or the path of a template.
         parameters: values that replace those of the cell tagged "parameters".
-        output: where the executed notebook goes; ``results/notebooks/NAME.ipynb`` if not given.
+        output: path of the executed notebook; ``results/notebooks/NAME.ipynb`` by default.
 
     Returns:
         The output's path.
@@ -96,7 +96,7 @@ def _check(template: Path, parameters: dict, known: dict) -> None:
         wanted = known[name]["inferred_type_name"].split("[")[0]
         fits = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}.get(wanted, object)
         if not isinstance(value, fits) or (isinstance(value, bool) and wanted in ("int", "float")):
-            raise InputError(f"{template.name}: parameter {name} is {value!r}; a value of type {wanted} fits")
+            raise InputError(f"{template.name}: parameter {name} is {value!r}; give a value of type {wanted}")
 
 
 def _filled(template: Path, values: Mapping[str, Any]):
@@ -105,12 +105,12 @@ def _filled(template: Path, values: Mapping[str, Any]):
     content = nbformat.read(template, as_version=4)
     for cell in content.cells:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\{\{ (\w+) \}\}", lambda found: str(values.get(found[1], found[0])), cell.source)
+            cell.source = re.sub(r"\{\{ (\w+) \}\}", lambda match: str(values.get(match[1], match[0])), cell.source)
     return content
 
 
 def _private_kernel(scratch: str):
-    """Sockets and IPython's folder of one run's own: kernels started side by side collide on those they share."""
+    """Private sockets and a private IPython folder: kernels started side by side collide on shared ones."""
     from traitlets.config import Config
 
     Path(scratch, "ipython").mkdir()
@@ -119,7 +119,7 @@ def _private_kernel(scratch: str):
             "KernelManager": {"transport": "ipc", "ip": f"{scratch}/k"},
             "NotebookClient": {
                 "extra_arguments": [f"--IPKernelApp.ipython_dir={scratch}/ipython"],
-                # Left to leave by itself, a kernel takes seconds, and nothing is done in them.
+                # A kernel that ends by itself takes seconds to do so.
                 "shutdown_kernel": "immediate",
             },
         }
@@ -127,11 +127,11 @@ def _private_kernel(scratch: str):
 
 
 def provenance(**about: Any) -> Styler:
-    """What a page came from: code, machine, packages, duration, and whatever else the notebook names.
+    """The provenance of a page: code, machine, packages, duration, and the entries that the notebook adds.
 
-    Shown at the end of every page. It is not part of any table of results, whose bytes stay the same between runs.
+    Shown at the end of every page. It is not part of any table of results, so the bytes of those do not change.
     """
     entries = sources.entries(**about)
     table = pd.DataFrame({"this page": list(entries), "came from": list(entries.values())})
-    # Wrapped, to be read on a phone.
+    # Wrapped for phones.
     return table.style.hide(axis="index").set_properties(**{"white-space": "normal"})

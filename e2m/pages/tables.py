@@ -13,16 +13,16 @@ from e2m.pages import coverage
 
 
 def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequence[str] = "regime", digits: int = 3):
-    """A summary table for reading: "mean [low, high]" in a column a regime, and how many values entered or did not.
+    """A summary table for reading: one column "mean [low, high]" for each regime, and the counts of values.
 
-    Below stands what there is to know: why an interval is missing, and which kinds of interval fall short.
+    Remarks below the table say why an interval is missing and which kinds of interval fall short.
 
     Args:
-        table: mean, low, high, missing and the columns named; where they are there, images (entered), flipped
-            (predictions), note, kind and runs.
+        table: mean, low, high, missing and the columns named; optionally images (entered), flipped (predictions),
+            note, kind and runs.
         rows: columns that name a row.
         columns: column or columns whose values become columns.
-        digits: after the point.
+        digits: after the decimal point.
     """
     rows, columns = list(rows), [columns] if isinstance(columns, str) else list(columns)
     cells = _cells(table, "mean", "low", "high", digits)
@@ -42,7 +42,7 @@ def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequ
 
 
 def difference_table(differences: pd.DataFrame, digits: int = 3):
-    """What ``statistics.compare`` found, for reading; remarks below as in ``interval_table``."""
+    """The result of ``statistics.compare`` for reading; remarks below as in ``interval_table``."""
     counts = ["p", "p_holm", "p_smallest", "runs", "images", "missing"]
     names = [name for name in differences.columns[: differences.columns.get_loc("difference")] if name != "detector"]
     chances = differences.assign(kind="P(a > b)")
@@ -58,7 +58,7 @@ def difference_table(differences: pd.DataFrame, digits: int = 3):
 
 
 def claims_table(table: pd.DataFrame):
-    """What ``claims.table`` found, for reading: text wraps, verdicts are bold, remarks below."""
+    """The result of ``claims.table`` for reading: text wraps, verdicts are bold, remarks below."""
     first = ["claim", "verdict", "ours", "expected", "why"]
     hidden = ["kind", "runs", "low", "note"] + (["detector"] if table["detector"].nunique() < 2 else [])
     kept = table[[*first, *table.columns.drop([*first, *hidden])]].replace("", "–")
@@ -102,14 +102,14 @@ def _span(counts: pd.Series) -> str:
 
 
 def _with_remarks(shown: Styler, table: pd.DataFrame) -> Styler:
-    """Below the table: its notes, one of a kind, and what marked intervals fall short of."""
+    """Add remarks below the table: its notes without repetition, and the coverage of marked intervals."""
     notes = "; ".join(table["note"].fillna("")).split("; ") if "note" in table else []
     remarks = [f"{html.escape(note)}." for note in dict.fromkeys(filter(None, notes))]
-    if told := coverage.footnote(table):
-        remarks.append(f'{told} See <a href="coverage.html">How far the intervals can be trusted</a>.')
+    if footnote := coverage.footnote(table):
+        remarks.append(f'{footnote} See <a href="coverage.html">How far the intervals can be trusted</a>.')
     if not remarks:
         return shown
     below = {"selector": "caption", "props": "caption-side: bottom; text-align: left; white-space: normal;"}
-    # As wide as the column of text, or the phone, however wide the table is.
+    # As wide as the text column or the phone, whatever the width of the table.
     text = f'<span style="display: inline-block; max-width: min(38rem, 85vw)">{" ".join(remarks)}</span>'
     return shown.set_caption(text).set_table_styles([below], overwrite=False)

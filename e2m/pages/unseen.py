@@ -1,4 +1,4 @@
-"""The second half of measure (b): what changes on sources that training did not see."""
+"""The second half of measure (b): changes on sources that training did not see."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def table(experiment: Experiment, method: str) -> pd.DataFrame:
 
     Returns:
         detector, regime, source, salience, variant (a key of ``TITLES``), mean, low, high, runs, images, missing, note.
-        In-set sources have a distance of their own, which says how far their maps scatter anyway.
+        In-set sources have a distance too: it says how much their maps scatter by themselves.
     """
     compared = [
         row
@@ -47,15 +47,15 @@ def table(experiment: Experiment, method: str) -> pd.DataFrame:
 def _one(experiment: Experiment, detector: str, regime: str, method: str):
     maps = {source: experiment.maps(detector, regime, method, source) for source in experiment.sources}
     known = {str(maps[source]["label"][0].item()): source for source in experiment.in_set}
-    for source, own in maps.items():
-        in_set = known[str(own["label"][0].item())]
+    for source, of_source in maps.items():
+        in_set = known[str(of_source["label"][0].item())]
         names = {"detector": detector, "regime": regime, "source": source, "salience": method}
-        distance = _distances(own["salience"].to_numpy(), maps[in_set]["salience"].to_numpy())
-        people = own["subject"].to_numpy()
+        distance = _distances(of_source["salience"].to_numpy(), maps[in_set]["salience"].to_numpy())
+        people = of_source["subject"].to_numpy()
         settings = {"resamples": experiment.resamples}
         yield {**names, "variant": "distance_to_mean", **asdict(statistics.mean_interval(distance, people, **settings))}
         if source not in experiment.in_set:
-            both = [_entropies(stack["salience"].to_numpy()) for stack in (maps[in_set], own)]
+            both = [_entropies(stack["salience"].to_numpy()) for stack in (maps[in_set], of_source)]
             second = np.repeat([False, True], [part.shape[1] for part in both])
             groups = np.concatenate([maps[in_set]["subject"].to_numpy(), people])
             change = statistics.contrast_interval(np.concatenate(both, axis=1), second, groups, **settings)
@@ -64,8 +64,8 @@ def _one(experiment: Experiment, detector: str, regime: str, method: str):
 
 def _distances(maps: np.ndarray, in_set: np.ndarray) -> np.ndarray:
     """(R, N): every run is compared with its own mean in-set map."""
-    return np.stack([distance_to_mean(own, known) for own, known in zip(maps, in_set, strict=True)])
+    return np.stack([distance_to_mean(of_run, known) for of_run, known in zip(maps, in_set, strict=True)])
 
 
 def _entropies(maps: np.ndarray) -> np.ndarray:
-    return np.stack([spatial_entropy(own) for own in maps])
+    return np.stack([spatial_entropy(of_run) for of_run in maps])

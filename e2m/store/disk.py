@@ -39,28 +39,28 @@ SCHEMA = pa.schema(
         ("value", pa.float64()),
     ]
 )
-"""Columns of tidy rows; a column that a measure has no use for is null."""
+"""Columns of tidy rows; a column that a measure does not use is null."""
 
 _PLAIN = pa.schema([(field.name, pa.string() if field.type == _TEXT else field.type) for field in SCHEMA])
 
 
 ROWS_AT_ONCE = 1 << 13
-"""Rows of a Parquet row group, the most that wait in memory to be written."""
+"""Rows of a Parquet row group; so many wait in memory at most."""
 
 
 @contextmanager
 def writing_rows(path: str | Path, settings: dict | None = None) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """A function that adds tidy rows to a file, which gets its name when the block ends without an error.
+    """A function that adds tidy rows to a file; the file gets its name when the block ends without an error.
 
-    However the rows are cut into frames, memory holds a row group of them at most, and the file's bytes are the same.
+    Memory holds one row group at most. The file's bytes do not depend on how the rows are divided into frames.
 
     Args:
         path: of the Parquet file.
-        settings: what the rows were made with; kept in the file's metadata, see ``settings_of``.
+        settings: the settings that produced the rows; kept in the file's metadata, see ``settings_of``.
 
     Raises:
         InputError: a column that ``SCHEMA`` lacks.
-        OSError: for example a full disk; the message names ``path``, and nothing stands there that did not before.
+        OSError: for example a full disk; the message names ``path``, and a file of that name stays as it was.
     """
     path = Path(path)
     schema = SCHEMA.with_metadata({"e2m": json.dumps(settings or {}, sort_keys=True)})
@@ -71,7 +71,7 @@ def writing_rows(path: str | Path, settings: dict | None = None) -> Iterator[Cal
 
         def add(frame: pd.DataFrame) -> None:
             nonlocal rest
-            # Copied, so that the frame's own memory is free again.
+            # Copied, so that the memory of the frame can be released.
             rest = pa.concat_tables([rest, _as_table(frame)]).combine_chunks()
             while len(rest) >= ROWS_AT_ONCE:
                 write(rest[:ROWS_AT_ONCE])
@@ -124,7 +124,7 @@ def read_rows(paths: Iterable[str | Path], columns: Sequence[str] | None = None,
         filters: pyarrow filters, for example ``[("salience", "=", "CAM")]``.
 
     Raises:
-        InputError: no files, a file that is missing or no Parquet, a column that it lacks; the message names the file.
+        InputError: no files, or a file that is missing, is not Parquet or lacks a column; the message names the file.
     """
     tables = [_read(path, pq.read_table, columns=columns, filters=filters) for path in paths]
     if not tables:
@@ -133,7 +133,7 @@ def read_rows(paths: Iterable[str | Path], columns: Sequence[str] | None = None,
 
 
 def settings_of(path: str | Path) -> dict:
-    """The settings that a file of tidy rows was made with.
+    """The settings that produced a file of tidy rows.
 
     Raises:
         InputError: a file that is missing, or not one of tidy rows.
@@ -160,23 +160,23 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     write_atomically(Path(path), lambda file: file.write(buffer.getvalue()))
 
 
-def write_maps(path: str | Path, found: Explanation, samples: pd.DataFrame, attributes: dict) -> None:
+def write_maps(path: str | Path, explanation: Explanation, samples: pd.DataFrame, attributes: dict) -> None:
     """Write salience maps and scores of one detector on one source as a self-describing netCDF file.
 
     Args:
         path: of the file.
-        found: maps (N, h, w) and scores.
+        explanation: maps (N, h, w) and scores.
         samples: N rows with ``image``, ``label`` and ``subject``.
         attributes: text or numbers: weights hash, layer, method, target, package versions.
     """
     maps = xr.Dataset(
         {
-            "salience": (("image", "y", "x"), found.maps),
-            "score": ("image", found.scores),
-            "logits": (("image", "class"), found.logits),
-            "predicted": ("image", found.predicted.astype(np.int8)),
-            "target": ("image", found.target.astype(np.int8)),
-            "dead": ("image", found.dead.astype(np.int8)),
+            "salience": (("image", "y", "x"), explanation.maps),
+            "score": ("image", explanation.scores),
+            "logits": (("image", "class"), explanation.logits),
+            "predicted": ("image", explanation.predicted.astype(np.int8)),
+            "target": ("image", explanation.target.astype(np.int8)),
+            "dead": ("image", explanation.dead.astype(np.int8)),
             "label": ("image", samples["label"].to_numpy(str)),
             "subject": ("image", samples["subject"].to_numpy(str)),
         },
@@ -187,10 +187,10 @@ def write_maps(path: str | Path, found: Explanation, samples: pd.DataFrame, attr
 
 
 def read_maps(path: str | Path) -> xr.Dataset:
-    """What ``write_maps`` wrote: salience (image, y, x), score, logits, predicted, target, dead, label, subject.
+    """Read what ``write_maps`` wrote: salience (image, y, x), score, logits, predicted, target, dead, label, subject.
 
     Raises:
-        InputError: no such file, or not one of maps.
+        InputError: no such file, or a file without maps.
     """
     path = Path(path)
     if not path.is_file():
@@ -200,7 +200,7 @@ def read_maps(path: str | Path) -> xr.Dataset:
     except (OSError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{path}: not a netCDF file of salience maps; delete it and make it again") from error
     if "salience" not in maps:
-        raise InputError(f"{path}: no salience maps in it, but {', '.join(maps)}; give a file that E2M wrote")
+        raise InputError(f"{path}: holds {', '.join(maps)}, but no salience maps; give a file that E2M wrote")
     return maps
 
 

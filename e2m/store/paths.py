@@ -1,4 +1,4 @@
-"""Where things are kept. ``E2M_ROOT`` moves all of it, for tests and for read-only installations."""
+"""Paths of all files. ``E2M_ROOT`` moves the derived ones, for tests and for read-only installations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-"""The repository: templates, profiles and book sources are read from here."""
+"""The repository: E2M reads templates, profiles and book sources from here."""
 
 ROOT = Path(os.environ.get("E2M_ROOT", CHECKOUT)).resolve()
 """Everything derived is written below this folder."""
@@ -49,10 +49,10 @@ def table(profile: str, name: str) -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Let ``write`` fill a temporary file, then give it its name: nothing half-written stands under ``path``.
+    """Let ``write`` fill a temporary file, then rename it: no half-written file ever has the name ``path``.
 
     Raises:
-        OSError: for example a full disk; the message names ``path``, and the temporary file is gone.
+        OSError: for example a full disk; the message names ``path``, and the temporary file is removed.
     """
     with writing(path) as file, naming(path):
         write(file)
@@ -63,7 +63,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     """A temporary file that gets the name ``path`` when the block ends without an error, and is removed otherwise.
 
     Raises:
-        OSError: as ``write_atomically``; what is raised within the block is left as it is, see ``naming``.
+        OSError: as ``write_atomically``; errors from within the block pass unchanged, see ``naming``.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with naming(path):
@@ -82,10 +82,10 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of the system within the block say that ``path`` is not written."""
+    """Add to system errors within the block that ``path`` is not written."""
     try:
         yield
     except OSError as error:
         raise OSError(
-            error.errno, f"{path}: not written ({error.strerror or error}); what stood there before is unchanged"
+            error.errno, f"{path}: not written ({error.strerror or error}); an earlier file of that name is unchanged"
         ) from error

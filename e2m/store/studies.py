@@ -1,4 +1,4 @@
-"""Dated tables of what takes too long for the book: ``data/studies/DATE-NAME.parquet``, kept with the repository."""
+"""Dated tables of studies that take too long for the book: ``data/studies/DATE-NAME.parquet``, committed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ FOLDER = paths.CHECKOUT / "data" / "studies"
 
 
 def save(name: str, table: pd.DataFrame, folder: Path = FOLDER, **about: Any) -> Path:
-    """Write a study's table with its provenance; it takes the place of older tables of the same name.
+    """Write a study's table with its provenance; older tables of the same name are removed.
 
     Args:
         name: of the study: "coverage".
         table: tidy rows.
-        folder: where it goes.
-        about: what else the provenance says: the command, the profile, numbers of runs.
+        folder: where the table goes.
+        about: further entries of the provenance: the command, the profile, numbers of runs.
     """
-    told = json.dumps(provenance.entries(**about)).encode()
+    provenance_json = json.dumps(provenance.entries(**about)).encode()
     content = pa.Table.from_pandas(table, preserve_index=False)
-    content = content.replace_schema_metadata({**(content.schema.metadata or {}), b"e2m": told})
+    content = content.replace_schema_metadata({**(content.schema.metadata or {}), b"e2m": provenance_json})
     path = folder / f"{time.strftime('%Y-%m-%d', time.gmtime())}-{name}.parquet"
     paths.write_atomically(path, lambda file: pq.write_table(content, file, compression="zstd"))
     for older in set(_files(name, folder)) - {path}:
@@ -37,10 +37,10 @@ def save(name: str, table: pd.DataFrame, folder: Path = FOLDER, **about: Any) ->
 
 
 def load(name: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, str]]:
-    """A study's table, and what it came from.
+    """A study's table and its provenance.
 
     Raises:
-        InputError: the study was never run.
+        InputError: no table of that study exists.
     """
     files = _files(name, folder)
     if not files:

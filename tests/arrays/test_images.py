@@ -1,4 +1,4 @@
-"""Reading pictures and maps: values worked by hand, then every kind of file that does not fit."""
+"""Reading images and maps: values worked by hand, then every kind of file that does not fit."""
 
 import re
 import tracemalloc
@@ -24,8 +24,8 @@ def noise(*shape, seed=0):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Seven pictures of 6x8 pixels, each of one colour."""
+def files(tmp_path):
+    """Seven images of 6x8 pixels, each of one colour."""
     paths = [tmp_path / f"{number}.png" for number in range(7)]
     for number, path in enumerate(paths):
         Image.new("RGB", (8, 6), (number, 10 * number, 200)).save(path)
@@ -50,8 +50,8 @@ def test_read_image_gives_the_pixels(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels)
 
 
-def test_read_images_keeps_the_order(pictures):
-    batches = list(read_images(frame(pictures[::-1]), batch=3))
+def test_read_images_keeps_the_order(files):
+    batches = list(read_images(frame(files[::-1]), batch=3))
     assert [batch.shape for batch in batches] == [(3, 6, 8, 3), (3, 6, 8, 3), (1, 6, 8, 3)]
     assert [batch.dtype for batch in batches] == [np.uint8] * 3
     assert np.concatenate(batches)[:, 0, 0, 1].tolist() == [60, 50, 40, 30, 20, 10, 0]
@@ -60,16 +60,16 @@ def test_read_images_keeps_the_order(pictures):
 def test_read_images_resizes_to_a_square_with_pils_bilinear_filter(tmp_path):
     pixels = noise(40, 30, 3)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    (found,) = read_images(frame([tmp_path / "a.png"]), size=10)
-    np.testing.assert_array_equal(found[0], Image.fromarray(pixels).resize((10, 10), Image.Resampling.BILINEAR))
+    (result,) = read_images(frame([tmp_path / "a.png"]), size=10)
+    np.testing.assert_array_equal(result[0], Image.fromarray(pixels).resize((10, 10), Image.Resampling.BILINEAR))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
 @given(batch=st.integers(1, 9), size=st.sampled_from([None, 5, 8]))
-def test_images_do_not_depend_on_the_batch(pictures, batch, size):
-    found = np.concatenate(list(read_images(frame(pictures), size, batch)))
-    one_by_one = np.concatenate([next(read_images(frame([path]), size)) for path in pictures])
-    np.testing.assert_array_equal(found, one_by_one)
+def test_images_do_not_depend_on_the_batch(files, batch, size):
+    result = np.concatenate(list(read_images(frame(files), size, batch)))
+    one_by_one = np.concatenate([next(read_images(frame([path]), size)) for path in files])
+    np.testing.assert_array_equal(result, one_by_one)
 
 
 def test_no_images_give_no_batches():
@@ -86,27 +86,27 @@ def test_at_most_two_batches_are_in_memory(tmp_path):
     assert peak < 30 * 200 * 200 * 3
 
 
-def test_reading_may_stop_early(pictures):
-    assert next(read_images(frame(pictures), batch=2)).shape == (2, 6, 8, 3)
+def test_reading_may_stop_early(files):
+    assert next(read_images(frame(files), batch=2)).shape == (2, 6, 8, 3)
 
 
-def test_differing_sizes_need_a_size(pictures, tmp_path):
+def test_differing_sizes_need_a_size(files, tmp_path):
     Image.new("RGB", (9, 6)).save(tmp_path / "wide.png")
-    mixed = frame([pictures[0], tmp_path / "wide.png"])
+    mixed = frame([files[0], tmp_path / "wide.png"])
     with pytest.raises(InputError, match=r"wide\.png: 6x9 pixels.*size="):
         list(read_images(mixed))
     assert next(read_images(mixed, size=4)).shape == (2, 4, 4, 3)
 
 
 @pytest.mark.parametrize("arguments", [{"size": 0}, {"batch": 0}, {"batch": -1}])
-def test_sizes_and_batches_start_at_1(pictures, arguments):
+def test_sizes_and_batches_start_at_1(files, arguments):
     with pytest.raises(InputError, match=f"{next(iter(arguments))} is"):
-        list(read_images(frame(pictures), **arguments))
+        list(read_images(frame(files), **arguments))
 
 
 @pytest.fixture(params=["L", "LA", "RGBA", "P", "I;16", "CMYK", "1", "missing", "text", "truncated", "folder"])
-def bad_picture(request, tmp_path):
-    """A file that is no RGB picture, and what the message says of it."""
+def bad_file(request, tmp_path):
+    """A file that is not an RGB image, and words of its error message."""
     kind = request.param
     path = tmp_path / f"bad.{'tif' if kind == 'CMYK' else 'png'}"
     if kind == "text":
@@ -122,40 +122,40 @@ def bad_picture(request, tmp_path):
     return path, kind, words.get(kind, f"mode {kind}.*convert")
 
 
-def test_what_is_no_rgb_picture_is_refused(bad_picture):
-    path, _, words = bad_picture
+def test_files_that_are_not_rgb_images_are_refused(bad_file):
+    path, _, words = bad_file
     with pytest.raises(InputError, match=rf"bad\.\w+: .*{words}"):
         read_image(path)
     with pytest.raises(InputError, match=words):
         list(read_images(frame([path]), size=8))
 
 
-def test_an_image_that_cannot_be_read_stops_its_own_batch_only(pictures, bad_picture):
-    path, _, words = bad_picture
-    files = frame([*pictures[:4], path, *pictures[4:]])
-    reading = read_images(files, batch=3)
-    np.testing.assert_array_equal(next(reading), next(read_images(frame(pictures), batch=3)))
+def test_an_unreadable_image_stops_only_its_batch(files, bad_file):
+    path, _, words = bad_file
+    listed = frame([*files[:4], path, *files[4:]])
+    reading = read_images(listed, batch=3)
+    np.testing.assert_array_equal(next(reading), next(read_images(frame(files), batch=3)))
     with pytest.raises(InputError, match=words):
         next(reading)
-    assert [reason for reason in unreadable(files) if re.search(words, reason)] == unreadable(files)
-    assert len(unreadable(files)) == 1
+    assert [reason for reason in unreadable(listed) if re.search(words, reason)] == unreadable(listed)
+    assert len(unreadable(listed)) == 1
 
 
 @pytest.mark.parametrize("size", [None, 5])
-def test_what_cannot_be_read_is_grey_and_told(pictures, bad_picture, size):
-    path, _, words = bad_picture
-    files = frame([*pictures[:4], path, *pictures[4:]])
-    found, wrong = zip(*read_or_mark(files, size, batch=3), strict=True)
+def test_unreadable_images_are_grey_and_reported(files, bad_file, size):
+    path, _, words = bad_file
+    listed = frame([*files[:4], path, *files[4:]])
+    result, wrong = zip(*read_or_mark(listed, size, batch=3), strict=True)
     assert [list(reasons) for reasons in wrong] == [[], [1], []]
     assert re.search(words, str(wrong[1][1]))
-    assert (found[1][1] == 128).all()
-    np.testing.assert_array_equal(np.delete(np.concatenate(found), 4, axis=0), np.concatenate(images(pictures, size)))
+    assert (result[1][1] == 128).all()
+    np.testing.assert_array_equal(np.delete(np.concatenate(result), 4, axis=0), np.concatenate(images(files, size)))
 
 
 @pytest.mark.parametrize(("size", "side"), [(None, 224), (5, 5)])
-def test_a_batch_of_which_nothing_can_be_read_has_the_size_asked_for(tmp_path, size, side):
-    ((found, wrong),) = read_or_mark(frame([tmp_path / "absent.png"] * 2), size)
-    assert found.shape == (2, side, side, 3)
+def test_a_batch_of_unreadable_images_has_the_requested_size(tmp_path, size, side):
+    ((result, wrong),) = read_or_mark(frame([tmp_path / "absent.png"] * 2), size)
+    assert result.shape == (2, side, side, 3)
     assert list(wrong) == [0, 1]
 
 
@@ -163,18 +163,18 @@ def images(paths, size):
     return list(read_images(frame(paths), size))
 
 
-def test_images_that_will_be_marked_pass_the_check_but_maps_that_do_not_fit_do_not(pictures, bad_picture, tmp_path):
-    path, _, _ = bad_picture
-    height, width = read_image(pictures[0]).shape[:2]
+def test_the_check_passes_images_that_will_be_marked_but_no_unfitting_maps(files, bad_file, tmp_path):
+    path, _, _ = bad_file
+    height, width = read_image(files[0]).shape[:2]
     long = save_map(tmp_path / "long.png", noise(height, 3 * width))
-    check_images(frame([*pictures, path]), may_be_marked=True)
+    check_images(frame([*files, path]), may_be_marked=True)
     check_images(frame([path]).assign(salience=""), may_be_marked=True)
     with pytest.raises(InputError, match=r"1 of 2 images[^\n]*\n.*long\.png: a map of"):
-        check_images(frame([path, pictures[0]]).assign(salience=["", str(long)]), may_be_marked=True)
+        check_images(frame([path, files[0]]).assign(salience=["", str(long)]), may_be_marked=True)
 
 
-def test_check_images_reads_headers_only(bad_picture):
-    path, kind, words = bad_picture
+def test_check_images_reads_headers_only(bad_file):
+    path, kind, words = bad_file
     if kind == "truncated":  # its header is sound: only decoding shows the damage
         check_images(frame([path]))
     else:
@@ -182,11 +182,11 @@ def test_check_images_reads_headers_only(bad_picture):
             check_images(frame([path]))
 
 
-def test_check_images_names_five_and_counts_the_rest(pictures, tmp_path):
-    check_images(frame(pictures))
+def test_check_images_names_five_and_counts_the_rest(files, tmp_path):
+    check_images(frame(files))
     absent = [tmp_path / f"absent{number}.png" for number in range(8)]
     with pytest.raises(InputError) as caught:
-        check_images(frame(pictures + absent))
+        check_images(frame(files + absent))
     message = str(caught.value)
     assert message.startswith("8 of 15 images")
     assert [f"absent{number}.png" in message for number in range(8)] == [True] * 5 + [False] * 3
@@ -194,16 +194,16 @@ def test_check_images_names_five_and_counts_the_rest(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".npy"])
-def test_check_images_compares_human_maps_with_their_images(pictures, tmp_path, suffix):
-    height, width = read_image(pictures[0]).shape[:2]
+def test_check_images_compares_human_maps_with_their_images(files, tmp_path, suffix):
+    height, width = read_image(files[0]).shape[:2]
     fits = save_map(tmp_path / f"fits{suffix}", noise(height, width))
     long = save_map(tmp_path / f"long{suffix}", noise(height, 3 * width))
-    check_images(frame(pictures[:2]).assign(salience=[str(fits), ""]))
+    check_images(frame(files[:2]).assign(salience=[str(fits), ""]))
     with pytest.raises(InputError, match=rf"long\{suffix}: a map of .* does not fit an image of"):
-        check_images(frame(pictures[:1]).assign(salience=str(long)))
+        check_images(frame(files[:1]).assign(salience=str(long)))
     with pytest.raises(InputError, match=rf"absent\{suffix}: no such file"):
-        check_images(frame(pictures[:1]).assign(salience=str(tmp_path / f"absent{suffix}")))
-    several = frame(pictures[:2]).assign(salience=[str(fits), ""], annotations=[(str(fits), str(long)), ()])
+        check_images(frame(files[:1]).assign(salience=str(tmp_path / f"absent{suffix}")))
+    several = frame(files[:2]).assign(salience=[str(fits), ""], annotations=[(str(fits), str(long)), ()])
     with pytest.raises(InputError, match=rf"1 of 2 images .*\n.*long\{suffix}: a map of .* does not fit"):
         check_images(several)
     check_images(several.assign(annotations=[(str(fits), str(fits)), ()]))
@@ -217,7 +217,7 @@ def save_map(path, values):
     return path
 
 
-def test_read_maps_gives_pictures_as_uint8_and_arrays_as_float(tmp_path):
+def test_read_maps_returns_images_as_uint8_and_arrays_as_float(tmp_path):
     grey, real = noise(2, 7, 5), np.random.default_rng(0).random((2, 7, 5))
     greys = [save_map(tmp_path / f"{number}.png", values) for number, values in enumerate(grey)]
     reals = [save_map(tmp_path / f"{number}.npy", values) for number, values in enumerate(real)]
@@ -234,19 +234,19 @@ def test_maps_shrink_by_area_means(tmp_path, suffix):
     cells = np.array([[10, 200], [40, 80]], np.uint8)
     large = cells.repeat(3, axis=0).repeat(4, axis=1)
     values = large if suffix == ".png" else large / 255
-    found = read_maps([save_map(tmp_path / f"map{suffix}", values)], shape=(2, 2))[0]
-    np.testing.assert_allclose(found, cells if suffix == ".png" else cells / 255, atol=1e-6)
+    result = read_maps([save_map(tmp_path / f"map{suffix}", values)], shape=(2, 2))[0]
+    np.testing.assert_allclose(result, cells if suffix == ".png" else cells / 255, atol=1e-6)
 
 
 def test_maps_grow_by_pils_bicubic_filter_and_stay_in_range(tmp_path):
     edge = np.zeros((4, 4))
     edge[:, 2:] = 1
-    found = read_maps([save_map(tmp_path / "map.npy", edge)], shape=(9, 9))
-    assert found.shape == (1, 9, 9)
-    assert (found.min(), found.max()) == (0, 1)
+    result = read_maps([save_map(tmp_path / "map.npy", edge)], shape=(9, 9))
+    assert result.shape == (1, 9, 9)
+    assert (result.min(), result.max()) == (0, 1)
     whole = quantise(edge)
-    found = read_maps([save_map(tmp_path / "map.png", whole)], shape=(9, 9))
-    np.testing.assert_array_equal(found, upsample(whole[None], 9, 9))
+    result = read_maps([save_map(tmp_path / "map.png", whole)], shape=(9, 9))
+    np.testing.assert_array_equal(result, upsample(whole[None], 9, 9))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_maps_grow_by_pils_bicubic_filter_and_stay_in_range(tmp_path):
         ("a.npy", np.array([[None]]), "cannot be read as an array"),
     ],
 )
-def test_what_is_no_map_is_refused(tmp_path, name, values, words):
+def test_files_that_are_not_maps_are_refused(tmp_path, name, values, words):
     with pytest.raises(InputError, match=rf"a\.\w+: .*{words}"):
         read_maps([save_map(tmp_path / name, values)])
 

@@ -131,7 +131,7 @@ def test_chunks_change_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_map_that_is_not_finite_spoils_its_own_value_only(bad):
+def test_a_map_that_is_not_finite_changes_only_its_value(bad):
     a, b = stack(0, (5, 9, 9), float), stack(1, (5, 9, 9), float)
     broken = a.copy()
     broken[2, 0, 8] = bad
@@ -181,6 +181,6 @@ def test_dead_maps():
         (np.full((1, 7, 7), "a"), "type"),
     ],
 )
-def test_maps_that_no_measure_reads(maps, message):
+def test_maps_that_measures_refuse(maps, message):
     with pytest.raises(InputError, match=message):
         checked(maps)

@@ -16,7 +16,7 @@ from e2m.types import InputError
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    """The whole data set, built once into a folder of its own."""
+    """The whole data set, built once into a separate folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "DATA", tmp_path_factory.mktemp("data"))
         yield load_dataset("demo")
@@ -62,12 +62,12 @@ def test_every_file_is_what_the_manifest_says(samples):
     for kind in ("path", "salience", "second_salience", "region"):
         checksum = "sha256" if kind == "path" else f"{kind}_sha256"
         with_file = manifest[manifest[kind] != ""]
-        found = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in with_file[kind]]
-        assert found == with_file[checksum].tolist()
+        checksums = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in with_file[kind]]
+        assert checksums == with_file[checksum].tolist()
         assert (manifest.loc[manifest[kind] == "", checksum] == "").all()
 
 
-def test_pictures_are_grey_rgb_squares(samples):
+def test_images_are_grey_rgb_squares(samples):
     for source, rows in samples.groupby("source"):
         image = read_image(rows["path"].iloc[0])
         assert image.shape == (112, 112, 3), source
@@ -117,37 +117,37 @@ def test_two_annotators_agree_in_part(samples):
 
 
 def test_the_first_annotation_is_that_of_recipe_2(samples):
-    """Detectors that were trained with it stay what they are."""
+    """Detectors trained with it need no new training."""
     digest = hashlib.sha256()
     for path in samples.loc[samples["salience"] != "", "salience"]:
         digest.update(Path(path).read_bytes())
     assert digest.hexdigest() == "33021b08d56a202ba670b81411db044c5ce16bb7b5ed58195d91c15851d1160c"
 
 
-def test_a_picture_does_not_depend_on_the_others(samples, faces):
+def test_an_image_does_not_depend_on_the_others(samples, faces):
     by_image = samples.set_index("image")
     alone = [
-        demo.swap_picture(faces, "test", "s29", 2),
-        demo.swap_picture(faces, "train", "s03", 9, copy=3),
-        demo.orl_picture(faces, "validate", "s25", 0),
-        demo.morph_picture({person: faces[person] for person in demo.SUBJECTS["test"]}, 7),
-        next(demo.eigenface_pictures(np.concatenate([faces[person] for person in demo.SUBJECTS["test"]]))),
-        next(demo.dcgan_pictures()),
+        demo.swap_image(faces, "test", "s29", 2),
+        demo.swap_image(faces, "train", "s03", 9, copy=3),
+        demo.orl_image(faces, "validate", "s25", 0),
+        demo.morph_image({person: faces[person] for person in demo.SUBJECTS["test"]}, 7),
+        next(demo.eigenface_images(np.concatenate([faces[person] for person in demo.SUBJECTS["test"]]))),
+        next(demo.dcgan_images()),
     ]
-    assert [picture["image"] for picture in alone][:2] == ["swap/s29_03", "swap/s03_10_4"]
-    for picture in alone:
-        row = by_image.loc[picture["image"]]
-        assert picture["subject"] == row["subject"]
-        np.testing.assert_array_equal(picture["pixels"], read_image(row["path"])[..., 0])
+    assert [drawn["image"] for drawn in alone][:2] == ["swap/s29_03", "swap/s03_10_4"]
+    for drawn in alone:
+        row = by_image.loc[drawn["image"]]
+        assert drawn["subject"] == row["subject"]
+        np.testing.assert_array_equal(drawn["pixels"], read_image(row["path"])[..., 0])
         files = {
             "salience": row["salience"],
             "region": row["region"],
             "second_salience": "".join(row["annotations"][1:]),
         }
         for kind, file in files.items():
-            assert (kind in picture) == bool(file)
-            if kind in picture:
-                np.testing.assert_array_equal(picture[kind], read_maps([file])[0])
+            assert (kind in drawn) == bool(file)
+            if kind in drawn:
+                np.testing.assert_array_equal(drawn[kind], read_maps([file])[0])
 
 
 def test_a_transplant_takes_on_the_hosts_mean_and_contrast():
@@ -191,7 +191,7 @@ def test_a_slower_process_keeps_what_the_faster_one_built(tmp_path, monkeypatch)
     assert (folder / "winner").exists()
 
 
-def test_a_failed_build_leaves_nothing_and_another_recipe_builds_anew(tmp_path, monkeypatch):
+def test_a_failed_build_leaves_nothing_and_another_recipe_builds_again(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "DATA", tmp_path)
     with monkeypatch.context() as broken:
         broken.setattr(demo, "photographs", lambda: {})
@@ -224,6 +224,6 @@ def test_other_sources_are_refused(monkeypatch):
         demo.photographs()
     monkeypatch.setattr(demo, "WEIGHTS_SHA256", "0")
     with pytest.raises(InputError, match=r"weights\.tar: the data in the package gan-face-generate"):
-        next(demo.dcgan_pictures())
+        next(demo.dcgan_images())
     with pytest.raises(InputError, match="need the package absent"):
         building.package("absent", "absent_module")

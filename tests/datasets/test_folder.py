@@ -14,8 +14,8 @@ from e2m.types import InputError
 
 
 @pytest.fixture
-def place(tmp_path):
-    """Touches pictures below a root: ``place("real/a.png")``; gives the root back."""
+def make_files(tmp_path):
+    """Create images below a root: ``make_files("real/a.png")``; returns the root."""
 
     def touch(*names):
         for name in names:
@@ -29,7 +29,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def listed(tmp_path):
-    """Writes a list of images and gives its path."""
+    """Write a list of images and return its path."""
 
     def write(*lines, name="list.csv"):
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -42,8 +42,8 @@ def rows(samples, *columns):
     return [tuple(row) for row in samples[list(columns)].to_numpy()]
 
 
-def test_a_tree_tells_label_source_and_split(place):
-    root = place(
+def test_a_tree_defines_label_source_and_split(make_files):
+    root = make_files(
         "test/synthetic/stylegan/b.png",
         "train/REAL/a.JPG",
         "Fake/val/progan/deep/c.png",
@@ -63,9 +63,9 @@ def test_a_tree_tells_label_source_and_split(place):
     assert set(samples["salience"]) == {""}
 
 
-def test_cyborg_lists_are_read_as_they_are(place, listed):
+def test_cyborg_lists_are_read_as_they_are(make_files, listed):
     fake, real = "train/original_data/1_fake/p1_100_fake.png", "val/original_data/0_real/p1_7_real.png"
-    root = place(fake, real, "test/ffhq/0_real/9.png")
+    root = make_files(fake, real, "test/ffhq/0_real/9.png")
     original = listed(f"train,Synthetic,/{fake}", f"test,Real,/{real}")
     columns = ("image", "label", "split", "source")
     assert rows(load_dataset("folder", root=root, csv=original), *columns) == [
@@ -76,8 +76,8 @@ def test_cyborg_lists_are_read_as_they_are(place, listed):
     assert load_dataset("folder", root=root, csv=unseen)["split"].tolist() == ["test"]
 
 
-def test_a_list_with_a_header_keeps_its_order_and_columns(place, listed):
-    root = place("z.png", "sub/a.png", "map.png")
+def test_a_list_with_a_header_keeps_its_order_and_columns(make_files, listed):
+    root = make_files("z.png", "sub/a.png", "map.png")
     csv = listed(
         "\ufeffLabel,path,source,split,subject,salience,image",
         "fake,z.png,gan,val,anna,map.png,one",
@@ -92,8 +92,8 @@ def test_a_list_with_a_header_keeps_its_order_and_columns(place, listed):
     assert samples["salience"].tolist() == [str(root / "map.png"), ""]
 
 
-def test_human_maps_are_found_by_path_or_by_name(place, tmp_path):
-    root = place("real/x/a.jpg", "real/b.png", "fake/c.png")
+def test_human_maps_are_found_by_path_or_by_name(make_files, tmp_path):
+    root = make_files("real/x/a.jpg", "real/b.png", "fake/c.png")
     maps = tmp_path / "maps"
     (maps / "real/x").mkdir(parents=True)
     np.save(maps / "real/x/a.npy", np.eye(7))
@@ -106,8 +106,8 @@ def test_human_maps_are_found_by_path_or_by_name(place, tmp_path):
     }
 
 
-def test_one_map_never_serves_two_images(place, tmp_path):
-    root = place("real/a.png", "fake/a.png")
+def test_one_map_never_serves_two_images(make_files, tmp_path):
+    root = make_files("real/a.png", "fake/a.png")
     (tmp_path / "maps").mkdir()
     with pytest.raises(InputError, match="no human map of any image"):
         load_dataset("folder", root=root, salience=tmp_path / "maps")
@@ -116,8 +116,8 @@ def test_one_map_never_serves_two_images(place, tmp_path):
         load_dataset("folder", root=root, salience=tmp_path / "maps")
 
 
-def test_several_folders_of_human_maps_are_several_annotators(place, tmp_path):
-    root = place("real/a.png", "real/b.png", "fake/c.png")
+def test_several_folders_of_human_maps_are_several_annotators(make_files, tmp_path):
+    root = make_files("real/a.png", "real/b.png", "fake/c.png")
     for folder, names in (("first", "ab"), ("second", "a"), ("third", "ac")):
         (tmp_path / folder).mkdir()
         for name in names:
@@ -145,15 +145,15 @@ def test_several_folders_of_human_maps_are_several_annotators(place, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([""], "empty; needed"),
+        ([""], "empty; the list needs"),
         (["path,label"], "empty below its header"),
         (["file,label", "a.png,real"], "no column path; it has file, label"),
         (["name,kind", "x,y"], "no column path and label; it has name, kind"),
         (["path,label", "a.png,real", "a.png,reel"], "row 3: the label 'reel'; choose from authentic, real"),
         (["train,Synthetik,/a.png"], "row 1: the label 'Synthetik'"),
         (["path,label,split", "a.png,real,dev"], "row 2: the split 'dev'; choose from train"),
-        (["path,label", "a.png"], "row 2: 1 cells; needed are 2: path,label"),
-        (["real,a.png"], "row 1: 2 cells; needed are 3: split,label,path"),
+        (["path,label", "a.png"], "row 2: 1 cells; the columns are 2: path,label"),
+        (["real,a.png"], "row 1: 2 cells; the columns are 3: split,label,path"),
         (["path,label", ",real"], "row 2: an empty path"),
         (["path,label", "../list.csv,real"], r"row 2: \.\./list\.csv lies outside"),
         (["path,label", "/etc/hostname,real"], "row 2: /etc/hostname lies outside"),
@@ -164,53 +164,53 @@ def test_several_folders_of_human_maps_are_several_annotators(place, tmp_path):
         (["path,label", "a.png,real", "a.png,real"], "names 1 images more than once, 'a.png' first"),
     ],
 )
-def test_lists_that_do_not_fit_are_refused(place, listed, tmp_path, lines, words):
-    root = place("a.png")
+def test_lists_that_do_not_fit_are_refused(make_files, listed, tmp_path, lines, words):
+    root = make_files("a.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
     (root / "link.png").symlink_to(tmp_path / "outside.png")
     with pytest.raises(InputError, match=words):
         load_dataset("folder", root=root, csv=listed(*lines))
 
 
-def test_cyborg_paths_cannot_leave_the_root(place, listed):
+def test_cyborg_paths_cannot_leave_the_root(make_files, listed):
     csv = listed("train,Real,/a.png", "train,Real,/../../b.png")
     with pytest.raises(InputError, match=r"row 2: \.\./\.\./b\.png lies outside"):
-        load_dataset("folder", root=place("a.png"), csv=csv)
+        load_dataset("folder", root=make_files("a.png"), csv=csv)
 
 
-def test_trees_that_do_not_fit_are_refused(place, tmp_path):
+def test_trees_that_do_not_fit_are_refused(make_files, tmp_path):
     with pytest.raises(InputError, match=r"absent: no such folder; correct root="):
         load_dataset("folder", root=tmp_path / "absent")
-    root = place("notes/a.png")
+    root = make_files("notes/a.png")
     with pytest.raises(InputError, match=r"no images found .*\(1 images in other folders\)"):
         load_dataset("folder", root=root)
     with pytest.raises(InputError, match=r"absent: no such folder; correct salience="):
-        load_dataset("folder", root=place("real/a.png"), salience=tmp_path / "absent")
+        load_dataset("folder", root=make_files("real/a.png"), salience=tmp_path / "absent")
     with pytest.raises(InputError, match="folders of both labels"):
-        load_dataset("folder", root=place("real/fake/a.png"))
+        load_dataset("folder", root=make_files("real/fake/a.png"))
 
 
-def test_a_tree_with_links_out_or_two_splits_is_refused(place, tmp_path):
-    root = place("real/a.png")
+def test_a_tree_with_links_out_or_two_splits_is_refused(make_files, tmp_path):
+    root = make_files("real/a.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
     (root / "real/link.png").symlink_to(tmp_path / "outside.png")
     with pytest.raises(InputError, match=r"link\.png: a link to a file outside"):
         load_dataset("folder", root=root)
     with pytest.raises(InputError, match="folders of the splits test and train"):
-        load_dataset("folder", root=place("train/real/test/a.png"))
+        load_dataset("folder", root=make_files("train/real/test/a.png"))
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-def test_a_list_that_cannot_be_read_is_named(place, tmp_path, content):
+def test_a_list_that_cannot_be_read_is_named(make_files, tmp_path, content):
     if content:
         (tmp_path / "list.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"list\.csv: (no such file|cannot be read)"):
-        load_dataset("folder", root=place("real/a.png"), csv=tmp_path / "list.csv")
+        load_dataset("folder", root=make_files("real/a.png"), csv=tmp_path / "list.csv")
 
 
 @pytest.fixture
 def planted(monkeypatch):
-    """Puts a data set named "folder" in place of the real one: ``planted(source=[...], ...)``."""
+    """Replace the data set "folder" by another: ``planted(source=[...], ...)``."""
 
     def plant(**columns):
         whole = {
@@ -244,7 +244,7 @@ def test_split_and_sources_select_rows_in_order(planted):
         ({"label": "real"}, {}, "the label 'real'; choose from authentic, synthetic"),
         ({"split": "val"}, {}, "the split 'val'; choose from train, validate, test"),
         ({"image": ["a", "b", "a"]}, {}, "1 images more than once, 'a' first"),
-        ({"subject": None}, {}, "no column subject; needed are image"),
+        ({"subject": None}, {}, "no column subject; the columns needed are image"),
         ({}, {"split": "dev"}, "no split named 'dev'; choose from train, validate, test"),
         ({}, {"split": "validate"}, "no images in split 'validate'; it has train, test"),
         ({}, {"sources": ["x", "z"]}, "no source 'z'; choose from x, y"),
@@ -254,7 +254,7 @@ def test_split_and_sources_select_rows_in_order(planted):
         ({"image": [], "source": [], "split": []}, {}, "has no images"),
     ],
 )
-def test_what_does_not_fit_is_refused(planted, columns, arguments, words):
+def test_frames_that_do_not_fit_are_refused(planted, columns, arguments, words):
     planted(**columns)
     with pytest.raises(InputError, match=words):
         load_dataset("folder", **arguments)

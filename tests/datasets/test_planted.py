@@ -1,4 +1,4 @@
-"""The planted data: one patch is all that tells the classes apart, and the same bytes come every time."""
+"""The planted data: only one patch distinguishes the classes, and every build writes the same bytes."""
 
 import hashlib
 from pathlib import Path
@@ -15,7 +15,7 @@ from e2m.store.building import SUBJECTS, photographs, random_of
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    """The whole data set, built once into a folder of its own."""
+    """The whole data set, built once into a separate folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "DATA", tmp_path_factory.mktemp("data"))
         yield load_dataset("planted")
@@ -78,8 +78,8 @@ def test_every_file_is_what_the_manifest_says_and_none_depends_on_another(sample
     manifest = pd.read_parquet(folder / "manifest.parquet")
     for kind, checksum in (("path", "sha256"), ("salience", "salience_sha256"), ("region", "region_sha256")):
         with_file = manifest[manifest[kind] != ""]
-        found = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in with_file[kind]]
-        assert found == with_file[checksum].tolist()
+        checksums = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in with_file[kind]]
+        assert checksums == with_file[checksum].tolist()
     alone, _ = planted.plant(faces["s30"][3], random_of("planted/s30_04"))
     one = samples.set_index("image").loc["planted/s30_04", "path"]
     np.testing.assert_array_equal(read_image(one)[..., 0], alone)

@@ -110,7 +110,7 @@ def test_an_image_that_cannot_be_read_is_marked_and_the_rest_is_done(experiment,
     bad = "fake/3.png"
     spoil(experiment, bad)
     explain.explain(experiment, ONE, progress=False, detector=toy())
-    assert f"{bad}: cannot be read as a picture" in capsys.readouterr().err
+    assert f"{bad}: cannot be read as an image" in capsys.readouterr().err
     found = maps(experiment)
     at = found["image"].to_numpy().tolist().index(bad)
     assert np.isnan(found["salience"][at]).all()

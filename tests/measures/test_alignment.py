@@ -35,28 +35,28 @@ def test_divergence_by_hand():
 
 def test_against_other_libraries():
     maps, human = stack(0), stack(1)
-    found = with_human(maps, human)
-    assert set(found) == set(BETTER)
+    result = with_human(maps, human)
+    assert set(result) == set(BETTER)
     for n, (map_, person) in enumerate(zip(maps, human, strict=True)):
-        assert found["correlation"][n] == pytest.approx(pearsonr(map_.ravel(), person.ravel()).statistic)
+        assert result["correlation"][n] == pytest.approx(pearsonr(map_.ravel(), person.ravel()).statistic)
         q, p = map_ + 1 / 255, person + 1 / 255
-        assert found["divergence"][n] == pytest.approx(rel_entr(p / p.sum(), q / q.sum()).sum() / np.log(2))
-        assert found["ssim"][n] == pytest.approx(structural_similarity(quantise(map_), quantise(person)), abs=1e-9)
+        assert result["divergence"][n] == pytest.approx(rel_entr(p / p.sum(), q / q.sum()).sum() / np.log(2))
+        assert result["ssim"][n] == pytest.approx(structural_similarity(quantise(map_), quantise(person)), abs=1e-9)
 
 
 @given(STACKS)
 def test_a_map_agrees_with_itself(maps):
-    found = with_human(maps, maps)
+    result = with_human(maps, maps)
     constant = np.ptp(maps, axis=(1, 2)) == 0
     for name, best in (("correlation", 1), ("divergence", 0), ("ssim", 1)):
-        assert np.isnan(found[name][constant]).all()
-        np.testing.assert_allclose(found[name][~constant], best, atol=1e-9)
+        assert np.isnan(result[name][constant]).all()
+        np.testing.assert_allclose(result[name][~constant], best, atol=1e-9)
 
 
 @given(STACKS, STACKS)
 def test_ranges_and_order(maps, human):
-    found, reverse = with_human(maps, human), with_human(maps[::-1], human[::-1])
-    for name, values in found.items():
+    result, reverse = with_human(maps, human), with_human(maps[::-1], human[::-1])
+    for name, values in result.items():
         np.testing.assert_array_equal(values, reverse[name][::-1])
         alive = values[np.isfinite(values)]
         assert (alive >= (-1 - 1e-9 if name in ("ssim", "correlation") else 0)).all()
@@ -72,9 +72,9 @@ def test_dead_maps_have_no_number():
 
 def test_eight_bit_maps_are_those_in_0_to_1():
     maps, human = quantise(stack(0)), quantise(stack(1))
-    found, expected = with_human(maps, human), with_human(maps / 255, human / 255)
+    result, expected = with_human(maps, human), with_human(maps / 255, human / 255)
     for name in ("correlation", "divergence", "energy"):
-        np.testing.assert_allclose(found[name], expected[name])
+        np.testing.assert_allclose(result[name], expected[name])
 
 
 def test_maps_of_another_size():

@@ -35,8 +35,8 @@ def literal(image, map_, region, top):
 
 @pytest.mark.parametrize("region", ["background", "salient"])
 def test_published_algorithm(region):
-    found = degrade(REFERENCE["images"], REFERENCE["maps7"], region).astype(int)
-    assert np.percentile(np.abs(found - REFERENCE[f"blurred_{region}"]), 99) <= 3
+    blurred = degrade(REFERENCE["images"], REFERENCE["maps7"], region).astype(int)
+    assert np.percentile(np.abs(blurred - REFERENCE[f"blurred_{region}"]), 99) <= 3
 
 
 def test_upsampling_is_the_published_one():
@@ -48,9 +48,9 @@ def test_upsampling_is_the_published_one():
 def test_oracle(region, side, top):
     images, maps = faces(side), REFERENCE["maps7"][:2]
     images[1] = images[1, ..., :1]  # a grey one takes a shorter way
-    found = degrade(images, maps, region, top).astype(int)
+    blurred = degrade(images, maps, region, top).astype(int)
     for n, map_ in enumerate(upsample(maps, side, side)):
-        wrong = found[n] - literal(images[n], map_, region, top)
+        wrong = blurred[n] - literal(images[n], map_, region, top)
         assert np.abs(wrong).max() <= 2  # where a level of sharpness falls on a tie
         assert (wrong != 0).mean() < 0.01
 
@@ -69,7 +69,7 @@ def test_a_step_worked_by_hand():
     assert np.abs(images[0] - blurred).mean() > 20
 
 
-def test_controls_have_exactly_the_blur_of_salient():
+def test_reference_regions_have_exactly_the_blur_of_salient():
     maps = upsample(REFERENCE["maps7"], 56, 56)
     levels = {region: sharpness(maps, region) for region in REGIONS}
     budget = np.sort(levels["salient"].reshape(5, -1))
@@ -110,7 +110,7 @@ def test_alone_or_in_company(seed, region, top, shape):
     assert (degrade(images, maps, region, 0, seed) == images).all()
 
 
-def test_flat_pictures_stay_as_they_are():
+def test_flat_images_stay_as_they_are():
     images = np.full((1, 40, 40, 3), (0, 130, 255), np.uint8)
     maps = np.random.default_rng(0).random((1, 5, 5))
     for region in REGIONS:
@@ -120,10 +120,10 @@ def test_flat_pictures_stay_as_they_are():
 def test_changes_equal_separate_calls():
     images = faces(56)[:2]
     maps = {"CAM": upsample(REFERENCE["maps7"][:2], 56, 56), "GradCAM": upsample(REFERENCE["maps7"][2:4], 56, 56)}
-    found = list(perturbations(images, maps, (5.0, 10.0), seed=4))
-    names = [(change.level, change.guide, change.kind) for change in found]
+    results = list(perturbations(images, maps, (5.0, 10.0), seed=4))
+    names = [(change.level, change.guide, change.kind) for change in results]
     assert names == [(level, method, region) for level in ("5", "10") for method in maps for region in REGIONS]
-    for change in found:
+    for change in results:
         expected = degrade(images, maps[change.guide], change.kind, float(change.level), seed=4)
         assert (change.images == expected).all()
 
@@ -132,13 +132,13 @@ def test_changes_leave_images_with_dead_maps_alone():
     images, alive = faces(56)[:2], upsample(REFERENCE["maps7"][:2], 56, 56)
     half_dead = alive.copy()
     half_dead[0] = 7
-    found = {
+    blurred = {
         change.guide: change.images
         for change in perturbations(images, {"CAM": alive, "GradCAM": half_dead}, (10.0,), ["salient"])
     }
-    assert (found["GradCAM"][0] == images[0]).all()
-    assert (found["GradCAM"][1] == found["CAM"][1]).all()
-    assert (found["CAM"] != images).any(axis=(1, 2, 3)).all()
+    assert (blurred["GradCAM"][0] == images[0]).all()
+    assert (blurred["GradCAM"][1] == blurred["CAM"][1]).all()
+    assert (blurred["CAM"] != images).any(axis=(1, 2, 3)).all()
 
 
 def test_dead_maps_cannot_guide():
@@ -155,7 +155,7 @@ def test_dead_maps_cannot_guide():
         ((2, 28, 28, 3), (2, 7, 7), {"region": "edges"}, "no region named 'edges'; choose from salient"),
         ((2, 28, 28, 3), (2, 7, 7), {"max_sigma": -1}, "max_sigma is -1"),
         ((2, 28, 28, 3), (2, 7, 7), {"max_sigma": np.nan}, "max_sigma is nan"),
-        ((2, 28, 28, 3), (1, 7, 7), {}, "one map an image"),
+        ((2, 28, 28, 3), (1, 7, 7), {}, "one map for each image"),
         ((2, 28, 28, 3), (2, 7, 6), {}, "aspect ratio"),
         ((28, 28, 3), (2, 7, 7), {}, r"\(N, H, W, 3\)"),
         ((2, 28, 28, 3), (7, 7), {}, r"\(N, h, w\)"),

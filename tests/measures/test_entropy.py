@@ -42,9 +42,9 @@ def test_published_bits():
 @pytest.mark.parametrize("shape", [(6, 7, 7), (6, 8, 8), (3, 24, 20)])
 def test_oracles(shape):
     maps = np.random.default_rng(0).random(shape) ** 3
-    pictures = (maps.astype(np.float32) * np.float32(255)).astype(np.uint8)
-    assert np.abs(entropy_bits(maps) - [shannon_entropy(picture) for picture in pictures]).max() < 1e-9
-    assert (entropy_bits(pictures) == entropy_bits(maps)).all()
+    grey = (maps.astype(np.float32) * np.float32(255)).astype(np.uint8)
+    assert np.abs(entropy_bits(maps) - [shannon_entropy(map_) for map_ in grey]).max() < 1e-9
+    assert (entropy_bits(grey) == entropy_bits(maps)).all()
     for map_, value in zip(maps, spatial_entropy(maps), strict=True):
         p = map_.ravel() / map_.sum()
         assert value == pytest.approx(-sum(x * np.log2(x) for x in p) / np.log2(p.size), abs=1e-12)

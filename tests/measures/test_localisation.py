@@ -1,4 +1,4 @@
-"""Localisation by hand, against slow literal versions, and on maps and regions that have nothing to say."""
+"""Localisation by hand, against slow literal versions, and on dead maps and empty regions."""
 
 from dataclasses import replace
 from itertools import product
@@ -89,9 +89,9 @@ def test_localisation_error_takes_the_best_box_and_more_than_half():
         np.empty((0, 4)),
         np.array([[0, 0, 4, 4]]),
     ]
-    found = localisation_error(predicted, boxes)
-    np.testing.assert_array_equal(found, [0, 1, 1, np.nan, np.nan])
-    np.testing.assert_array_equal(official_metric(found, [True, True, False, True, True]), [0, 1, 1, np.nan, np.nan])
+    errors = localisation_error(predicted, boxes)
+    np.testing.assert_array_equal(errors, [0, 1, 1, np.nan, np.nan])
+    np.testing.assert_array_equal(official_metric(errors, [True, True, False, True, True]), [0, 1, 1, np.nan, np.nan])
     assert official_metric(np.array([0.0]), [False]) == [1]
 
 
@@ -106,8 +106,8 @@ def test_f1():
 
 def test_saliency_metric():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 1, 1], [np.nan] * 4])
-    found = saliency_metric(boxes, (10, 20), np.array([0.5, 1.0, 0.9]))
-    np.testing.assert_allclose(found, [np.log(0.5) - np.log(0.5), np.log(0.05), np.nan])
+    result = saliency_metric(boxes, (10, 20), np.array([0.5, 1.0, 0.9]))
+    np.testing.assert_allclose(result, [np.log(0.5) - np.log(0.5), np.log(0.05), np.nan])
     assert np.isfinite(saliency_metric(boxes[:1], (10, 20), np.array([0.0])))
 
 
@@ -138,18 +138,18 @@ def test_boxes_of_a_region_with_several_parts():
 
 def test_a_map_that_is_the_region_is_perfect():
     region = placed((2, 3, 6, 8))
-    found = with_region(region, region, correct=np.array([True]), probability=np.array([1.0]))
+    result = with_region(region, region, correct=np.array([True]), probability=np.array([1.0]))
     area = 20 / SIDE**2
     expected = {"le": 0, "om": 0, "f1": 1, "sm": np.log(area), "pxap": 1, "pointing": 1, "energy": 1}
-    assert {name: value.item() for name, value in found.items()} == pytest.approx(expected)
-    assert list(found) == list(BETTER)
+    assert {name: value.item() for name, value in result.items()} == pytest.approx(expected)
+    assert list(result) == list(BETTER)
 
 
 def test_a_map_of_one_of_two_true_boxes_is_right():
     region = placed((0, 0, 3, 3), (5, 5, 9, 9))
-    found = with_region(placed((0, 0, 3, 3)), region)
-    assert (found["le"], found["f1"], found["pointing"], found["energy"]) == (0, 1, 1, 1)
-    assert found["pxap"] == pytest.approx([9 / 25 + 16 / 25 * 25 / 81])
+    result = with_region(placed((0, 0, 3, 3)), region)
+    assert (result["le"], result["f1"], result["pointing"], result["energy"]) == (0, 1, 1, 1)
+    assert result["pxap"] == pytest.approx([9 / 25 + 16 / 25 * 25 / 81])
     given = with_region(placed((0, 0, 3, 3)), region, boxes=[np.array([[0, 0, 9, 9]])])
     assert given["le"] == 1
 
@@ -157,9 +157,9 @@ def test_a_map_of_one_of_two_true_boxes_is_right():
 def test_crops_fill_the_image():
     images = np.zeros((2, 8, 8, 3), np.uint8)
     images[:, 2:6, 2:6] = 200
-    found = crops(images, np.array([[2, 2, 6, 6], [np.nan] * 4]))
-    assert (found[0] == 200).all()
-    np.testing.assert_array_equal(found[1], images[1])
+    result = crops(images, np.array([[2, 2, 6, 6], [np.nan] * 4]))
+    assert (result[0] == 200).all()
+    np.testing.assert_array_equal(result[1], images[1])
     assert images[0, 0, 0, 0] == 0
 
 
@@ -167,20 +167,20 @@ def test_crops_fill_the_image():
 
 
 def literal_box(salience):
-    """Grow each component place by place."""
-    above = {tuple(place) for place in np.argwhere(salience > salience.mean())}
+    """Grow each component pixel by pixel."""
+    above = {tuple(pixel) for pixel in np.argwhere(salience > salience.mean())}
     heaviest, most = None, -1
     while above:
         component, edge = set(), [above.pop()]
         while edge:
-            place = edge.pop()
-            component.add(place)
+            pixel = edge.pop()
+            component.add(pixel)
             for step in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-                near = (place[0] + step[0], place[1] + step[1])
+                near = (pixel[0] + step[0], pixel[1] + step[1])
                 if near in above:
                     above.remove(near)
                     edge.append(near)
-        mass = sum(salience[place] for place in component)
+        mass = sum(salience[pixel] for pixel in component)
         if mass > most:
             heaviest, most = component, mass
     rows, columns = zip(*heaviest, strict=True)
@@ -194,7 +194,7 @@ def cells(box):
 def literal_f1(salience, boxes):
     best = 0
     for box in boxes:
-        inside = sum(salience[place] for place in cells(box))
+        inside = sum(salience[pixel] for pixel in cells(box))
         precision, recall = inside / salience.sum(), inside / len(cells(box))
         best = max(best, 2 * precision * recall / (precision + recall) if inside else 0)
     return best
@@ -215,16 +215,16 @@ def test_against_literal_versions(seed):
     maps, regions = smooth(seed=seed), smooth(seed=seed + 100) > 0.6
     boxes, predicted = true_boxes(regions), predicted_boxes(maps)
     assert max(map(len, boxes)) > 1
-    found = with_region(maps, regions)
+    result = with_region(maps, regions)
     for n, (salience, region) in enumerate(zip(maps, regions, strict=True)):
         assert tuple(predicted[n]) == literal_box(salience)
-        own = cells(predicted[n])
-        hit = any(len(own & cells(box)) / len(own | cells(box)) > 0.5 for box in boxes[n])
-        assert found["le"][n] == (not hit)
-        assert found["f1"][n] == pytest.approx(literal_f1(salience, boxes[n]))
-        assert found["pxap"][n] == pytest.approx(literal_pxap(salience, region))
-        assert found["pointing"][n] == region.ravel()[salience.argmax()]
-        assert found["energy"][n] == pytest.approx(salience[region].sum() / salience.sum())
+        inside = cells(predicted[n])
+        hit = any(len(inside & cells(box)) / len(inside | cells(box)) > 0.5 for box in boxes[n])
+        assert result["le"][n] == (not hit)
+        assert result["f1"][n] == pytest.approx(literal_f1(salience, boxes[n]))
+        assert result["pxap"][n] == pytest.approx(literal_pxap(salience, region))
+        assert result["pointing"][n] == region.ravel()[salience.argmax()]
+        assert result["energy"][n] == pytest.approx(salience[region].sum() / salience.sum())
 
 
 @settings(max_examples=50)
@@ -241,9 +241,9 @@ def test_average_precision_with_ties(maps, regions):
 @settings(max_examples=60)
 @given(STACKS, REGIONS)
 def test_ranges_order_and_missing(maps, regions):
-    found, reverse = with_region(maps, regions), with_region(maps[::-1], regions[::-1])
+    result, reverse = with_region(maps, regions), with_region(maps[::-1], regions[::-1])
     missing = (np.ptp(maps, axis=(1, 2)) == 0) | ~regions.any(axis=(1, 2))
-    for name, values in found.items():
+    for name, values in result.items():
         np.testing.assert_array_equal(values, reverse[name][::-1], err_msg=name)
         assert np.isnan(values).tolist() == missing.tolist(), name
         assert ((values >= 0) & (values <= 1 + 1e-12))[~missing].all(), name
@@ -266,9 +266,9 @@ def test_a_box_holds_the_heaviest_component(maps):
 @given(STACKS, REGIONS, st.floats(0.2, 0.9), st.floats(0, 0.1))
 def test_boxes_and_ranks_do_not_see_scale_and_offset(maps, regions, scale, offset):
     maps = maps / 255
-    found, changed = with_region(maps, regions), with_region(maps * scale + offset, regions)
+    result, changed = with_region(maps, regions), with_region(maps * scale + offset, regions)
     for name in ("pxap", "pointing"):
-        np.testing.assert_array_equal(found[name], changed[name], err_msg=name)
+        np.testing.assert_array_equal(result[name], changed[name], err_msg=name)
 
 
 def test_eight_bit_maps_are_those_in_0_to_1():
@@ -277,14 +277,14 @@ def test_eight_bit_maps_are_those_in_0_to_1():
         np.testing.assert_allclose(values, with_region(maps / 255, regions)[name], err_msg=name)
 
 
-def test_small_maps_are_enlarged_as_pictures():
+def test_small_maps_are_enlarged_as_8_bit_images():
     maps, regions = np.random.default_rng(0).random((3, 7, 7)), smooth(3) > 0.5
     large = np.stack(
-        [np.asarray(Image.fromarray(own).resize((24, 24), Image.Resampling.BICUBIC)) for own in quantise(maps)]
+        [np.asarray(Image.fromarray(map_).resize((24, 24), Image.Resampling.BICUBIC)) for map_ in quantise(maps)]
     )
-    found, expected = with_region(maps, regions), with_region(large, regions)
+    result, expected = with_region(maps, regions), with_region(large, regions)
     for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
+        np.testing.assert_array_equal(result[name], values, err_msg=name)
 
 
 # Nothing to say
@@ -309,8 +309,8 @@ def test_maps_that_vanish_in_eight_bits_are_dead():
 
 
 def test_no_images():
-    found = with_region(np.zeros((0, 7, 7)), np.zeros((0, 9, 9), bool))
-    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(found, (0,))
+    result = with_region(np.zeros((0, 7, 7)), np.zeros((0, 9, 9), bool))
+    assert {name: values.shape for name, values in result.items()} == dict.fromkeys(result, (0,))
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_no_images():
         ({"boxes": [np.array([0, 0, 2, 2])] * 3}, r"give \(K, 4\) of top, left, bottom, right"),
     ],
 )
-def test_what_does_not_fit(change, words):
+def test_input_that_does_not_fit(change, words):
     arguments = {"maps": smooth(3, side=9), "regions": smooth(3, side=9) > 0.5} | change
     with pytest.raises(InputError, match=words):
         with_region(**arguments)
@@ -354,9 +354,9 @@ def written(roots):
     experiment.__dict__["samples"] = samples
     for run, source in product(range(2), experiment.sources):
         maps, logits = random.random((3, 7, 7)).astype(np.float32), np.array([[0, 1], [1, 0], [0, 1]], np.float32)
-        classes, own = logits.argmax(1), samples[samples["source"] == source]
-        found = Explanation(maps, logits[:, 1], classes, classes, np.zeros(3, bool), logits)
-        disk.write_maps(paths.maps("demo", "toy", "cyborg", run, "CAM", source), found, own, {})
+        classes, of_source = logits.argmax(1), samples[samples["source"] == source]
+        explanation = Explanation(maps, logits[:, 1], classes, classes, np.zeros(3, bool), logits)
+        disk.write_maps(paths.maps("demo", "toy", "cyborg", run, "CAM", source), explanation, of_source, {})
     return experiment
 
 
@@ -369,9 +369,9 @@ def test_rows_of_a_profile(written):
     maps = written.maps("toy", "cyborg", "CAM", "swap")["salience"].to_numpy()
     region = placed((20, 20, 60, 90), side=112)
     for run in range(2):
-        own = rows.query("run == @run and image == 'swap/2'").set_index("variant")["value"]
+        values = rows.query("run == @run and image == 'swap/2'").set_index("variant")["value"]
         expected = with_region(maps[run, [2]], region, correct=np.array([True]))
-        assert own.to_dict() == pytest.approx({name: value.item() for name, value in expected.items()})
+        assert values.to_dict() == pytest.approx({name: value.item() for name, value in expected.items()})
 
 
 def test_a_profile_without_regions(written):

@@ -10,13 +10,13 @@ from e2m.measures.noise import AMOUNTS, distance_to_mean, perturbations, salt_an
 from e2m.types import InputError
 
 
-def pictures(seed, count=3, side=24):
+def random_images(seed, count=3, side=24):
     return np.random.default_rng(seed).integers(1, 255, (count, side, side, 3), np.uint8)  # neither 0 nor 255
 
 
 @pytest.mark.parametrize("amount", AMOUNTS)
 def test_half_salt_and_half_pepper_in_every_channel(amount):
-    images = pictures(0, side=100)
+    images = random_images(0, side=100)
     noisy = salt_and_pepper(images, amount, seed=1)
     for value in (0, 255):
         shares = (noisy == value).mean(axis=(1, 2))  # of 10,000 values: standard deviation at most 0.005
@@ -35,7 +35,7 @@ def test_channels_differ():
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.floats(0, 1))
 def test_noise_belongs_to_the_image(seed, count, amount):
-    images = pictures(seed, count, side=8)
+    images = random_images(seed, count, side=8)
     before = images.copy()
     noisy = salt_and_pepper(images, amount, seed)
     order = np.random.default_rng(seed).permutation(count)
@@ -45,7 +45,7 @@ def test_noise_belongs_to_the_image(seed, count, amount):
 
 
 def test_another_seed_amount_or_image_gives_other_noise():
-    images = pictures(0, 1)
+    images = random_images(0, 1)
     noise = salt_and_pepper(images, 0.5, 0) != images
     other = images.copy()
     other[0, 0, 0, 0] ^= 1
@@ -56,10 +56,10 @@ def test_another_seed_amount_or_image_gives_other_noise():
 
 
 def test_changes_leave_out_the_clean_image():
-    images = pictures(0)
-    found = list(perturbations(images, {}, seed=3))
-    assert [float(change.level) for change in found] == list(AMOUNTS[1:])
-    for change in found:
+    images = random_images(0)
+    results = list(perturbations(images, {}, seed=3))
+    assert [float(change.level) for change in results] == list(AMOUNTS[1:])
+    for change in results:
         assert (change.guide, change.kind, change.valid) == ("", "", None)
         assert (change.images == salt_and_pepper(images, float(change.level), 3)).all()
 
@@ -70,29 +70,29 @@ def test_distance_to_the_mean_map():
     maps[3] = 0.5
     eight_bits = (known[[0, 1, 3]].astype(np.float32) * np.float32(255)).astype(np.uint8)
     mean = np.floor(eight_bits.sum(axis=0, dtype=int) / 3).astype(np.uint8)
-    found = distance_to_mean(maps, known)
+    results = distance_to_mean(maps, known)
     expected = [
         1 - structural_similarity((m.astype(np.float32) * np.float32(255)).astype(np.uint8), mean) for m in maps[:3]
     ]
-    assert np.abs(found[:3] - expected).max() < 1e-9
-    assert np.isnan(found[3])
-    assert (distance_to_mean(maps[:1], known[::-1]) == found[:1]).all()
+    assert np.abs(results[:3] - expected).max() < 1e-9
+    assert np.isnan(results[3])
+    assert (distance_to_mean(maps[:1], known[::-1]) == results[:1]).all()
     assert distance_to_mean(eight_bits[:1], eight_bits[:1])[0] == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("amount", [-0.1, 1.5, np.nan])
 def test_amounts_are_shares(amount):
     with pytest.raises(InputError, match="from 0 to 1"):
-        salt_and_pepper(pictures(0), amount, 0)
+        salt_and_pepper(random_images(0), amount, 0)
     with pytest.raises(InputError, match="from 0 to 1"):
-        list(perturbations(pictures(0), {}, (amount,)))
+        list(perturbations(random_images(0), {}, (amount,)))
 
 
 def test_input_that_does_not_fit():
     with pytest.raises(InputError, match="uint8"):
-        salt_and_pepper(pictures(0) / 255, 0.1, 0)
+        salt_and_pepper(random_images(0) / 255, 0.1, 0)
     with pytest.raises(InputError, match=r"\(N, H, W, 3\)"):
-        salt_and_pepper(pictures(0)[0], 0.1, 0)
+        salt_and_pepper(random_images(0)[0], 0.1, 0)
     with pytest.raises(InputError, match="none of the 2"):
         distance_to_mean(np.random.default_rng(0).random((1, 7, 7)), np.zeros((2, 7, 7)))
     with pytest.raises(InputError, match="7 x 7 and 8 x 8"):

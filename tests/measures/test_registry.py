@@ -1,4 +1,4 @@
-"""What every measure must say of itself: a new file in ``e2m/measures`` is tested without a new line here."""
+"""The constants and functions that every measure must have: new files in ``e2m/measures`` are tested by themselves."""
 
 import subprocess
 import sys
@@ -51,9 +51,9 @@ def test_a_measure_says_which_way_is_better_and_which_variant_is_the_papers(meas
 @pytest.mark.parametrize("name", [name for name in NAMES if hasattr(plugins.load("measure", name), "perturbations")])
 def test_changes_are_distinct_and_keep_the_images_shape(name):
     images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 3), np.uint8)
-    found = list(plugins.load("measure", name).perturbations(images, {"CAM": images[..., 0]}))
-    assert all(isinstance(change, Perturbation) and change.images.shape == images.shape for change in found)
-    assert len({(change.kind, change.level) for change in found}) == len(found) > 0
+    results = list(plugins.load("measure", name).perturbations(images, {"CAM": images[..., 0]}))
+    assert all(isinstance(change, Perturbation) and change.images.shape == images.shape for change in results)
+    assert len({(change.kind, change.level) for change in results}) == len(results) > 0
 
 
 def test_measures_do_without_torch():

@@ -20,26 +20,24 @@ def maps_of(seed, runs=3, count=4, side=7):
 
 
 def test_published_pairs():
-    found = stability(REFERENCE["maps7"][:, None])  # five maps as five runs of one image
+    result = stability(REFERENCE["maps7"][:, None])  # five maps as five runs of one image
     pairs = np.sort(REFERENCE["pairs"], axis=1)
-    values = found.set_index(["run", "run_other"])["value"]
-    assert len(found) == 10
+    values = result.set_index(["run", "run_other"])["value"]
+    assert len(result) == 10
     assert np.abs([values[i, j] for i, j in pairs] - REFERENCE["ssim_maps7"]).max() < 1e-9
 
 
 @pytest.mark.parametrize("side", [7, 8, 12])
 def test_oracle(side):
     maps = maps_of(0, side=side)
-    pictures = (maps.astype(np.float32) * np.float32(255)).astype(np.uint8)
+    grey = (maps.astype(np.float32) * np.float32(255)).astype(np.uint8)
     rows = [
-        (a, b, n, structural_similarity(pictures[a, n], pictures[b, n]))
-        for a, b in combinations(range(3), 2)
-        for n in range(4)
+        (a, b, n, structural_similarity(grey[a, n], grey[b, n])) for a, b in combinations(range(3), 2) for n in range(4)
     ]
-    found = stability(maps)
-    assert found.columns.tolist() == ["run", "run_other", "image", "value"]
-    assert np.abs(found.to_numpy() - rows).max() < 1e-9
-    assert stability(pictures).equals(found)
+    result = stability(maps)
+    assert result.columns.tolist() == ["run", "run_other", "image", "value"]
+    assert np.abs(result.to_numpy() - rows).max() < 1e-9
+    assert stability(grey).equals(result)
 
 
 @settings(deadline=None, max_examples=20)
@@ -64,8 +62,8 @@ def test_chunks_change_nothing(monkeypatch):
 def test_dead_maps_and_names():
     maps = maps_of(0)
     maps[0, 1], maps[1, 2], maps[2, 3, 0, 0] = 0.5, np.nan, np.nan
-    found = stability(maps, runs=["x", "y", "z"])
-    missing = found[found["value"].isna()]
+    result = stability(maps, runs=["x", "y", "z"])
+    missing = result[result["value"].isna()]
     assert sorted(zip(missing["run"] + missing["run_other"], missing["image"], strict=True)) == [
         ("xy", 1),
         ("xy", 2),

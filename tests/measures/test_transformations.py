@@ -33,8 +33,8 @@ def test_the_papers_twelve():
 
 def test_quarter_turns_and_flips_worked_by_hand():
     map_ = np.array([[[1, 2], [3, 4]]])
-    found = {name: TRANSFORMATIONS[name].apply(map_)[0].tolist() for name in EXACT}
-    assert found == {
+    moved = {name: TRANSFORMATIONS[name].apply(map_)[0].tolist() for name in EXACT}
+    assert moved == {
         "flip_left_right": [[2, 1], [4, 3]],
         "flip_top_bottom": [[3, 4], [1, 2]],
         "rotate_left": [[2, 4], [1, 3]],  # counter-clockwise, +90 degrees
@@ -89,9 +89,9 @@ def test_sizes_that_a_shift_or_turn_does_not_fit():
 
 def test_changes_can_be_undone_where_they_are_valid():
     images = images_of(0, 28)
-    found = list(perturbations(images, {}))
-    assert [change.level for change in found] == list(TRANSFORMATIONS)
-    for change in found:
+    results = list(perturbations(images, {}))
+    assert [change.level for change in results] == list(TRANSFORMATIONS)
+    for change in results:
         assert (change.undo(change.images[..., 0]) == images[..., 0])[:, change.valid].all()
         assert change.valid.all() == (change.level in EXACT)
         assert (change.guide, change.kind) == ("", "")
@@ -102,13 +102,13 @@ def test_changes_can_be_undone_where_they_are_valid():
 
 def test_ceiling_lies_below_one_for_shifts_of_coarse_maps_only():
     maps = np.load("tests/data/reference.npz")["maps7"]
-    found = interpolation_ceiling(maps, 112).set_index(["transformation", "variant", "image"])["value"]
+    results = interpolation_ceiling(maps, 112).set_index(["transformation", "variant", "image"])["value"]
     for name in EXACT:
-        assert (found[name] == 1).all()
+        assert (results[name] == 1).all()
     for name in SHIFTS:
-        assert found[name].between(0.5, 0.995).all()
+        assert results[name].between(0.5, 0.995).all()
     alone = interpolation_ceiling(maps[1:2], 112)["value"].to_numpy()
-    assert (alone == found.xs(1, level="image").to_numpy()).all()
+    assert (alone == results.xs(1, level="image").to_numpy()).all()
     # a detector with a cell a pixel follows every shift, but for the strip that has left the image
     fine = interpolation_ceiling(upsample(maps, 112, 112), 112)
     assert (fine.loc[fine["variant"] == "valid", "value"] > 1 - 1e-12).all()
@@ -122,8 +122,8 @@ def test_ceiling_by_its_definition():
     seen = upsample(np.rint([centres]).astype(np.uint8), 112, 112)
     undone = np.concatenate([seen[:, :, 8:], np.repeat(seen[:, :, -1:], 8, axis=2)], axis=2)
     expected = structural_similarity(surface[0], undone[0].astype(float), data_range=255)
-    found = interpolation_ceiling(maps, 112).query("transformation == 'shift_right' and variant == 'whole'")
-    assert found["value"].item() == pytest.approx(expected, abs=1e-9)
+    results = interpolation_ceiling(maps, 112).query("transformation == 'shift_right' and variant == 'whole'")
+    assert results["value"].item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_ceiling_of_dead_maps_is_unknown():

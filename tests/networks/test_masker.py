@@ -12,11 +12,14 @@ from e2m.detectors import load_detector
 from e2m.networks.checkpoints import MASKER_FORMAT, weights_hash
 from e2m.networks.inputs import as_input
 from e2m.networks.masker import Hidden, Masker, chosen_stages, collapsed, enlarge, load, stages
-from e2m.salience.engine import METHODS, Explainer, explain
+from e2m.salience.engine import Explainer, explain
 from e2m.training.detector import parameters
 from e2m.types import Detector, InputError
 
 CHANNELS = 8
+
+
+TORCHCAM = plugins.load("method", "GradCAM").NAMES
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def images(random):
 
 @pytest.fixture
 def with_masker(tmp_path):
-    """Writes a masker of random weights for a detector: the same detector, with it."""
+    """Write a masker of random weights for a detector, and return the detector with it."""
 
     def build(detector, /, seed=0, conditioned=False, scale=1.0, **changed):
         torch.manual_seed(seed)
@@ -68,23 +71,24 @@ def test_logits_against_a_literal_version():
         nn.init.normal_(read[1].bias)
     hidden = [torch.randn(2, 3, 4, 4), torch.randn(2, 2, 2, 2)]
     joined = np.zeros((2, 4, 4, 4))
-    for stage, (read, own) in enumerate(zip(masker.read, hidden, strict=True)):
+    for stage, (read, activations) in enumerate(zip(masker.read, hidden, strict=True)):
         weights, norm = read[0].weight.detach().numpy()[:, :, 0, 0], read[1]
         for image in range(2):
             for channel in range(2):
-                found = np.tensordot(weights[channel], own[image].numpy(), 1) - norm.running_mean[channel].item()
-                found = found / np.sqrt(norm.running_var[channel].item() + norm.eps) + norm.bias[channel].item()
-                joined[image, 2 * stage + channel] = twice(found.clip(0)) if stage else found.clip(0)
+                mean = norm.running_mean[channel].item()
+                values = np.tensordot(weights[channel], activations[image].numpy(), 1) - mean
+                values = values / np.sqrt(norm.running_var[channel].item() + norm.eps) + norm.bias[channel].item()
+                joined[image, 2 * stage + channel] = twice(values.clip(0)) if stage else values.clip(0)
     weights, padded = masker.draw.weight.detach().numpy()[0], np.pad(joined, ((0, 0), (0, 0), (1, 1), (1, 1)))
     expected = np.empty((2, 4, 4))
     for image, row, column in np.ndindex(expected.shape):
         expected[image, row, column] = (padded[image, :, row : row + 3, column : column + 3] * weights).sum()
-    found = masker(hidden).detach().numpy() - masker.draw.bias.item()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    values = masker(hidden).detach().numpy() - masker.draw.bias.item()
+    np.testing.assert_allclose(values, expected, atol=1e-5)
 
 
 def twice(small):
-    """Bilinear, to twice the side: each new place is three quarters its own cell's and one quarter the next one's."""
+    """Bilinear, to twice the side: each new cell is three quarters of its old cell and one quarter of the next."""
     padded = np.pad(small, 1, mode="edge")
     near, far = np.repeat(np.arange(1, len(small) + 1), 2), np.repeat(np.arange(1, len(small) + 1), 2)
     far = far + np.tile([-1, 1], len(small))
@@ -120,12 +124,12 @@ def test_collapsed_masks():
 @pytest.mark.parametrize("name", plugins.names("detector"))
 def test_stages_of_every_detector(named_detector, name):
     detector = named_detector(name)
-    found = stages(detector)
-    sides = [side for _, side in found.values()]
+    result = stages(detector)
+    sides = [side for _, side in result.values()]
     assert sides == sorted(set(sides), reverse=True)
     assert len(sides) >= 4
     assert sides[-1] == chosen_stages(detector, [detector.layer])[detector.layer][1]
-    assert list(chosen_stages(detector).items()) == list(found.items())[-2:]
+    assert list(chosen_stages(detector).items()) == list(result.items())[-2:]
 
 
 def test_stages_by_name(named_detector, toy):
@@ -160,7 +164,7 @@ def test_stages_inside_a_body():
 
 def test_a_network_without_square_maps():
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2))
-    with pytest.raises(InputError, match="'flat' has no module that gives square maps"):
+    with pytest.raises(InputError, match="'flat' has no module that returns square maps"):
         stages(Detector("flat", model, "0", 8))
 
 
@@ -197,23 +201,23 @@ def test_maps_are_the_stretched_masks_of_one_forward_pass(toy, with_masker, imag
     passes = []
     with Explainer(detector, ("CAM", "GradCAM", "masker")) as explainer:
         detector.model.register_forward_pre_hook(lambda *_: passes.append(1))
-        found = explainer(images)
+        explanations = explainer(images)
     assert len(passes) == 1
     masker = load(detector)
     with Hidden(detector.model, list(masker.stages)) as hidden, torch.no_grad():
         detector.model(as_input(images, detector))
         masks = masker(hidden()).sigmoid().numpy()
     low, high = masks.min((1, 2), keepdims=True), masks.max((1, 2), keepdims=True)
-    assert found["masker"].maps.shape == (5, 16, 16)
-    np.testing.assert_allclose(found["masker"].maps, (masks - low) / (high - low), atol=1e-5)
+    assert explanations["masker"].maps.shape == (5, 16, 16)
+    np.testing.assert_allclose(explanations["masker"].maps, (masks - low) / (high - low), atol=1e-5)
     for method in ("CAM", "GradCAM"):
-        np.testing.assert_array_equal(found[method].maps, explain(detector, images, method).maps)
+        np.testing.assert_array_equal(explanations[method].maps, explain(detector, images, method).maps)
 
 
 def test_other_methods_do_not_disturb_it(toy, with_masker, images):
     detector = with_masker(toy())
     expected = explain(detector, images, "masker")
-    for order in ((*METHODS, "masker"), ("masker", *METHODS)):
+    for order in ((*TORCHCAM, "masker"), ("masker", *TORCHCAM)):
         with Explainer(detector, order) as explainer:
             for _ in range(2):
                 np.testing.assert_array_equal(explainer(images)["masker"].maps, expected.maps)
@@ -222,13 +226,13 @@ def test_other_methods_do_not_disturb_it(toy, with_masker, images):
 
 
 def test_targets(toy, with_masker, images):
-    """The mask is that of the decision; only a conditioned masker is told the class."""
+    """The mask is that of the decision; only a conditioned masker reads the class."""
     for conditioned in (False, True):
         detector = with_masker(toy(), seed=int(conditioned), conditioned=conditioned)
-        found = [explain(detector, images, "masker", target).maps for target in ("authentic", "synthetic")]
-        assert np.array_equal(*found) != conditioned
+        maps = [explain(detector, images, "masker", target).maps for target in ("authentic", "synthetic")]
+        assert np.array_equal(*maps) != conditioned
         mixed = explain(detector, images, "masker", [0, 1, 0, 1, 1]).maps
-        expected = np.where(np.array([0, 1, 0, 1, 1])[:, None, None], found[1], found[0])
+        expected = np.where(np.array([0, 1, 0, 1, 1])[:, None, None], maps[1], maps[0])
         np.testing.assert_allclose(mixed, expected, atol=1e-6)
 
 
@@ -261,7 +265,7 @@ def test_a_real_architecture(named_detector, with_masker):
 def test_a_detector_without_masker_says_how_to_train_one(toy, images):
     with pytest.raises(InputError, match=r"'toy' has none; train one with `e2m run train_masker`.*masker=PATH"):
         explain(toy(), images, "masker")
-    with pytest.raises(InputError, match=r"choose from CAM, .*, masker$"):
+    with pytest.raises(InputError, match=r"choose from CAM, .*, masker, "):
         explain(toy(), images, "mask")
 
 
@@ -282,8 +286,8 @@ def test_a_masker_belongs_to_the_weights_that_it_was_trained_on(named_detector, 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"detector": "demo_cnn"}, "a masker of 'demo_cnn', but 'toy' has it"),
-        ({"stages": {"features.9": (6, 16)}}, "reads 'features.9', which 'toy' has not"),
+        ({"detector": "demo_cnn"}, "a masker of 'demo_cnn', but the detector is 'toy'"),
+        ({"stages": {"features.9": (6, 16)}}, "reads 'features.9', which 'toy' does not have"),
         (
             {"stages": {"features.3": (9, 8)}},
             r"reads features.3 \(9 channels, 8x8\); 'toy' has features.3 \(8 channels",

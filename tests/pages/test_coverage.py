@@ -55,7 +55,7 @@ def table(*rows):
     return pd.DataFrame(rows, columns=["kind", "runs", "low"])
 
 
-def test_what_is_said_below_a_table():
+def test_the_footnote_of_a_table():
     assert coverage.footnote(table(("mean", 5, 0.1), ("pairs", 10, 0.1))) == ""
     # A row without an interval needs no remark on it.
     assert coverage.footnote(table(("pairs", 5, np.nan))) == coverage.footnote(pd.DataFrame({"mean": [1.0]})) == ""
@@ -71,15 +71,15 @@ def test_what_is_said_below_a_table():
     )
 
 
-def test_what_was_never_simulated_is_said_so():
+def test_kinds_that_were_never_simulated():
     assert coverage.sentence(table(("pairs", 2, 0.1))).endswith("was never simulated.")
 
 
-def test_what_the_runs_at_hand_allow():
-    found = coverage.at_hand(5).set_index("95 % intervals of")
-    assert found.loc["means"].tolist() == [0.94, 0.99, "longer than need be where best"]
-    assert found.loc["means over pairs of runs"].tolist() == [0.90, 0.95, "falls short where worst"]
-    assert found.loc["AUCs", "verdict"] == "never simulated with so few"
+def test_a_verdict_for_each_kind_at_a_number_of_runs():
+    result = coverage.at_hand(5).set_index("95 % intervals of")
+    assert result.loc["means"].tolist() == [0.94, 0.99, "longer than need be where best"]
+    assert result.loc["means over pairs of runs"].tolist() == [0.90, 0.95, "falls short where worst"]
+    assert result.loc["AUCs", "verdict"] == "never simulated with so few"
     assert coverage.at_hand(10)["verdict"][4] == "as promised"
     assert coverage.shortfalls(STUDY) == "means over pairs of runs (wild), 3 runs: 90.0 %"
     assert coverage.shortfalls(STUDY[STUDY["runs"] > 3]) == "none"

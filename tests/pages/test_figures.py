@@ -1,4 +1,4 @@
-"""Figures: what they say in words and numbers, and that each draws what it is given."""
+"""Figures and tables: their words and numbers, and that each draws its data."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,46 +30,47 @@ def table():
     )
 
 
-def test_every_regime_has_a_colour_and_a_name_of_its_own():
+def test_every_regime_has_its_colour_and_name():
     style = figures.regime_style([*plugins.names("regime"), "human"])
     for part in zip(*style.values(), strict=True):
         assert len(set(part)) == len(style)
 
 
 def test_points_and_intervals_are_drawn_where_they_belong(table):
-    place = figures.intervals(table, x="source", ylabel="value").axes[0]
-    drawn = {container.get_label(): container for container in place.containers}
+    ax = figures.intervals(table, x="source", ylabel="value").axes[0]
+    drawn = {container.get_label(): container for container in ax.containers}
     assert list(drawn) == ["cross-entropy", "CYBORG"]
     np.testing.assert_allclose(np.asarray(drawn["cross-entropy"][0].get_ydata(), float), [0.5, 0.75])
     bars = drawn["cross-entropy"][2][0].get_segments()
     np.testing.assert_allclose([np.asarray(bar, float)[:, 1] for bar in bars], [[0.4, 0.6], [0.75, 0.75]])
-    assert [label.get_text() for label in place.get_xticklabels()] == ["orl", "swap"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["orl", "swap"]
 
 
 def test_floor_and_ceiling_are_lines_across_their_source(table):
     beside = pd.DataFrame({"regime": ["fixed", "annotator"], "source": "orl", "mean": [0.3, 0.9], "missing": 0})
-    place = figures.intervals(pd.concat([table, beside]), x="source", ylabel="value").axes[0]
-    lines = {found.get_label(): found.get_segments() for found in place.collections if found.get_label()[0] != "_"}
+    ax = figures.intervals(pd.concat([table, beside]), x="source", ylabel="value").axes[0]
+    drawn = {collection.get_label(): collection.get_segments() for collection in ax.collections}
+    lines = {label: segments for label, segments in drawn.items() if label[0] != "_"}
     assert list(lines) == ["mean human map, the same for all images", "another annotator (simulated)"]
     for height, (line, *_) in zip((0.3, 0.9), lines.values(), strict=True):
         np.testing.assert_allclose(line, [[-0.35, height], [0.35, height]])
     # Marks stand as if there were no lines.
     alone = figures.intervals(table, x="source", ylabel="value").axes[0]
-    at = [[list(bars[0].get_xdata()) for bars in axes.containers] for axes in (place, alone)]
+    at = [[list(bars[0].get_xdata()) for bars in axes.containers] for axes in (ax, alone)]
     assert at[0] == at[1]
 
 
 def test_lines_are_ordered_by_number_not_by_text(table):
     levels = table.assign(level=["0.5", "0.5", "0.25", "0.25"])
-    place = figures.intervals(levels, x="level", ylabel="value", numeric=True).axes[0]
-    np.testing.assert_allclose(place.lines[0].get_xdata(), [0.25, 0.5])
-    np.testing.assert_allclose(place.lines[0].get_ydata(), [0.75, 0.5])
+    ax = figures.intervals(levels, x="level", ylabel="value", numeric=True).axes[0]
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [0.25, 0.5])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.75, 0.5])
 
 
-def test_a_panel_a_value_and_a_row_a_detector(table):
+def test_one_panel_for_each_value_and_one_row_for_each_detector(table):
     both = pd.concat([table.assign(detector=name) for name in ("first", "second")])
     axes = figures.intervals(both, x="source", ylabel="value", column="source", titles={"orl": "ORL"}).axes
-    assert [place.get_title() for place in axes] == ["first: ORL", "first: swap", "second: ORL", "second: swap"]
+    assert [ax.get_title() for ax in axes] == ["first: ORL", "first: swap", "second: ORL", "second: swap"]
 
 
 def test_marks_are_drawn_in_their_panels_and_their_names_do_not_collide(table):
@@ -77,7 +78,7 @@ def test_marks_are_drawn_in_their_panels_and_their_names_do_not_collide(table):
         {"label": ["floor", "near", "ceiling"], "value": [0.1, 0.11, 1.2], "source": [None, "orl", None]}
     )
     axes = figures.intervals(table, x="source", column="source", ylabel="value", marks=marks).axes
-    assert [[text.get_text() for text in place.texts] for place in axes] == [
+    assert [[text.get_text() for text in ax.texts] for ax in axes] == [
         ["floor", "near", "ceiling"],
         ["floor", "ceiling"],
     ]
@@ -151,12 +152,12 @@ def test_differences_for_reading():
         ],
         columns=["regime", "run", "image", "measure", "value"],
     )
-    found = statistics.compare(rows, ["measure"])
-    shown = tables.difference_table(found).data
+    differences = statistics.compare(rows, ["measure"])
+    shown = tables.difference_table(differences).data
     assert [*shown] == [
         *("measure", "difference", "P", "Cliff's delta", "p", "p_holm", "p_smallest", "runs", "images", "missing")
     ]
-    (row,) = found.to_dict("records")
+    (row,) = differences.to_dict("records")
     assert shown["difference"][0].startswith("10.000 [")
     assert shown["P"][0].startswith(f"1.00 [{row['probability_low']:.2f}, 1.00]")
     assert shown["Cliff's delta"][0].startswith(f"1.00 [{row['cliffs_low']:.2f}, 1.00]")
@@ -179,23 +180,23 @@ def test_claims_for_reading_begin_with_the_verdict():
 
 def test_dots_stand_on_the_line_of_their_name(table):
     figure = figures.dots(table, "source", "regime", {"cyborg": "CYBORG ↑"}, reference="orl")
-    (place,) = figure.axes
-    assert place.get_xlabel() == "CYBORG ↑"
-    assert [label.get_text() for label in place.get_yticklabels()] == ["orl", "swap"]
-    (bars,) = place.containers
+    (ax,) = figure.axes
+    assert ax.get_xlabel() == "CYBORG ↑"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["orl", "swap"]
+    (bars,) = ax.containers
     np.testing.assert_allclose(np.asarray(bars[0].get_xdata(), float), [0.25, np.nan])
     np.testing.assert_allclose(bars[0].get_ydata(), [0, 1])
     np.testing.assert_allclose(bars[2][0].get_segments()[0], [[0.2, 0], [0.3, 0]])
-    (mark,) = [line for line in place.lines if line.get_linestyle() == ":"]
+    (mark,) = [line for line in ax.lines if line.get_linestyle() == ":"]
     np.testing.assert_allclose(np.asarray(mark.get_xdata(), float), [0.25, 0.25])
 
 
 def test_dots_of_several_kinds_have_the_colours_of_their_regimes(table):
-    place = figures.dots(table.assign(kind="x"), "source", "kind", hue="regime").axes[0]
+    ax = figures.dots(table.assign(kind="x"), "source", "kind", hue="regime").axes[0]
     style = figures.regime_style(["cross_entropy", "cyborg"])
-    assert [bars.get_label() for bars in place.containers] == [label for label, _, _ in style.values()]
-    assert [bars[0].get_color() for bars in place.containers] == [colour for _, colour, _ in style.values()]
-    heights = [bars[0].get_ydata()[0] for bars in place.containers]
+    assert [bars.get_label() for bars in ax.containers] == [label for label, _, _ in style.values()]
+    assert [bars[0].get_color() for bars in ax.containers] == [colour for _, colour, _ in style.values()]
+    heights = [bars[0].get_ydata()[0] for bars in ax.containers]
     assert heights[0] < 0 < heights[1]
 
 
@@ -216,19 +217,19 @@ def timed():
 
 
 def test_ratios_of_one_kind_with_their_range_and_target(timed):
-    (place,) = figures.ratios(timed, "speed-up", "times faster").axes
-    drawn = [line for line in place.lines if line.get_marker() == "o"]
+    (ax,) = figures.ratios(timed, "speed-up", "times faster").axes
+    drawn = [line for line in ax.lines if line.get_marker() == "o"]
     assert [line.get_xdata().item() for line in drawn] == [4, 2]
     assert len({line.get_color() for line in drawn}) == 2
-    assert [line.get_xdata()[0] for line in place.lines if line.get_lw() == 2.5] == [2]
-    ranges = [path.vertices[:, 0].tolist() for bars in place.collections for path in bars.get_paths()]
+    assert [line.get_xdata()[0] for line in ax.lines if line.get_lw() == 2.5] == [2]
+    ranges = [path.vertices[:, 0].tolist() for bars in ax.collections for path in bars.get_paths()]
     assert ranges == [[3, 5], [1.5, 2.5]]
-    assert place.get_yticklabels()[0].get_text().count("\n") == 1
+    assert ax.get_yticklabels()[0].get_text().count("\n") == 1
 
 
 def test_memory_and_time_by_number_of_images():
     rows = pd.DataFrame({"images": [100, 1000], "value": [500.0, 510.0], "ours_seconds": [1.0, 9.0]})
     axes = figures.memory(rows.astype({"images": "Int64"})).axes
-    assert [place.lines[0].get_ydata().tolist() for place in axes] == [[500, 510], [1, 9]]
-    assert [place.get_ylabel() for place in axes] == ["peak memory (MiB)", "time (s)"]
+    assert [ax.lines[0].get_ydata().tolist() for ax in axes] == [[500, 510], [1, 9]]
+    assert [ax.get_ylabel() for ax in axes] == ["peak memory (MiB)", "time (s)"]
     assert axes[0].get_ylim()[0] == 0

@@ -28,7 +28,7 @@ anything = None
 
 @pytest.fixture
 def template(tmp_path):
-    """Writes a notebook: parameters, a line of Markdown, then cells of code."""
+    """Write a notebook: parameters, a line of Markdown, then cells of code."""
 
     def write(*code, markdown="# {{ profile }} at {{ amount }}, {{ unknown }}", name="tiny"):
         parameters = new_code_cell(PARAMETERS.strip(), metadata={"tags": ["parameters"]})
@@ -59,7 +59,7 @@ def test_parameters_arrive_in_code_and_text(template, roots, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_an_executed_notebook_names_no_place_of_this_machine(template, roots, tmp_path):
+def test_an_executed_notebook_names_no_path_of_this_machine(template, roots, tmp_path):
     done = notebook.run(template("print(1)"), output=tmp_path / "out" / "page.ipynb")
     metadata = nbformat.read(done, as_version=4).metadata
     assert metadata["papermill"]["output_path"] == os.path.relpath(done, paths.CHECKOUT)
@@ -69,7 +69,7 @@ def test_an_executed_notebook_names_no_place_of_this_machine(template, roots, tm
 
 
 def test_runs_side_by_side_do_not_disturb_each_other(template, roots, monkeypatch, tmp_path):
-    """Each in a kernel and an IPython folder of its own; nothing of this process changes."""
+    """Each has its kernel and its IPython folder; this process does not change."""
     monkeypatch.delenv("IPYTHONDIR", raising=False)
     path = template("print(runs, get_ipython().profile_dir.location)")
 
@@ -113,12 +113,12 @@ def test_a_failure_is_kept_for_inspection(template, roots, code, words):
             r"tiny\.ipynb has no parameter 'amuont'; did you mean 'amount'\? its parameters are profile, am",
         ),
         ({"zzz": 0.1}, r"no parameter 'zzz'; its parameters are profile, amount, runs, levels, fast, anything"),
-        ({"runs": 2.5}, "parameter runs is 2.5; a value of type int fits"),
-        ({"runs": True}, "parameter runs is True; a value of type int fits"),
-        ({"amount": "much"}, "parameter amount is 'much'; a value of type float fits"),
-        ({"profile": 3}, "parameter profile is 3; a value of type str fits"),
-        ({"levels": 0.1}, "parameter levels is 0.1; a value of type list fits"),
-        ({"fast": 1}, "parameter fast is 1; a value of type bool fits"),
+        ({"runs": 2.5}, "parameter runs is 2.5; give a value of type int"),
+        ({"runs": True}, "parameter runs is True; give a value of type int"),
+        ({"amount": "much"}, "parameter amount is 'much'; give a value of type float"),
+        ({"profile": 3}, "parameter profile is 3; give a value of type str"),
+        ({"levels": 0.1}, "parameter levels is 0.1; give a value of type list"),
+        ({"fast": 1}, "parameter fast is 1; give a value of type bool"),
     ],
 )
 def test_parameters_that_do_not_fit_start_no_kernel(template, roots, monkeypatch, parameters, words):

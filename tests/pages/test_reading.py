@@ -1,4 +1,4 @@
-"""The page "How to read a salience measure" says of each measure what its file says."""
+"""The page "How to read a salience measure" agrees with the files of the measures."""
 
 import re
 

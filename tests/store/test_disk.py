@@ -32,7 +32,7 @@ ROWS = pd.DataFrame(
 
 
 @pytest.fixture
-def found(random):
+def explanation(random):
     """Three explanations, the last of a dead map."""
     maps = random.random((3, 7, 8)).astype(np.float32)
     maps[2] = np.nan
@@ -57,13 +57,13 @@ def write_rows(path, frames, settings=None):
 def test_rows_come_back(tmp_path):
     path = tmp_path / "new" / "folder" / "rows.parquet"
     write_rows(path, [ROWS], {"amounts": [0.1, 1], "seed": 3})
-    found = disk.read_rows([path])
-    assert list(found) == disk.SCHEMA.names
-    assert found["image"].tolist() == ROWS["image"].tolist()
-    assert found["source"].tolist() == ROWS["source"].tolist()
-    assert found["run"].tolist() == [0, 1, 2]
-    assert found["correct"].tolist() == [True, False, True]
-    np.testing.assert_array_equal(found["value"], ROWS["value"])
+    rows = disk.read_rows([path])
+    assert list(rows) == disk.SCHEMA.names
+    assert rows["image"].tolist() == ROWS["image"].tolist()
+    assert rows["source"].tolist() == ROWS["source"].tolist()
+    assert rows["run"].tolist() == [0, 1, 2]
+    assert rows["correct"].tolist() == [True, False, True]
+    np.testing.assert_array_equal(rows["value"], ROWS["value"])
     assert disk.settings_of(path) == {"amounts": [0.1, 1], "seed": 3}
     assert list(path.parent.iterdir()) == [path]
 
@@ -81,10 +81,10 @@ def test_files_are_joined_in_the_given_order_and_filtered(tmp_path):
     names = [tmp_path / name for name in ("b.parquet", "a.parquet")]
     for name, frame in zip(names, (ROWS.iloc[:2], ROWS.assign(source="dcgan", run=None)), strict=True):
         write_rows(name, [frame.iloc[:1], frame.iloc[1:]], {"of": str(name)})
-    found = disk.read_rows(names)
-    assert found["source"].tolist() == ["orl", "swap", "dcgan", "dcgan", "dcgan"]
-    assert isinstance(found["source"].dtype, pd.CategoricalDtype)
-    assert found["run"].isna().tolist() == [False, False, True, True, True]
+    rows = disk.read_rows(names)
+    assert rows["source"].tolist() == ["orl", "swap", "dcgan", "dcgan", "dcgan"]
+    assert isinstance(rows["source"].dtype, pd.CategoricalDtype)
+    assert rows["run"].isna().tolist() == [False, False, True, True, True]
     few = disk.read_rows(names, columns=["image"], filters=[("source", "=", "dcgan")])
     assert (list(few), len(few)) == (["image"], 3)
 
@@ -98,32 +98,32 @@ def test_files_are_joined_in_the_given_order_and_filtered(tmp_path):
 def test_any_rows_come_back_however_they_are_cut(tmp_path, values, texts, cut):
     frame = pd.DataFrame({"value": np.array(values, float), "level": texts[: len(values)]})
     write_rows(tmp_path / "rows.parquet", [frame.iloc[:cut], frame.iloc[cut:]])
-    found = disk.read_rows([tmp_path / "rows.parquet"])
-    np.testing.assert_array_equal(found["value"], frame["value"])
-    assert [None if pd.isna(text) else text for text in found["level"]] == texts[: len(values)]
+    rows = disk.read_rows([tmp_path / "rows.parquet"])
+    np.testing.assert_array_equal(rows["value"], frame["value"])
+    assert [None if pd.isna(text) else text for text in rows["level"]] == texts[: len(values)]
 
 
-def test_the_same_content_gives_the_same_bytes(tmp_path, found):
+def test_the_same_content_gives_the_same_bytes(tmp_path, explanation):
     files = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_rows(tmp_path / name / "rows", [ROWS, ROWS], {"b": 1, "a": 2})
         disk.write_table(tmp_path / name / "table", ROWS)
-        disk.write_maps(tmp_path / name / "maps", found, SAMPLES, {"method": "CAM"})
+        disk.write_maps(tmp_path / name / "maps", explanation, SAMPLES, {"method": "CAM"})
         files.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert files[0] == files[1]
     assert disk.file_hash(tmp_path / "one" / "rows") == disk.file_hash(tmp_path / "two" / "rows")
     assert re.fullmatch("[0-9a-f]{16}", disk.file_hash(tmp_path / "one" / "rows"))
 
 
-def test_maps_come_back_with_what_describes_them(tmp_path, found):
-    disk.write_maps(tmp_path / "maps.nc", found, SAMPLES, {"method": "CAM", "weights_sha256": "ab12", "run": 3})
+def test_maps_come_back_with_what_describes_them(tmp_path, explanation):
+    disk.write_maps(tmp_path / "maps.nc", explanation, SAMPLES, {"method": "CAM", "weights_sha256": "ab12", "run": 3})
     maps = disk.read_maps(tmp_path / "maps.nc")
     assert maps["salience"].dims == ("image", "y", "x")
     assert maps["salience"].dtype == np.float32
     pairs = {"salience": "maps", "score": "scores", "logits": "logits", "predicted": "predicted", "target": "target"}
     for name, attribute in pairs.items():
-        np.testing.assert_array_equal(maps[name], getattr(found, attribute))
+        np.testing.assert_array_equal(maps[name], getattr(explanation, attribute))
     assert maps["dead"].to_numpy().tolist() == [0, 0, 1]
     for name in SAMPLES:
         assert maps[name].to_numpy().tolist() == SAMPLES[name].tolist()
@@ -138,7 +138,7 @@ def test_an_unknown_column_is_refused_and_nothing_is_written(tmp_path):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
 @given(cuts=st.lists(st.integers(0, 250), max_size=6))
-def test_the_bytes_do_not_tell_how_rows_were_cut_into_frames(tmp_path, monkeypatch, cuts):
+def test_the_bytes_do_not_depend_on_how_rows_are_divided(tmp_path, monkeypatch, cuts):
     monkeypatch.setattr(disk, "ROWS_AT_ONCE", 100)
     rows = pd.DataFrame({"image": [f"{number // 7}" for number in range(250)], "value": np.arange(250) / 7})
     rows["level"] = pd.Categorical(["0.1", "0.5"] * 125)
@@ -162,7 +162,7 @@ def test_rows_wait_in_memory_for_no_more_than_a_row_group(tmp_path, monkeypatch)
     assert len(disk.read_rows([tmp_path / "rows"])) == 40_000
 
 
-def test_frames_are_let_go_although_their_rows_wait(tmp_path):
+def test_frames_are_released_although_their_rows_wait(tmp_path):
     tracemalloc.start()
     with disk.writing_rows(tmp_path / "rows") as add:
         for _ in range(20):
@@ -184,15 +184,15 @@ class Full(io.FileIO):
         return super().write(content)
 
 
-@pytest.mark.parametrize("place", ["header", "row groups", "footer"])
-def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(tmp_path, monkeypatch, place):
+@pytest.mark.parametrize("part", ["header", "row groups", "footer"])
+def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(tmp_path, monkeypatch, part):
     path, rows = tmp_path / "rows.parquet", pd.DataFrame({"value": np.random.default_rng(0).random(300)})
     monkeypatch.setattr(disk, "ROWS_AT_ONCE", 100)
     write_rows(path, [rows])
     old = path.read_bytes()
-    Full.left = {"header": 0, "row groups": len(old) // 2, "footer": len(old) - 1}[place]
+    Full.left = {"header": 0, "row groups": len(old) // 2, "footer": len(old) - 1}[part]
     monkeypatch.setattr(Path, "open", lambda path, mode: Full(path, mode))
-    with pytest.raises(OSError, match=r"rows\.parquet: not written \(No space left on device\); what") as caught:
+    with pytest.raises(OSError, match=r"rows\.parquet: not written \(No space left on device\); an earlier") as caught:
         write_rows(path, [rows.iloc[::-1]])
     assert caught.value.errno == errno.ENOSPC
     monkeypatch.undo()
@@ -236,10 +236,10 @@ def test_an_interrupted_write_leaves_the_old_file_and_the_error_as_it_is(tmp_pat
 
 
 @pytest.mark.parametrize("write", ["write_table", "write_maps"])
-def test_tables_and_maps_on_a_full_disk(tmp_path, monkeypatch, found, write):
+def test_tables_and_maps_on_a_full_disk(tmp_path, monkeypatch, explanation, write):
     monkeypatch.setattr(Path, "open", lambda path, mode: Full(path, mode))
     Full.left = 100
-    content = {"write_table": (ROWS,), "write_maps": (found, SAMPLES, {})}[write]
+    content = {"write_table": (ROWS,), "write_maps": (explanation, SAMPLES, {})}[write]
     with pytest.raises(OSError, match=r"result: not written \(No space left on device\)"):
         getattr(disk, write)(tmp_path / "result", *content)
     monkeypatch.undo()
@@ -273,15 +273,15 @@ def test_missing_and_broken_files_are_named_with_the_remedy(tmp_path):
         disk.settings_of(tmp_path / "table")
 
 
-def test_a_truncated_or_foreign_netcdf_file_is_refused(tmp_path, found):
-    disk.write_maps(tmp_path / "maps.nc", found, SAMPLES, {})
+def test_a_truncated_or_foreign_netcdf_file_is_refused(tmp_path, explanation):
+    disk.write_maps(tmp_path / "maps.nc", explanation, SAMPLES, {})
     whole = (tmp_path / "maps.nc").read_bytes()
     for length in (0, 3, 10, 50, 200, 500, len(whole) // 2):
         (tmp_path / "maps.nc").write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"maps\.nc: not a netCDF file of salience maps"):
             disk.read_maps(tmp_path / "maps.nc")
     xr.Dataset({"depth": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="scipy")
-    with pytest.raises(InputError, match=r"other\.nc: no salience maps in it, but depth"):
+    with pytest.raises(InputError, match=r"other\.nc: holds depth, but no salience maps"):
         disk.read_maps(tmp_path / "other.nc")
 
 

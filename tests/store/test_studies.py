@@ -16,7 +16,7 @@ def test_table_and_provenance_come_back(tmp_path):
     assert path.name.endswith("-coverage.parquet")
 
 
-def test_a_new_table_takes_the_place_of_older_ones_and_of_no_others(tmp_path):
+def test_a_new_table_replaces_older_ones_and_no_others(tmp_path):
     (tmp_path / "2001-01-01-coverage.parquet").touch()
     (tmp_path / "2001-01-01-map-coverage.parquet").touch()
     studies.save("coverage", TABLE, tmp_path)

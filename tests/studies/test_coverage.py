@@ -28,7 +28,7 @@ def test_every_kind_is_simulated_with_every_number_of_runs(study):
     "kind", ["mean", "share", "difference", "contrast", "pairs", "AUC", "AUC difference", "P(a > b)"]
 )
 def test_a_simulation_has_a_truth_and_intervals_of_ours_and_others(study, kind):
-    _, simulate, setting, runs = next(found for found in study._studies() if found[0] == kind)
+    _, simulate, setting, runs = next(entry for entry in study._studies() if entry[0] == kind)
     truth, intervals = simulate(np.random.default_rng(0), setting, runs)
     assert np.isfinite(truth)
     assert coverage.OURS in intervals
@@ -51,7 +51,7 @@ def test_the_same_seed_gives_the_same_rows_in_any_process(study):
     assert set(rows["statistic"]) == set(coverage.KINDS)
 
 
-def test_the_table_goes_to_the_studies_or_where_it_is_told(study, monkeypatch, tmp_path, capsys):
+def test_the_table_goes_to_the_studies_or_to_the_given_path(study, monkeypatch, tmp_path, capsys):
     rows = pd.DataFrame([("mean", "calm", 3, "ours", 4, 0.5, 1.0)], columns=[
         *("statistic", "setting", "runs", "method", "replications", "coverage", "width")
     ])  # fmt: skip

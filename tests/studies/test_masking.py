@@ -1,6 +1,5 @@
-"""The parts of the masking study: slow salience methods, the made-up in-fill, and which layers a check randomises."""
+"""The parts of the masking study: the made-up in-fill, and which layers a check randomises."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,59 +7,10 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from e2m.networks.inputs import as_input
-from e2m.types import LABELS, Detector
+from e2m.types import LABELS
 from studies import masking
-
-PATCH = (slice(8, 16), slice(16, 24))
-
-
-class PatchReader(nn.Module):
-    """Synthetic where one patch of 32 px images is bright."""
-
-    def __init__(self):
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor([-1.0, 1.0]))
-
-    def forward(self, images):
-        return images[:, :, *PATCH].mean((1, 2, 3))[:, None] * self.gain
-
-
-@pytest.fixture
-def reader(one_thread):
-    half = (0.5,) * 3
-    return Detector("reader", PatchReader().eval(), "", 32, mean=half, std=(0.25,) * 3)
-
-
-@pytest.fixture
-def images(random):
-    """One image whose patch is bright, one whose patch is dark."""
-    images = random.integers(100, 156, (2, 32, 32, 3), np.uint8)
-    images[0][PATCH], images[1][PATCH] = 250, 10
-    return images
-
-
-def test_occlusion_finds_what_the_decision_rests_on(reader, images, monkeypatch):
-    monkeypatch.setattr(masking, "PATCH", 16)
-    monkeypatch.setattr(masking, "STRIDE", 8)
-    found = masking.occlusion(reader, images, np.array([1, 0]))
-    # The patch lies wholly under two rows and two columns of the three hiding patches that fit each way.
-    assert found.shape == (2, 3, 3)
-    np.testing.assert_allclose(found, np.broadcast_to([[0, 1, 1], [0, 1, 1], [0, 0, 0]], (2, 3, 3)), atol=1e-5)
-
-
-def test_rise_finds_what_the_decision_rests_on(reader, images):
-    found = masking.rise(reader, images, np.array([1, 0]), (8, 8), seed=0)
-    assert found.shape == (2, 8, 8)
-    assert (found[:, 2:4, 4:6].mean((1, 2)) > 2 * found.mean((1, 2))).all()
-    np.testing.assert_array_equal(found, masking.rise(reader, images, np.array([1, 0]), (8, 8), seed=0))
-
-
-def test_constant_maps_are_dead():
-    raw = np.stack([np.full((2, 2), 0.3), np.array([[1.0, 2], [3, 5]])])
-    np.testing.assert_array_equal(masking.stretched(raw), [np.full((2, 2), np.nan), [[0, 0.25], [0.5, 1]]])
 
 
 def test_fine_maps_become_area_means():
@@ -69,8 +19,8 @@ def test_fine_maps_become_area_means():
     np.testing.assert_allclose(masking.coarse(fine[:, :7, :7]), fine[:, :7, :7])
 
 
-def test_a_face_is_made_up_from_what_is_shown(reader, tmp_path):
-    """Photographs that are mixtures of two patterns: one half of a new mixture tells the other."""
+def test_a_face_is_made_up_from_what_is_shown(toy, tmp_path):
+    """Photographs that are mixtures of two patterns: one half of a new mixture determines the other."""
     patterns = np.random.default_rng(0).uniform(-20, 20, (2, 7, 7))
     patterns = patterns.repeat(16, axis=1).repeat(16, axis=2)
     rows, random = [], np.random.default_rng(1)
@@ -80,7 +30,8 @@ def test_a_face_is_made_up_from_what_is_shown(reader, tmp_path):
         Image.fromarray(np.repeat(grey.round().clip(0, 255).astype(np.uint8)[..., None], 3, 2)).save(path)
         rows.append((str(path), LABELS[number == 11]))
     samples = pd.DataFrame(rows, columns=["path", "label"])
-    detector = replace(reader, size=112)
+    half = (0.5,) * 3
+    detector = toy(size=112, mean=half, std=(0.25,) * 3)
     infill = masking.generated(detector, samples)
     face = as_input(np.array(Image.open(rows[-1][0]))[None], detector)
     shown = torch.zeros(1, 1, 112, 112)
@@ -126,15 +77,15 @@ def test_verdicts(metric, low, high, expected, verdict):
     assert masking.verdict(metric, low, high, expected) == verdict
 
 
-def test_findings_read_the_variant_that_tells():
+def test_findings_read_the_variant_that_they_name():
     names = [("ablation", name) for name in masking.ABLATION if name != masking.REFERENCE]
     names += [("few-shot", str(shots)) for shots in masking.SHOTS]
     keys = [(*name, cells, metric) for name in names for cells in ("native", "7x7") for metric in ("le", "f1", "pxap")]
     apart = pd.DataFrame(keys, columns=["study", "name", "cells", "variant"]).assign(low=0.1, high=0.2)
     table = masking.findings(apart)
     assert len(table) == len(masking.FINDINGS) * len(masking.JUDGED)
-    told = table[table["name"] == "mask-in only"].set_index("variant")["verdict"]
-    assert told.to_dict() == {"le": "holds", "f1": "the contrary", "pxap": "the contrary"}
+    verdicts = table[table["name"] == "mask-in only"].set_index("variant")["verdict"]
+    assert verdicts.to_dict() == {"le": "holds", "f1": "the contrary", "pxap": "the contrary"}
 
 
 def test_variants_are_compared_on_the_same_runs_and_images(random):
@@ -144,11 +95,11 @@ def test_variants_are_compared_on_the_same_runs_and_images(random):
     other.loc[0, "value"] = np.nan
     rows = pd.concat([both, other, both.assign(study="methods", name="CAM")]).assign(cells="native", variant="f1")
     experiment = SimpleNamespace(resampling={"resamples": 200})
-    (found,) = masking.differences(experiment, rows).to_dict("records")
+    (row,) = masking.differences(experiment, rows).to_dict("records")
     # Runs and images differ by far more than a variant does from what it is compared with.
-    assert found["mean"] == pytest.approx(0.5, abs=0.01)
-    assert 0.47 < found["low"] < found["high"] < 0.53
-    assert found["missing"] == 1
+    assert row["mean"] == pytest.approx(0.5, abs=0.01)
+    assert 0.47 < row["low"] < row["high"] < 0.53
+    assert row["missing"] == 1
 
 
 def test_which_layers_are_randomised(toy):

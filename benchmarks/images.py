@@ -1,4 +1,4 @@
-"""Images and maps to time with, made up: seeded noise as smooth as a photograph, or as a map."""
+"""Random images and maps for timing: seeded noise, as smooth as a photograph or as a map."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -6,13 +6,13 @@ from scipy.ndimage import gaussian_filter
 from e2m.arrays.maps import quantise
 
 
-def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
-    """(count, side, side, 3) uint8, in colour: grey images take a shorter way through the blur."""
+def random_images(count: int, side: int, seed: int = 0) -> np.ndarray:
+    """(count, side, side, 3) uint8, in colour: the blur treats grey images faster."""
     channels = quantise(_smooth(3 * count, side, side / 16, seed))
     return channels.reshape(count, 3, side, side).transpose(0, 2, 3, 1).copy()
 
 
-def maps(count: int, side: int, seed: int = 0) -> np.ndarray:
+def random_maps(count: int, side: int, seed: int = 0) -> np.ndarray:
     """(count, side, side) float32 in [0, 1]."""
     return _smooth(count, side, side / 8, seed)
 

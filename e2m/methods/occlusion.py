@@ -1,0 +1,39 @@
+"""Occlusion (Zeiler and Fergus 2014, arXiv 1311.2901): what the class loses where a patch hides the image."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from e2m.methods import ForwardPass
+from e2m.methods import Method as Base
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PATCH, STRIDE = 1 / 4, 1 / 8
+"""Side of the patch and distance of its steps, as shares of the side of the input: 7 x 7 positions."""
+
+
+class Method(Base):
+    """``map = P(class | image) - P(class | image with the patch filled with the mean colour)``, a cell a position."""
+
+    def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor:
+        """(n, h, w), a probability lost; negative where hiding helps the class."""
+        import torch
+
+        size = self.detector.size
+        patch, stride = max(1, round(PATCH * size)), max(1, round(STRIDE * size))
+        corners = range(0, size - patch + 1, stride)
+        lost = logits.new_empty((len(logits), len(corners), len(corners)), dtype=torch.float64)
+        with torch.no_grad():
+            clean = _probability(logits, classes)
+            for (row, top), (column, left) in product(enumerate(corners), enumerate(corners)):
+                hidden = forward.pixels.detach().clone()
+                hidden[:, :, top : top + patch, left : left + patch] = 0
+                lost[:, row, column] = clean - _probability(self.detector.model(hidden), classes)
+        return lost
+
+
+def _probability(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.double().softmax(1).gather(1, classes[:, None])[:, 0]

@@ -1,0 +1,64 @@
+"""Class activation maps of TorchCAM: those of its methods that draw no random numbers outside our control."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from e2m.methods import ForwardPass
+from e2m.methods import Method as Base
+from e2m.types import Detector, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GRADIENTS = ("GradCAM", "GradCAMpp", "LayerCAM", "XGradCAM")
+"""Methods that weigh features by gradients of the logit."""
+
+NAMES = ("CAM", *GRADIENTS, "ISCAM", "ScoreCAM")
+
+
+class Method(Base):
+    """One of TorchCAM's extractors. CAM is not rectified, so it also shows evidence against the class."""
+
+    def __init__(self, detector: Detector, name: str) -> None:
+        from torchcam import methods
+
+        super().__init__(detector, name)
+        self.needs = "layer" if name in GRADIENTS else ""
+        if name == "CAM" and detector.head is None:
+            raise InputError(
+                f"CAM needs pooling and one linear layer, and {detector.name!r} names no head; use GradCAM"
+            )
+        options = {"fc_layer": detector.head} if name == "CAM" else {}
+        shape = (3, detector.size, detector.size)
+        self.extractor = getattr(methods, name)(
+            detector.model, detector.layer, input_shape=shape, reshape_transform=detector.reshape, **options
+        )
+        self.extractor.disable_hooks()
+
+    def listen(self, on: bool) -> None:
+        """Read the layer's output in this pass, and in no other: Score-CAM runs the network on masked images."""
+        self.extractor.enable_hooks() if on else self.extractor.disable_hooks()
+
+    def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor:
+        """TorchCAM's maps (n, h, w) before its own normalisation."""
+        if self.name == "CAM":
+            return self._class_activation(classes)
+        # Several targets are explained from one forward pass.
+        options = {"retain_graph": True} if self.name in GRADIENTS else {}
+        return self.extractor(classes.tolist(), logits, normalized=False, **options)[0]
+
+    def _class_activation(self, classes: Tensor) -> Tensor:
+        """CAM reads rows of the head, in the network's own order; a single logit has one row, for "synthetic"."""
+        import torch
+
+        from e2m.networks.inputs import logits_of, network_class
+
+        single = logits_of(self.detector) == 1
+        rows = torch.zeros_like(classes) if single else network_class(self.detector, classes)
+        raw = self.extractor(rows.tolist(), normalized=False)[0]
+        return torch.where((classes == 1)[:, None, None], raw, -raw) if single else raw
+
+    def close(self) -> None:
+        """Remove TorchCAM's hooks."""
+        self.extractor.remove_hooks()
