@@ -197,7 +197,10 @@ def _described(base: object, marks: tuple, plural: bool = False) -> str:
         noun = "whole number" if base is int else "number"
         low, above, high, below = _bounds(marks)
         start = f" from {low:g}" if low is not None else f" above {above:g}" if above is not None else ""
-        end = f" to {high:g}" if high is not None else f" to below {below:g}" if below is not None else ""
+        to = " to" if low is not None else " up to"
+        end = (
+            f"{to} {high:g}" if high is not None else f"{to * bool(start)} below {below:g}" if below is not None else ""
+        )
         return (f"{noun}s" if plural else f"a {noun}") + start + (end or (" up" if low is not None else ""))
     if (known := _choices(base, marks)) is not None:
         return ("any of " if plural else "one of ") + ", ".join(known)

@@ -15,7 +15,7 @@ calls one of
 * ``with_human(maps, human)``: the same beside human maps of the same images and size;
 * ``with_region(maps, regions, correct=...)``: the same beside true regions, (N, H, W) bool at the images' size;
 * ``perturbations(images, maps, **settings)``: yields one ``e2m.types.Perturbation`` for each way of
-  changing the images;
+  changing the images; a profile's settings are checked by the annotations of its parameters (``e2m.checks``);
 * a function with the file's name, maps (R, N, h, w) of several runs -> tidy rows of pairs of runs.
 
 No measure imports torch or another measure.
