@@ -28,7 +28,7 @@ def roots(tmp_path, monkeypatch):
 
 @pytest.fixture
 def faces(tmp_path):
-    """Writes n images a class, told apart by brightness, with human maps: a frame of samples, ``faces(n=6)``."""
+    """Writes n images a class, which differ in brightness, with human maps: a frame of samples, ``faces(n=6)``."""
 
     def write(n=6, size=32, name="faces", seed=0):
         random = np.random.default_rng(seed)

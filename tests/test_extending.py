@@ -1,4 +1,4 @@
-"""The examples of "Put your own in" and of the README work as they stand there."""
+"""The examples of "Add your own parts" and of the README work as printed."""
 
 import re
 import sys
@@ -25,7 +25,7 @@ def calls(text: str) -> list[str]:
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch) -> Path:
-    """A reader's folder: the files of the page at their places, images and maps beside them."""
+    """A reader's folder: the files of the page at their paths, and images and maps."""
     for name, code in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +72,8 @@ def test_a_reader_can_type_the_page(reader):
     for block in calls(PAGE):
         exec(block, seen)
     assert seen["explanation"].maps.shape == (2, 7, 7)
+    assert seen["fine"].maps.shape == (2, 224, 224)
+    assert not seen["fine"].dead.any()
     assert set(seen["rows"]["level"]) == {"0.5", "0.75", "1.25"}
     assert seen["rows"]["value"].notna().any()
     assert list(seen["samples"]["source"]) == ["real", "stylegan"]

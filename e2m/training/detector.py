@@ -181,8 +181,10 @@ class DetectorTrainer(loop.Trainer):
                 logits = self.network(batch)
         finally:
             hook.remove()
-        logits = two_logits(self.detector, logits.float())
-        return Batch(logits, classes, kept["features"].float(), self._head_weights(), human)
+        logits, features = two_logits(self.detector, logits.float()), kept["features"].float()
+        if self.detector.reshape is not None and name == self.detector.layer:
+            features = self.detector.reshape(features)
+        return Batch(logits, classes, features, self._head_weights(), human)
 
     def _head_weights(self) -> Tensor | None:
         if self.detector.head is None:

@@ -110,7 +110,7 @@ def bad_file(request, tmp_path):
     kind = request.param
     path = tmp_path / f"bad.{'tif' if kind == 'CMYK' else 'png'}"
     if kind == "text":
-        path.write_text("not a picture")
+        path.write_text("not an image")
     elif kind == "truncated":
         Image.fromarray(noise(64, 64, 3)).save(path)
         path.write_bytes(path.read_bytes()[:2000])

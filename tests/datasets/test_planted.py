@@ -59,7 +59,7 @@ def test_the_patch_is_the_only_difference(samples, faces):
         # Only grey levels that would leave 0 to 255 change by less.
         assert np.mean(np.abs(change[region]) == planted.CONTRAST) > 0.9
         assert abs(change[region].mean()) < 1
-        assert len(np.unique(region, axis=0)) > 150  # in many places
+        assert len(np.unique(region, axis=0)) > 150  # in many positions
         np.testing.assert_array_equal(read_maps(rows["salience"]) == 255, region)
 
 

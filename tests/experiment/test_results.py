@@ -17,6 +17,7 @@ from e2m.arrays.images import read_maps
 from e2m.experiment import explain, train
 from e2m.experiment.results import Experiment, ModelKey, correct, extremes
 from e2m.measures.alignment import with_human
+from e2m.pages.baselines import annotator_rows
 from e2m.store import disk, paths
 from e2m.store.paths import CHECKOUT
 from e2m.types import InputError
@@ -232,7 +233,7 @@ def test_other_people_in_the_detectors_place(faces, monkeypatch):
     samples["annotations"] = [(first, second), (second, third, first), (third, second), (alone,)]
     monkeypatch.setattr(Experiment, "samples", samples)
     demo = Experiment.load("demo")
-    rows = demo.annotator_rows("alignment", (7, 7))
+    rows = annotator_rows(demo, "alignment", (7, 7))
     assert set(rows["regime"]) == {"annotator"}
     found = rows.pivot(index="image", columns="variant", values="value")
     assert len(found) == 3
@@ -243,7 +244,7 @@ def test_other_people_in_the_detectors_place(faces, monkeypatch):
             assert value == pytest.approx(np.mean([with_human(*pair)[variant] for pair in maps]))
     for fewer in (samples.drop(columns="annotations"), samples.tail(1)):
         monkeypatch.setattr(Experiment, "samples", fewer)
-        assert demo.annotator_rows("alignment", (7, 7)).empty
+        assert annotator_rows(demo, "alignment", (7, 7)).empty
 
 
 def test_folders_of_human_maps_lie_in_the_checkout():

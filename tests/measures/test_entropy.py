@@ -94,7 +94,7 @@ def test_dead_maps_have_no_entropy():
     for values in entropy.measure(maps).values():
         assert np.isnan(values).tolist() == [False, True, True, False, True, True]
     faint = np.zeros((1, 7, 7))
-    faint[0, 0, 0] = 0.003  # constant once it is an 8-bit picture
+    faint[0, 0, 0] = 0.003  # constant as an 8-bit image
     assert np.isnan(grey_level_entropy(faint)).all()
     assert spatial_entropy(faint) == 0
     assert np.isnan(entropy.measure(np.ones((1, 1, 1)))["spatial"]).all()

@@ -61,7 +61,7 @@ def smooth(n=6, side=24, seed=0):
 
 def test_the_box_of_the_component_of_most_mass():
     maps = np.zeros((1, 6, 6))
-    maps[0, 0, 0:4] = 0.5  # mass 2.0 on four places
+    maps[0, 0, 0:4] = 0.5  # mass 2.0 on four pixels
     maps[0, 3:5, 3:5] = 0.6  # mass 2.4 on four
     maps[0, 5, 5] = 1.0  # touches that by a corner only
     assert predicted_boxes(maps).tolist() == [[3, 3, 5, 5]]

@@ -146,7 +146,7 @@ def test_stages_by_name(named_detector, toy):
 
 
 class Nested(nn.Module):
-    """A body of its own class, as other people's networks have."""
+    """A body of another class, as in networks of other people."""
 
     def __init__(self):
         super().__init__()

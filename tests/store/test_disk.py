@@ -218,7 +218,7 @@ def disk_full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("a camera unplugged"), InputError("no picture")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("a camera unplugged"), InputError("no image")])
 def test_an_interrupted_write_leaves_the_old_file_and_the_error_as_it_is(tmp_path, error):
     path = tmp_path / "rows.parquet"
 

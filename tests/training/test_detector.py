@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from torchvision.ops import Permute
 
 from e2m import plugins
 from e2m.arrays.images import read_images
 from e2m.networks.checkpoints import load_weights, read_checkpoint
 from e2m.networks.inputs import as_input
+from e2m.networks.layers import channels_last
 from e2m.regimes import cross_entropy as traditional
 from e2m.regimes import cyborg
 from e2m.salience.engine import explain
@@ -330,3 +332,14 @@ def test_a_full_disk_is_named(train, toy, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
+
+
+def test_guidance_reads_a_layer_whose_channels_come_last(train, toy):
+    """A twin that says the same, but whose layer gives (n, h, w, channels), learns the same."""
+    plain, twin = toy(seed=1), toy(seed=1, reshape=channels_last)
+    twin.model.features.append(Permute([0, 2, 3, 1]))
+    twin.model.pool.insert(0, Permute([0, 3, 1, 2]))
+    for name, detector in (("plain.pt", plain), ("twin.pt", twin)):
+        train(regime=cyborg, detector=detector, name=name, settings=QUICK)
+    for one, other in zip(plain.model.parameters(), twin.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
