@@ -1,4 +1,4 @@
-# E2M: `make book` regenerates everything, `make test` tests everything; each sets up .venv by itself.
+# E2M: `make book` regenerates everything, `make test` tests everything; both create .venv first.
 PROFILE ?= demo
 PYTHON  ?= python3
 WORKFLOW ?= profiles/local
@@ -10,22 +10,22 @@ SNAKEMAKE = $(BIN)/snakemake --workflow-profile $(WORKFLOW) $(if $(CORES),--core
 .DEFAULT_GOAL := help
 .PHONY: help book test test-fast smoke study studied bench lint format lab lock plan clean
 
-help:  ## what the targets do
+help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-book: .venv/done  ## data, training, salience, measures, book: _build/html/index.html [PROFILE=demo]
+book: .venv/done  ## make everything, from the data to the book: _build/html/index.html [PROFILE=demo]
 	$(SNAKEMAKE)
 
-test: .venv/done lint  ## all tests, with the smoke profile from data to book
+test: .venv/done lint  ## run all tests, with the smoke profile from data to book
 	$(BIN)/pytest
 
-test-fast: .venv/done  ## the tests that take seconds
+test-fast: .venv/done  ## run the tests that take seconds
 	$(BIN)/pytest -m "not slow"
 
-smoke: .venv/done  ## the whole pipeline on the smallest profile
+smoke: .venv/done  ## make the book with the smallest profile
 	$(MAKE) book PROFILE=smoke
 
-study: .venv/done  ## what takes too long for the book, with the demo profile: data/studies/
+study: .venv/done  ## run the studies that take too long for the book: data/studies/
 	$(MAKE) studied PROFILE=demo TARGETS="study masking_study coverage_study" FIRST="--prioritize masking_study"
 	$(MAKE) studied PROFILE=planted
 	$(BIN)/python -m studies.guidance
@@ -33,22 +33,22 @@ study: .venv/done  ## what takes too long for the book, with the demo profile: d
 studied: .venv/done
 	$(SNAKEMAKE) $(FIRST) -- $(or $(TARGETS),study)
 
-bench: .venv-bench/done  ## what maps and measures cost beside what others do: data/studies/ [QUICK=--quick]
+bench: .venv-bench/done  ## time maps and measures beside other packages: data/studies/ [QUICK=--quick]
 	.venv-bench/bin/python -m benchmarks.speed $(QUICK)
 
-lint: .venv/done  ## style and the layering of e2m/
+lint: .venv/done  ## check the style and the layers of e2m/
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 
-format: .venv/done  ## lay the code out
+format: .venv/done  ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 lab: .venv/done  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-plan: .venv/done  ## what `make book` would run, without running it [PROFILE=paper]
+plan: .venv/done  ## show what `make book` would run, without running it [PROFILE=paper]
 	$(SNAKEMAKE) --dry-run
 
 COMPILE = $(UV) pip compile pyproject.toml --python $(BIN)/python --generate-hashes --universal \
@@ -58,7 +58,7 @@ lock: .venv/uv  ## pin every package, with hashes and without addresses
 	$(COMPILE) --group dev --output-file requirements.lock
 	$(COMPILE) --group bench --constraint requirements.lock --output-file requirements-bench.lock
 
-clean:  ## remove everything derived but the environment
+clean:  ## remove everything derived, except the environment
 	rm -rf _build book/executed results data/demo data/planted .snakemake
 
 .venv/uv:

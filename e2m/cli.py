@@ -36,6 +36,8 @@ def _parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="make or check the images of a profile")
     data.add_argument("--profile", default="demo")
+    data.add_argument("--part", choices=("train", "test"), help="list these images in results/PROFILE/data/")
+    data.add_argument("--state", default="new", help="what the list calls their state; the workflow compares it [new]")
     data.set_defaults(act=_data)
 
     train = commands.add_parser("train", help="train one detector, or resume its training")
@@ -44,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--regime", required=True)
     train.add_argument("--run", type=int, required=True)
     train.set_defaults(act=_train)
+
+    masker = commands.add_parser("train-masker", help="train the masker of one trained detector")
+    masker.add_argument("--profile", default="demo")
+    masker.add_argument("--detector", default="demo_cnn")
+    masker.add_argument("--regime", required=True)
+    masker.add_argument("--run", type=int, required=True)
+    masker.set_defaults(act=_train_masker)
 
     salience = commands.add_parser("salience", help="salience of one trained detector on clean and perturbed images")
     salience.add_argument("--profile", default="demo")
@@ -58,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     controls.add_argument("--detector", default="demo_cnn")
     controls.set_defaults(act=_controls)
 
-    for command in (train, salience, controls):
+    for command in (train, masker, salience, controls):
         command.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU if there is one]")
     return parser
 
@@ -83,15 +92,14 @@ def _value(text: str):
 
 
 def _data(options: argparse.Namespace) -> None:
-    from e2m.arrays.images import check_images, unreadable
+    from e2m.experiment import data
     from e2m.experiment.results import Experiment
 
-    samples = Experiment.load(options.profile).samples
-    check_images(samples, may_be_marked=True)
-    print(samples.groupby(["source", "label"], sort=False).size().rename("images").reset_index().to_string(index=False))
-    if bad := unreadable(samples):
-        print(f"{len(bad)} of {len(samples)} images cannot be read; they will be marked as missing:", file=sys.stderr)
-        print(*bad, sep="\n", file=sys.stderr)
+    experiment = Experiment.load(options.profile)
+    if options.part != "train":
+        data.check(experiment)
+    if options.part:
+        print(data.write(experiment, options.part, options.state))
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -100,6 +108,14 @@ def _train(options: argparse.Namespace) -> None:
 
     one = ModelKey(options.detector, options.regime, options.run)
     print(train.train(_experiment(options), one)[1])
+
+
+def _train_masker(options: argparse.Namespace) -> None:
+    from e2m.experiment import train
+    from e2m.experiment.results import ModelKey
+
+    one = ModelKey(options.detector, options.regime, options.run)
+    print(train.train_masker(_experiment(options), one)[1])
 
 
 def _salience(options: argparse.Namespace) -> None:

@@ -34,16 +34,25 @@ def load(kind: str, name: str) -> ModuleType:
     Raises:
         InputError: no file serves the name; the message lists the names that exist.
     """
+    return _imported(kind, module_of(kind, name))
+
+
+def module_of(kind: str, name: str) -> str:
+    """The name of the module that serves a name.
+
+    Raises:
+        InputError: as ``load``.
+    """
     modules = _modules(kind)
     if name not in modules:
         raise InputError(f"no {kind} named {name!r}; choose from {', '.join(sorted(modules))}")
-    return _imported(kind, modules[name])
+    return modules[name]
 
 
 def _modules(kind: str) -> dict[str, str]:
     """Parameter value -> module."""
     package = f"e2m.{KINDS[kind]}"
-    files = [f"{package}.{module.name}" for module in pkgutil.iter_modules(_folders(kind))]
+    files = [f"{package}.{module.name}" for module in pkgutil.iter_modules(folders(kind))]
     # Only salience methods share files; other kinds are listed without being imported.
     if kind != "method":
         return {file.rpartition(".")[2]: file for file in files}
@@ -51,7 +60,7 @@ def _modules(kind: str) -> dict[str, str]:
     return {name: file for file, values in served.items() for name in values}
 
 
-def _folders(kind: str) -> list[str]:
+def folders(kind: str) -> list[str]:
     """Folders with the plug-ins of a kind; detectors are listed without importing their package, which brings torch."""
     package = f"e2m.{KINDS[kind]}"
     inside = sys.modules[package].__path__ if package in sys.modules else find_spec(package).submodule_search_locations
@@ -61,5 +70,5 @@ def _folders(kind: str) -> list[str]:
 
 def _imported(kind: str, module: str) -> ModuleType:
     package = importlib.import_module(f"e2m.{KINDS[kind]}")
-    package.__path__ = _folders(kind)
+    package.__path__ = folders(kind)
     return importlib.import_module(module)

@@ -1,5 +1,6 @@
 """The command line: values as people write them, errors in one line, a quick --help."""
 
+import re
 import subprocess
 import sys
 
@@ -18,8 +19,8 @@ def test_help_lists_the_commands_without_loading_anything_heavy():
     code = "import sys; from e2m import cli\ntry: cli.main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "data", "train", "salience"):
-        assert f"\n    {command} " in done.stdout
+    for command in ("run", "data", "train", "train-masker", "salience", "controls"):
+        assert re.search(rf"^    {command}\s", done.stdout, re.MULTILINE), command
     assert not {"torch", "pandas", "papermill"} & set(done.stdout.splitlines()[-1].split())
 
 
@@ -65,6 +66,33 @@ def test_train_trains(monkeypatch, capsys):
     assert capsys.readouterr().out == "smoke: demo_cnn, fixed_map, run 3\n"
     assert cli.main(["train", "--profile", "absent", "--regime", "fixed_map", "--run", "3"]) == 1
     assert "no profile named 'absent'" in capsys.readouterr().err
+
+
+def test_train_masker_trains_a_masker(monkeypatch, capsys):
+    from e2m.experiment import train
+
+    monkeypatch.setattr(train, "train_masker", lambda experiment, key: (None, f"{experiment.device}: {key}"))
+    command = ["train-masker", "--profile", "smoke", "--regime", "cyborg", "--run", "1", "--device", "cuda:1"]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out == "cuda:1: demo_cnn, cyborg, run 1\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "done"),
+    [
+        ([], ["check"]),
+        (["--part", "test"], ["check", "test new"]),
+        (["--part", "train", "--state", "1a2b"], ["train 1a2b"]),
+    ],
+)
+def test_data_checks_images_and_lists_them_where_it_is_asked_to(monkeypatch, arguments, done):
+    from e2m.experiment import data
+
+    found = []
+    monkeypatch.setattr(data, "check", lambda _: found.append("check"))
+    monkeypatch.setattr(data, "write", lambda _, part, state: found.append(f"{part} {state}"))
+    assert cli.main(["data", "--profile", "smoke", *arguments]) == 0
+    assert found == done
 
 
 @pytest.mark.parametrize(("given", "device"), [([], None), (["--device", "cuda:1"], "cuda:1")])

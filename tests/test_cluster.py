@@ -22,6 +22,7 @@ from e2m.store import paths
 from e2m.store.paths import CHECKOUT
 
 pytestmark = pytest.mark.slow
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "executed", "demo", "planted")
 SOURCES = {"real": "authentic", "gan": "synthetic", "swap": "synthetic"}
 
 
@@ -29,8 +30,8 @@ SOURCES = {"real": "authentic", "gan": "synthetic", "swap": "synthetic"}
 def tree(tmp_path) -> Path:
     """What jobs need of the repository, and images of three sources, with a profile that takes seconds."""
     tree = tmp_path / "tree"
-    for name in ("e2m", "notebooks", "profiles"):
-        shutil.copytree(CHECKOUT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("e2m", "studies", "notebooks", "profiles", "workflow", "book", "data"):
+        shutil.copytree(CHECKOUT / name, tree / name, ignore=LEFT_OUT)
     shutil.copy(CHECKOUT / "Snakefile", tree)
     random, rows = np.random.default_rng(0), []
     for split, (source, label), number in product(("train", "validate", "test"), SOURCES.items(), range(6)):

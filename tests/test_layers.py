@@ -1,11 +1,46 @@
-"""What importing costs; the direction of imports is checked by import-linter (``make lint``)."""
+"""What importing costs, and that the layers are described as import-linter checks them (``make lint``)."""
 
+import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 import e2m
+from e2m.store.paths import CHECKOUT
+
+LAYERS = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+PARTS = {path.stem for path in (CHECKOUT / "e2m").iterdir() if path.name[0] not in "_."}
+
+
+def first_cells(file: str, heading: str) -> list[list[str]]:
+    """What is quoted in the first column of the table below a heading, row by row."""
+    section = (CHECKOUT / file).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    return [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in re.findall(r"^\|.*`.*\|$", section, re.MULTILINE)]
+
+
+def test_no_module_stands_outside_the_layers():
+    assert LAYERS["exhaustive"]
+    assert {part for layer in LAYERS["layers"] for part in layer.split(" | ")} == PARTS
+
+
+def test_contributing_describes_the_layers_that_are_checked():
+    described = [set(row) for row in first_cells("CONTRIBUTING.md", "Layers")]
+    assert described == [set(layer.split(" | ")) for layer in LAYERS["layers"]]
+
+
+def test_the_readme_shows_where_things_are():
+    rows = first_cells("README.md", "Where things are")
+    start = rows.index(["e2m/"]) + 1
+    end = next(index for index, row in enumerate(rows) if row == ["studies/"])
+    inside = [name.rstrip("/") for row in rows[start:end] for name in row]
+    outside = [name for row in rows[:start] + rows[end:] for name in row]
+    assert sorted(inside) == sorted(
+        path.name for path in (CHECKOUT / "e2m").iterdir() if (path / "__init__.py").is_file()
+    )
+    derived = {"results/PROFILE/"}
+    assert [name for name in outside if name not in derived and not (CHECKOUT / name).exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ from e2m.arrays.maps import quantise
 from e2m.arrays.ssim import ssim
 from e2m.detectors import load_detector
 from e2m.experiment import explain
-from e2m.experiment.results import Experiment, ModelKey
+from e2m.experiment.inputs import Inputs
+from e2m.experiment.profile import ModelKey
+from e2m.experiment.settings import reads
 from e2m.measures.entropy import spatial_entropy
 from e2m.salience.engine import Explainer, in_parts
 from e2m.store import disk, paths
@@ -40,12 +42,18 @@ STEPS = 8
 """Most steps of a cascade; the first randomises the head alone, the last everything."""
 
 
-def explain_controls(experiment: Experiment, name: str) -> None:
+@reads(
+    Inputs,
+    *("dataset", "dataset_options", "in_set", "images_per_source", "image_size", "batch_size"),
+    *("regimes", "methods", "measures", "device"),
+)
+def explain_controls(experiment: Inputs, name: str) -> None:
     """Make the controls of a detector on the in-set sources: all of ``results(experiment, name)``.
 
     Scores beside known maps are those of run 0 of the experiment's first regime. The cascade randomises run 0 of every
     regime.
     """
+    experiment = replace(experiment, masker=None)  # controls have none, and depend on no setting of theirs
     trained = experiment.detector(name, experiment.regimes[0], 0)
     for run in range(RUNS):
         for family, detector in (
@@ -58,18 +66,18 @@ def explain_controls(experiment: Experiment, name: str) -> None:
         _cascade(experiment, ModelKey(name, regime, 0))
 
 
-def known_family(experiment: Experiment) -> Experiment:
+def known_family(experiment: Inputs) -> Inputs:
     """The experiment whose one regime is "known", and whose salience methods never ask the network; in-set sources."""
     methods = list(plugins.load("method", "oracle").NAMES)
     return replace(experiment, regimes=[KNOWN], methods=methods, sources=experiment.in_set, runs=RUNS)
 
 
-def untrained_family(experiment: Experiment) -> Experiment:
+def untrained_family(experiment: Inputs) -> Inputs:
     """The experiment whose one regime is "random_weights", on the in-set sources."""
     return replace(experiment, regimes=["random_weights"], sources=experiment.in_set, runs=RUNS)
 
 
-def results(experiment: Experiment, detector: str) -> list[Path]:
+def results(experiment: Inputs, detector: str) -> list[Path]:
     """The files that ``explain_controls`` writes for a detector."""
     files = [
         file
@@ -81,7 +89,7 @@ def results(experiment: Experiment, detector: str) -> list[Path]:
     return files + cascade_files(experiment, detector)
 
 
-def cascade_files(experiment: Experiment, detector: str) -> list[Path]:
+def cascade_files(experiment: Inputs, detector: str) -> list[Path]:
     """Rows of the cascade: of run 0 of every regime, on every in-set source."""
     keys = [(experiment.profile, detector, regime, 0) for regime in experiment.regimes]
     return [paths.rows(*key, "cascade", source) for key in keys for source in experiment.in_set]
@@ -105,12 +113,12 @@ def by_control(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     return rows.assign(regime=rows["salience"].astype(str), salience=KNOWN)
 
 
-def _of_run(family: Experiment, run: int) -> Experiment:
+def _of_run(family: Inputs, run: int) -> Inputs:
     """Measures that change images are taken in run 0 alone."""
     return family if run == 0 else replace(family, measures={})
 
 
-def untrained(experiment: Experiment, name: str, run: int = 0) -> Detector:
+def untrained(experiment: Inputs, name: str, run: int = 0) -> Detector:
     """A network with random weights that no training starts from."""
     return load_detector(name, seed=SEED + run, device=experiment.device)
 
@@ -149,7 +157,7 @@ def steps(layers: int) -> list[int]:
     return [0, *np.unique(np.linspace(1, layers, min(layers, STEPS)).round().astype(int)).tolist()]
 
 
-def _cascade(experiment: Experiment, one: ModelKey) -> None:
+def _cascade(experiment: Inputs, one: ModelKey) -> None:
     """Rows of what the cascade does to the maps of a trained detector, for every in-set source."""
     trained = experiment.detector(one.detector, one.regime, one.run)
     layers = [names[0] for names in weighted_layers(trained.model)]
@@ -167,7 +175,7 @@ def _cascade(experiment: Experiment, one: ModelKey) -> None:
 
 
 def _steps(
-    experiment: Experiment, samples: pd.DataFrame, about: pd.DataFrame, detectors: dict[int, Detector]
+    experiment: Inputs, samples: pd.DataFrame, about: pd.DataFrame, detectors: dict[int, Detector]
 ) -> Iterator[pd.DataFrame]:
     """Every step against the first, which has nothing randomised, both for the class that this one predicts."""
     first = None
@@ -181,7 +189,7 @@ def _steps(
 
 
 def _explained(
-    experiment: Experiment, detector: Detector, samples: pd.DataFrame, classes: np.ndarray | None
+    experiment: Inputs, detector: Detector, samples: pd.DataFrame, classes: np.ndarray | None
 ) -> dict[str, Explanation]:
     """Clean explanations by method, of these (N,) classes or of those that the detector predicts."""
     with Explainer(detector, experiment.methods) as explainer:

@@ -17,15 +17,22 @@ from tqdm import tqdm
 from e2m import plugins
 from e2m.arrays.images import check_images, read_or_mark
 from e2m.detectors import load_detector
-from e2m.experiment.results import Experiment, ModelKey
+from e2m.experiment.inputs import Inputs
+from e2m.experiment.profile import ModelKey
+from e2m.experiment.settings import reads
 from e2m.salience.engine import Explainer, in_parts
 from e2m.salience.respond import respond
 from e2m.store import disk, paths
 from e2m.types import LABELS, MASKER, Detector, Explanation, InputError
 
 
+@reads(
+    Inputs,
+    *("dataset", "dataset_options", "sources", "images_per_source", "image_size", "batch_size"),
+    *("methods", "masker", "measures", "device"),
+)
 def explain(
-    experiment: Experiment,
+    experiment: Inputs,
     key: ModelKey,
     sources: Sequence[str] | None = None,
     progress: bool = True,
@@ -73,7 +80,7 @@ def explain(
 
 
 def _explain_source(
-    experiment: Experiment, key: ModelKey, explainer: Explainer, source: str, samples: pd.DataFrame, bar: tqdm
+    experiment: Inputs, key: ModelKey, explainer: Explainer, source: str, samples: pd.DataFrame, bar: tqdm
 ) -> None:
     names = (experiment.profile, key.detector, key.regime, key.run)
     parts = {method: [] for method in explainer.methods}
@@ -98,7 +105,7 @@ def _explain_source(
         disk.write_maps(path, Explanation.join(explanations), samples, {**described, "method": method})
 
 
-def batches(experiment: Experiment, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
+def batches(experiment: Inputs, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
     """What is known of the images of a batch, the images, and which of them could not be read."""
     start = 0
     for images, wrong in read_or_mark(samples, size=experiment.image_size, batch=experiment.batch_size):
@@ -109,7 +116,7 @@ def batches(experiment: Experiment, samples: pd.DataFrame) -> Iterator[tuple[pd.
 
 
 def explain_batch(
-    experiment: Experiment,
+    experiment: Inputs,
     key: ModelKey,
     explainer: Explainer,
     about: pd.DataFrame,
@@ -137,7 +144,7 @@ def explain_batch(
 
 
 def _described(
-    experiment: Experiment, key: ModelKey, measure: str, about: pd.DataFrame, clean: dict[str, Explanation]
+    experiment: Inputs, key: ModelKey, measure: str, about: pd.DataFrame, clean: dict[str, Explanation]
 ) -> pd.DataFrame:
     """What rows of a measure say of every image, before any value."""
     predicted = next(iter(clean.values())).predicted
@@ -166,7 +173,7 @@ def _rows(
     return rows.iloc[np.arange(len(rows)).reshape(-1, len(images)).T.ravel()]
 
 
-def _attributes(experiment: Experiment, key: ModelKey, detector: Detector) -> dict[str, str]:
+def _attributes(experiment: Inputs, key: ModelKey, detector: Detector) -> dict[str, str]:
     packages = {f"version_{name}": version(name) for name in ("e2m", "torch", "torchcam", "torchvision")}
     weights = experiment.checkpoint(key)
     return {

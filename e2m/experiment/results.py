@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -14,23 +12,22 @@ import pandas as pd
 import xarray as xr
 
 from e2m import plugins
-from e2m.arrays.images import read_maps, read_or_mark
-from e2m.arrays.maps import quantise
+from e2m.arrays.images import read_maps
 from e2m.datasets import load_dataset
-from e2m.experiment.profile import ModelKey, Profile
+from e2m.experiment.inputs import Inputs
+from e2m.experiment.profile import ModelKey
 from e2m.statistics import softmax_scores, with_flips
 from e2m.store import disk, paths
-from e2m.types import LABELS, MASKER, InputError
+from e2m.types import LABELS, InputError
+
+KEPT_BYTES = 1 << 30
+"""Of clean maps, which a page reads several times and from disk once; beyond that they are read again."""
+
+_KEPT: dict[tuple, xr.Dataset] = {}
 
 
-class Experiment(Profile):
+class Experiment(Inputs):
     """A profile (``notebooks/params/NAME.yaml``) and the results that belong to it: ``Experiment.load("demo")``."""
-
-    @cached_property
-    def samples(self) -> pd.DataFrame:
-        """Test images, ``images_per_source`` of each source at most, in the data set's order."""
-        samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
-        return samples.groupby("source", sort=False).head(self.images_per_source).reset_index(drop=True)
 
     @property
     def by_label(self) -> dict[str, str]:
@@ -63,12 +60,20 @@ class Experiment(Profile):
 
     def maps(self, detector: str, regime: str, method: str, source: str) -> xr.Dataset:
         """Clean maps of all runs: salience (run, image, y, x), score (run, image), dead, label, subject, ..."""
-        runs = [
-            disk.read_maps(paths.maps(self.profile, detector, regime, run, method, source)) for run in range(self.runs)
-        ]
-        fixed = ("label", "subject")
-        joined = xr.concat([one.drop_vars(fixed) for one in runs], pd.RangeIndex(self.runs, name="run"), join="exact")
-        return joined.assign({name: runs[0][name] for name in fixed})
+        names = [(self.profile, detector, regime, run, method, source) for run in range(self.runs)]
+        files = tuple(paths.maps(*one) for one in names)
+        # By time as well, for whoever explains again in the same process.
+        key = tuple((file, file.stat().st_mtime_ns) for file in files if file.is_file())
+        if key not in _KEPT:
+            runs = [disk.read_maps(file) for file in files]
+            fixed = ("label", "subject")
+            index = pd.RangeIndex(self.runs, name="run")
+            joined = xr.concat([one.drop_vars(fixed) for one in runs], index, join="exact")
+            joined = joined.assign({name: runs[0][name] for name in fixed})
+            if joined.nbytes + sum(one.nbytes for one in _KEPT.values()) > KEPT_BYTES:
+                return joined
+            _KEPT[key] = joined
+        return _KEPT[key]
 
     def each(self) -> Iterator[tuple[dict, xr.Dataset]]:
         """Clean maps of every detector, regime, method and source, with a dictionary that names the four."""
@@ -164,17 +169,6 @@ class Experiment(Profile):
                 frames.append(self._of_maps(measure, function, names, maps))
         return pd.concat(frames, ignore_index=True)
 
-    def regions(self, names: Sequence[str]) -> np.ndarray:
-        """(N, H, W) bool, the true regions of the test images of these names; empty where none is known."""
-        side = self.image_size or 224
-        files = self._named(names)["region"]
-        return np.concatenate(
-            [
-                quantise(read_maps([file], shape=(side, side))) > 127 if file else np.zeros((1, side, side), bool)
-                for file in files
-            ]
-        )
-
     def scores(self) -> pd.DataFrame:
         """Tidy rows of P(synthetic) of the clean test images, measure and variant "score"."""
         rows = [self._scores(names, maps) for names, maps in self.each() if names["salience"] == self.methods[0]]
@@ -190,22 +184,11 @@ class Experiment(Profile):
         """How intervals are made here: the arguments ``clusters`` and ``resamples`` of ``e2m.statistics``."""
         return {"clusters": self.subjects, "resamples": self.resamples}
 
-    def images(self, names: Sequence[str]) -> np.ndarray:
-        """(N, H, W, 3) uint8, the test images of these names; a grey square instead of one that cannot be read."""
-        return np.concatenate([images for images, _ in read_or_mark(self._named(names), size=self.image_size)])
-
     def salience(self, names: Sequence[str], detector: str, regime: str, method: str, run: int = 0) -> np.ndarray:
         """(N, h, w), the clean maps of the test images of these names."""
         key = (self.profile, detector, regime, run, method)
         files = [disk.read_maps(paths.maps(*key, source)) for source in self._named(names)["source"]]
         return np.stack([maps["salience"].sel(image=name) for maps, name in zip(files, names, strict=True)])
-
-    def human(self, names: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
-        """(N, h, w) uint8, human salience of the test images of these names; 0 everywhere where there is none."""
-        files = self._named(names)["salience"]
-        return np.concatenate(
-            [read_maps([file], shape=shape) if file else np.zeros((1, *shape), np.uint8) for file in files]
-        )
 
     def salience_by_regime(self, names: Sequence[str], detector: str, method: str) -> dict[str, np.ndarray]:
         """The maps of run 0 of every regime on the test images of these names, by what figures call the regime."""
@@ -237,9 +220,6 @@ class Experiment(Profile):
         finished = [(one.run, self.checkpoint(one)) for one in runs if self.checkpoint(one).is_file()]
         return pd.concat([pd.DataFrame(read_checkpoint(path)["curves"]).assign(run=run) for run, path in finished])
 
-    def _named(self, names: Sequence[str]) -> pd.DataFrame:
-        return self.samples.set_index("image", drop=False).loc[list(names)]
-
     def figure(self, name: str) -> Path:
         """The file of an image that a notebook draws and prose pages show."""
         path = paths.RESULTS / self.profile / "figures" / name
@@ -249,11 +229,11 @@ class Experiment(Profile):
     def weights_hash(self, *checkpoints: Path) -> str:
         """One hash of the given checkpoints, or of all of the experiment's, for a page's provenance."""
         chosen = checkpoints or [self.checkpoint(one) for one in self.trained]
-        return short_hash([disk.file_hash(path) for path in chosen])
+        return disk.short_hash([disk.file_hash(path) for path in chosen])
 
     def data_hash(self) -> str:
         """The data set with one hash of the test images' names and files, for a page's provenance."""
-        return f"{self.dataset}, " + short_hash(
+        return f"{self.dataset}, " + disk.short_hash(
             [[name, disk.file_hash(path)] for name, path in zip(*map(self.samples.get, ("image", "path")), strict=True)]
         )
 
@@ -269,24 +249,11 @@ class Experiment(Profile):
             raise InputError(f"{path}: no such table; execute the {name} notebook first, or all with `make book`")
         return pd.read_parquet(path)
 
-    def detector(self, detector: str, regime: str, run: int):
-        """A trained detector, loaded."""
-        from e2m.detectors import load_detector
-
-        one = ModelKey(detector, regime, run)
-        masker = self.masker_file(one) if MASKER in self.methods else None
-        return load_detector(detector, self.checkpoint(one), device=self.device, masker=masker)
-
 
 def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:
     """The best, the median and the worst image by the mean of their values: {"best": image, ...}."""
     means = rows.groupby("image", observed=True)["value"].mean().dropna().sort_values(ascending=better != "higher")
     return {"best": means.index[0], "median": means.index[len(means) // 2], "worst": means.index[-1]}
-
-
-def short_hash(content: object) -> str:
-    """The first eight hexadecimal digits of the SHA-256 of something that JSON can hold."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def correct(maps: xr.Dataset) -> np.ndarray:

@@ -15,7 +15,7 @@ from e2m.checks import problems
 from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
 from e2m.experiment.profile import ModelKey, Profile
-from e2m.experiment.results import short_hash
+from e2m.experiment.settings import reads
 from e2m.store import disk
 from e2m.training import masker
 from e2m.training.detector import fit
@@ -25,6 +25,7 @@ from e2m.types import InputError
 S = TypeVar("S", bound=Settings)
 
 
+@reads(Profile, "dataset", "dataset_options", "pretrained", "training", "threads", "device")
 def train(experiment: Profile, one: ModelKey, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
     """Train one detector, or read it where it is finished: its learning curves and its checkpoint.
 
@@ -39,7 +40,7 @@ def train(experiment: Profile, one: ModelKey, progress: bool = True, **changed) 
     wanted = _changed(settings, changed)
     path = experiment.checkpoint(one)
     if wanted != settings:
-        path = path.with_name(f"{path.stem}-{short_hash(asdict(wanted))}.pt")
+        path = path.with_name(f"{path.stem}-{disk.short_hash(asdict(wanted))}.pt")
     splits, images = _splits(experiment, regime.GUIDED)
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
@@ -53,6 +54,7 @@ def train(experiment: Profile, one: ModelKey, progress: bool = True, **changed) 
     return curves, path
 
 
+@reads(Profile, "dataset", "dataset_options", "masker", "device")
 def train_masker(experiment: Profile, one: ModelKey, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
     """Train the masker of one trained detector, or read it where it is finished: its learning curves and its file.
 
@@ -65,7 +67,7 @@ def train_masker(experiment: Profile, one: ModelKey, progress: bool = True, **ch
     wanted = _changed(settings, changed)
     path = experiment.masker_file(one)
     if wanted != settings:
-        path = path.with_name(f"{path.name.split('.')[0]}-{short_hash(asdict(wanted))}.masker.pt")
+        path = path.with_name(f"{path.name.split('.')[0]}-{disk.short_hash(asdict(wanted))}.masker.pt")
     splits, images = _splits(experiment, guided=False)
     # One thread: maskers are trained side by side, on a detector that is small or on a GPU.
     torch.set_num_threads(1)
@@ -94,4 +96,4 @@ def _splits(experiment: Profile, guided: bool) -> tuple[list[pd.DataFrame], str]
         for samples in splits
     ]
     maps = [path and disk.file_hash(path) for path in splits[0]["salience"]] if guided else []
-    return splits, short_hash([*hashed, maps])
+    return splits, disk.short_hash([*hashed, maps])

@@ -207,3 +207,8 @@ def read_maps(path: str | Path) -> xr.Dataset:
 def file_hash(path: str | Path) -> str:
     """The first 16 hexadecimal digits of a file's SHA-256."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def short_hash(content: object) -> str:
+    """The first eight hexadecimal digits of the SHA-256 of something that JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

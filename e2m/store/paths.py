@@ -43,6 +43,11 @@ def rows(profile: str, detector: str, regime: str, run: int, measure: str, sourc
     return RESULTS / profile / "measures" / detector / regime / run_name(run) / f"{measure}-{source}.parquet"
 
 
+def images(profile: str, part: str) -> Path:
+    """The list of images that jobs read, "train" or "test", with the hashes of their files."""
+    return RESULTS / profile / "data" / f"{part}.parquet"
+
+
 def table(profile: str, name: str) -> Path:
     """A summary table, written by a notebook."""
     return RESULTS / profile / "tables" / f"{name}.parquet"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from e2m import statistics
 from e2m.arrays.images import read_maps
-from e2m.experiment import explain, train
+from e2m.experiment import explain, results, train
 from e2m.experiment.results import Experiment, ModelKey, correct, extremes
 from e2m.measures.alignment import with_human
 from e2m.pages.baselines import annotator_rows
@@ -96,6 +96,25 @@ def test_clean_maps(explained):
     attributes = disk.read_maps(explained.results(ONE)[0]).attrs
     assert attributes["layer"] == "layer4"
     assert attributes["weights_sha256"] == disk.file_hash(explained.checkpoint(ONE))
+
+
+def test_clean_maps_are_read_once_unless_they_change(explained, monkeypatch):
+    asked, read = [], disk.read_maps
+    monkeypatch.setattr(disk, "read_maps", lambda path: asked.append(path) or read(path))
+    monkeypatch.setattr(results, "_KEPT", {})
+    key = ("resnet50", "cyborg", "CAM", "ffhq")
+    first = explained.maps(*key)
+    assert first.identical(explained.maps(*key))
+    assert first.identical(replace(explained, methods=["CAM"]).maps(*key))
+    assert len(asked) == 1
+    os.utime(asked[0])
+    assert first.identical(explained.maps(*key))
+    assert len(asked) == 2
+    monkeypatch.setattr(results, "_KEPT", {})
+    monkeypatch.setattr(results, "KEPT_BYTES", 100)
+    assert first.identical(explained.maps(*key))
+    assert first.identical(explained.maps(*key))
+    assert len(asked) == 4
 
 
 def test_rows_of_measures(explained):

@@ -1,0 +1,117 @@
+"""The job that lists a profile's images with the hashes of their files, and whether the list still holds.
+
+Trainings depend on the list "train", whatever reads test images on the list "test". What the files hold is hashed when
+a list is written; the workflow asks ``state`` before every run, which looks at sizes and times, and reads a file again
+only where these have changed: a file that was touched has not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from e2m.arrays.images import check_images, unreadable
+from e2m.datasets import load_dataset
+from e2m.experiment.inputs import Inputs
+from e2m.experiment.settings import reads
+from e2m.store import disk, paths
+from e2m.types import InputError
+
+NEW = "new"
+"""The state of images that were never listed."""
+
+FILES = ("path", "salience", "region", "annotations")
+"""Columns of samples that name files."""
+
+
+@reads(Inputs, "dataset", "dataset_options")
+def training_images(experiment: Inputs) -> pd.DataFrame:
+    """Images to train and to validate on."""
+    splits = [load_dataset(experiment.dataset, split=split, **experiment.options) for split in ("train", "validate")]
+    return pd.concat(splits, ignore_index=True)
+
+
+@reads(Inputs, "dataset", "dataset_options", "sources", "images_per_source")
+def test_images(experiment: Inputs) -> pd.DataFrame:
+    """Images that detectors are explained on."""
+    return experiment.samples
+
+
+PARTS = {"train": training_images, "test": test_images}
+
+
+def check(experiment: Inputs) -> None:
+    """Print how many test images there are, and on stderr which of them cannot be read.
+
+    Raises:
+        InputError: a human map that does not fit its image, or is missing.
+    """
+    samples = test_images(experiment)
+    check_images(samples, may_be_marked=True)
+    print(samples.groupby(["source", "label"], sort=False).size().rename("images").reset_index().to_string(index=False))
+    if bad := unreadable(samples):
+        print(f"{len(bad)} of {len(samples)} images cannot be read; they will be marked as missing:", file=sys.stderr)
+        print(*bad, sep="\n", file=sys.stderr)
+
+
+def write(experiment: Inputs, part: str, state: str = NEW) -> Path:
+    """List the images of a part with the size, time and SHA-256 of every file that belongs to them.
+
+    Args:
+        experiment: whose images they are.
+        part: a key of ``PARTS``.
+        state: of the images, as ``state`` gave it before; it is kept in the list.
+    """
+    files = _stamped(_files(PARTS[part](experiment)))
+    files["sha256"] = [disk.file_hash(path) for path in files["path"]]
+    files.attrs["state"] = state
+    path = paths.images(experiment.profile, part)
+    disk.write_table(path, files)
+    return path
+
+
+def state(experiment: Inputs, part: str) -> str:
+    """A word for what the images of a part are now: that of their list as long as it holds, another one otherwise.
+
+    It holds if all images have the same names, labels, splits, sources, subjects and files, with the same content.
+    """
+    path = paths.images(experiment.profile, part)
+    if not path.is_file():
+        return NEW
+    listed = pd.read_parquet(path)
+    try:
+        # Looked for first, because data sets that are built would be built here and now.
+        found = _stamped(listed.drop(columns=["bytes", "time", "sha256"]))
+        now = _stamped(_files(PARTS[part](experiment)))
+    except (InputError, OSError) as error:
+        return disk.short_hash(str(error))
+    known = found.columns.drop(["bytes", "time"])
+    if now[known].equals(listed[known]):
+        touched = (now["bytes"] != listed["bytes"]) | (now["time"] != listed["time"])
+        hashes = [disk.file_hash(path) for path in now.loc[touched, "path"]]
+        if hashes == listed.loc[touched, "sha256"].tolist():
+            return listed.attrs["state"]
+    return disk.short_hash(now.to_csv())
+
+
+def _files(samples: pd.DataFrame) -> pd.DataFrame:
+    """A row a file that belongs to an image."""
+    return pd.DataFrame(_rows(samples), columns=["image", "label", "source", "split", "subject", "kind", "path"])
+
+
+def _rows(samples: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    kinds = [kind for kind in FILES if kind in samples]
+    about = samples[["image", "label", "source", "split", "subject"]].astype(str)
+    for row, files in zip(about.itertuples(index=False), samples[kinds].itertuples(index=False), strict=True):
+        for kind, paths_ in zip(kinds, files, strict=True):
+            for path in [paths_] if isinstance(paths_, str) else paths_:
+                if path:
+                    yield (*row, kind, path)
+
+
+def _stamped(files: pd.DataFrame) -> pd.DataFrame:
+    stamps = [(stat.st_size, stat.st_mtime_ns) for stat in (Path(path).stat() for path in files["path"])]
+    return files.assign(bytes=[size for size, _ in stamps], time=[time for _, time in stamps])

@@ -1,0 +1,199 @@
+"""What a job depends on, read from its source: the files that a module or a notebook imports, and plug-ins by name."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import resolve_name
+from pathlib import Path
+
+from e2m import _HOMES, plugins
+from e2m.store.paths import CHECKOUT
+from e2m.types import InputError
+
+INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of packages that are installed: the lock pins them, and no job depends on their files."""
+
+STANDARD = Path(sysconfig.get_path("stdlib"))
+
+
+def code(*modules: str, notebook: str | Path | None = None, **names: Iterable[str]) -> list[str]:
+    """The code that a job runs, as text, a file a line: its path and the first digits of its SHA-256.
+
+    Contents are compared, not times: a file that was touched has not changed, and one that was put back has.
+
+    Args:
+        modules: that the job imports: "e2m.experiment.train".
+        notebook: that the job executes.
+        names: plug-ins that it looks up, by kind: ``detector=["resnet50"], regime=["cyborg"]``.
+
+    Raises:
+        InputError: a module, notebook or plug-in without a file, or one that is not Python.
+    """
+    files = set().union(*map(files_of, modules))
+    files |= files_of_notebook(notebook) if notebook else set()
+    for kind, chosen in names.items():
+        files |= set().union(*(files_of_plugin(kind, name) for name in chosen))
+    return contents(files)
+
+
+def contents(files: Iterable[str | Path]) -> list[str]:
+    """Files as text, one a line: the path and the first digits of the SHA-256."""
+    return sorted(f"{os.path.relpath(file, CHECKOUT)} {_hash(Path(file))}" for file in files)
+
+
+def files_of(module: str) -> set[Path]:
+    """The files of a module and of all that it imports, directly or not: within functions too, but not for types alone.
+
+    Packages that are installed are left out.
+
+    Raises:
+        InputError: the module has no file here.
+    """
+    if _file(module) is None:
+        raise InputError(f"{module}: no such module in {CHECKOUT} or on PYTHONPATH")
+    return _closure({module})
+
+
+def files_of_notebook(path: str | Path) -> set[Path]:
+    """A notebook and the files of all that its cells import.
+
+    Raises:
+        InputError: it cannot be read, or a cell is not Python.
+    """
+    return {Path(path).resolve(), *_closure(_imports(Path(path), "__main__"))}
+
+
+def files_of_plugin(kind: str, name: str) -> set[Path]:
+    """The files of a plug-in and of all that it imports; none for a network of timm.
+
+    Raises:
+        InputError: no file serves the name.
+    """
+    if kind == "detector" and ":" in name:
+        module = name.split(":")[0]
+        return set() if module == "timm" else files_of(module)
+    # Only files of methods serve several names, and are imported to see which.
+    return files_of(plugins.module_of(kind, name) if kind == "method" else f"e2m.{plugins.KINDS[kind]}.{name}")
+
+
+def arguments(path: str | Path, call: str) -> list[str]:
+    """The names that a module or a notebook gives to a function, in the order of the calls.
+
+    Args:
+        path: of the file.
+        call: "experiment.table", "studies.load"; its first argument is the name.
+
+    Raises:
+        InputError: one of the names is not written out, so that nobody can tell what is meant.
+    """
+    return list(_arguments(Path(path), call))
+
+
+def parameters(notebook: str | Path) -> list[str]:
+    """The names of a notebook's parameters: what is assigned in its cell with the tag "parameters"."""
+    cells = [cell for cell in _cells(Path(notebook)) if "parameters" in cell["metadata"].get("tags", ())]
+    nodes = [node for cell in cells for node in ast.parse("".join(cell["source"])).body]
+    return [target.id for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+
+
+@cache
+def _arguments(path: Path, call: str) -> tuple[str, ...]:
+    if call.encode() not in path.read_bytes():
+        return ()
+    owner, function = call.split(".")
+    nodes = list(ast.walk(_parsed(path)))
+    asked = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr == function]
+    asked = [node for node in asked if isinstance(node.value, ast.Name) and node.value.id == owner]
+    given = {node.func: node.args[0] for node in nodes if isinstance(node, ast.Call) and node.args}
+    found = [getattr(given.get(node), "value", None) for node in asked]
+    if not all(isinstance(name, str) for name in found):
+        raise InputError(f'{path}: {call} takes a name that is written out, as in {call}("noise"), for the workflow')
+    return tuple(found)
+
+
+def _closure(modules: set[str]) -> set[Path]:
+    """The files of modules and of all that they import; what has no file here is left out."""
+    found, waiting = {}, list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found and (file := _file(module)):
+            found[module] = file
+            waiting += _imports(file, module)
+            waiting += [module.rpartition(".")[0]] if "." in module else []
+    return set(found.values())
+
+
+@cache
+def _imports(path: Path, module: str) -> frozenset[str]:
+    """What the statements of a file import: modules, and names that may be modules."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in _statements(_parsed(path)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            # Any of the names that the package gives may follow.
+            found |= {*names, *(_HOMES.values() if "e2m" in names else ())}
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+            found |= {_HOMES[alias.name] for alias in node.names if base == "e2m" and alias.name in _HOMES}
+    return frozenset(found)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """All statements below a node, but those that only a type checker reads."""
+    checked = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+    for block in ("orelse",) if checked else ("body", "orelse", "handlers", "finalbody", "cases"):
+        for child in getattr(node, block, ()):
+            yield child
+            yield from _statements(child)
+
+
+@cache
+def _file(module: str) -> Path | None:
+    """The source of a module, which is not imported; None for what is installed and for what is no module."""
+    package = module.rpartition(".")[0]
+    folders = [str(CHECKOUT), *sys.path] if not package else _folders(package)
+    spec = PathFinder.find_spec(module, folders) if folders else None
+    path = Path(spec.origin).resolve() if spec and spec.has_location else None
+    return path if path and not INSTALLED & {*path.parts} and not path.is_relative_to(STANDARD) else None
+
+
+def _folders(package: str) -> list[str]:
+    """Where the modules of a package lie; those of plug-ins also where ``E2M_PLUGINS`` says."""
+    file = _file(package)
+    if file is None or file.name != "__init__.py":
+        return []
+    kinds = {f"e2m.{folder}": kind for kind, folder in plugins.KINDS.items()}
+    return plugins.folders(kinds[package]) if package in kinds else [str(file.parent)]
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    try:
+        if path.suffix != ".ipynb":
+            return ast.parse(path.read_bytes())
+        return ast.parse("\n".join("".join(cell["source"]) for cell in _cells(path)))
+    except SyntaxError as error:
+        raise InputError(f"{path}: not Python ({error})") from error
+
+
+def _cells(notebook: Path) -> list[dict]:
+    try:
+        cells = json.loads(notebook.read_bytes())["cells"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{notebook}: cannot be read as a notebook ({error})") from error
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+@cache
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

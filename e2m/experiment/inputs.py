@@ -1,0 +1,58 @@
+"""A profile with what its jobs read: test images with their regions and human maps, and trained detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from e2m.arrays.images import read_maps, read_or_mark
+from e2m.arrays.maps import quantise
+from e2m.datasets import load_dataset
+from e2m.experiment.profile import ModelKey, Profile
+from e2m.types import MASKER, Detector
+
+
+class Inputs(Profile):
+    """A profile (``notebooks/params/NAME.yaml``) and what its jobs read: ``Inputs.load("demo")``."""
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """Test images, ``images_per_source`` of each source at most, in the data set's order."""
+        samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
+        return samples.groupby("source", sort=False).head(self.images_per_source).reset_index(drop=True)
+
+    def images(self, names: Sequence[str]) -> np.ndarray:
+        """(N, H, W, 3) uint8, the test images of these names; a grey square instead of one that cannot be read."""
+        return np.concatenate([images for images, _ in read_or_mark(self._named(names), size=self.image_size)])
+
+    def human(self, names: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
+        """(N, h, w) uint8, human salience of the test images of these names; 0 everywhere where there is none."""
+        files = self._named(names)["salience"]
+        return np.concatenate(
+            [read_maps([file], shape=shape) if file else np.zeros((1, *shape), np.uint8) for file in files]
+        )
+
+    def regions(self, names: Sequence[str]) -> np.ndarray:
+        """(N, H, W) bool, the true regions of the test images of these names; empty where none is known."""
+        side = self.image_size or 224
+        files = self._named(names)["region"]
+        return np.concatenate(
+            [
+                quantise(read_maps([file], shape=(side, side))) > 127 if file else np.zeros((1, side, side), bool)
+                for file in files
+            ]
+        )
+
+    def detector(self, detector: str, regime: str, run: int) -> Detector:
+        """A trained detector, loaded."""
+        from e2m.detectors import load_detector
+
+        one = ModelKey(detector, regime, run)
+        masker = self.masker_file(one) if MASKER in self.methods else None
+        return load_detector(detector, self.checkpoint(one), device=self.device, masker=masker)
+
+    def _named(self, names: Sequence[str]) -> pd.DataFrame:
+        return self.samples.set_index("image", drop=False).loc[list(names)]

@@ -1,0 +1,85 @@
+"""Which settings of a profile a job reads: declared beside the job, and the only ones that it can read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from functools import cache, wraps
+
+NAME = "profile"
+"""Every job may read the profile's name: it says where results lie, and no value depends on it."""
+
+
+class UndeclaredSettingError(RuntimeError):
+    """A job reads a setting that it does not declare, so that a change of it would not rerun the job."""
+
+
+def reads(kind: type, *names: str) -> Callable[[Callable], Callable]:
+    """Declare the settings that a job reads: a decorator of functions whose first argument is the experiment.
+
+    The job receives an experiment of this kind, whatever was given, so that it runs no method of a class that its
+    module does not import; and without all other settings. Reading one of them raises ``UndeclaredSettingError``. What
+    ``dataclasses.replace`` sets within the job can be read. The names are kept as the function's attribute ``reads``.
+    """
+
+    def declare(job: Callable) -> Callable:
+        @wraps(job)
+        def limited(experiment, *arguments, **options):
+            return job(_limited(experiment, kind, names, f"{job.__module__}.{job.__name__}"), *arguments, **options)
+
+        limited.reads = names
+        return limited
+
+    return declare
+
+
+def lines(experiment, names: Sequence[str], but: Sequence[str] = ()) -> list[str]:
+    """Settings and their values as text, an entry a line: ``["training.epochs=15", "threads=1"]``.
+
+    Args:
+        experiment: whose settings they are.
+        names: of the settings.
+        but: entries that are left out, with all below them: "masker.regimes".
+    """
+    values = {name: getattr(experiment, name) for name in names}
+    return [
+        f"{path}={text}" for path, text in _flat(values) if not any(f"{path}.".startswith(f"{one}.") for one in but)
+    ]
+
+
+def _flat(values: dict, path: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        value = asdict(value) if is_dataclass(value) else value
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", json.dumps(value, default=str, sort_keys=True)
+
+
+def _limited(experiment, kind: type, names: Sequence[str], job: str):
+    """The experiment with the settings of these names alone."""
+    wanted = {field.name for field in fields(kind)} & {NAME, *names}
+    return _view(kind, job)(**{name: value for name, value in vars(experiment).items() if name in wanted})
+
+
+@cache
+def _view(base: type, job: str) -> type:
+    settings = {field.name: field for field in fields(base)}
+
+    class View(base):
+        def __init__(self, **values):
+            vars(self).update(values)
+
+        def __getattribute__(self, name):
+            given = object.__getattribute__(self, "__dict__")
+            # ``dataclasses.replace`` copies the fields that it finds here.
+            if name == "__dataclass_fields__":
+                return {name: field for name, field in settings.items() if name in given}
+            if name in settings and name not in given:
+                raise UndeclaredSettingError(
+                    f"{job} reads the setting {name!r}, which its decorator `reads` does not name"
+                )
+            return object.__getattribute__(self, name)
+
+    return View

@@ -1,0 +1,135 @@
+"""The list of a profile's images: it holds until one of them changes, and a touch is no change."""
+
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from e2m.experiment import data
+from e2m.experiment.results import Experiment
+from e2m.store import disk, paths
+
+ROWS = [
+    ("train/0.png", "authentic", "real", "train"),
+    ("train/1.png", "synthetic", "fake", "train"),
+    ("validate/0.png", "authentic", "real", "validate"),
+    ("test/0.png", "authentic", "real", "test"),
+    ("test/1.png", "synthetic", "fake", "test"),
+    ("test/2.png", "synthetic", "fake", "test"),
+]
+
+
+@pytest.fixture
+def faces(roots):
+    """A folder of images with the maps of two people, and a function that loads its profile anew."""
+    root = roots / "faces"
+    random = np.random.default_rng(0)
+    for path, *_ in ROWS:
+        for folder, shape in (("images", (8, 8, 3)), ("anna", (8, 8)), ("ben", (8, 8))):
+            (root / folder / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(root / folder / path)
+    pd.DataFrame(ROWS, columns=["path", "label", "source", "split"]).to_csv(root / "list.csv", index=False)
+    return root
+
+
+def experiment(root, **changed):
+    options = {"root": str(root / "images"), "csv": str(root / "list.csv")}
+    options["salience"] = [str(root / "anna"), str(root / "ben")]
+    about = {"sources": ["real", "fake"], "in_set": ["real", "fake"], "images_per_source": 1}
+    return Experiment.load("smoke", **{"dataset": "folder", "dataset_options": options, **about, **changed})
+
+
+def states(root, **changed):
+    return {part: data.state(experiment(root, **changed), part) for part in data.PARTS}
+
+
+@pytest.fixture
+def listed(faces):
+    for part in data.PARTS:
+        data.write(experiment(faces), part, f"of {part}")
+    return faces
+
+
+HELD = {"train": "of train", "test": "of test"}
+
+
+def differ(root, **changed):
+    """The parts whose list no longer holds; and that they have one new state each."""
+    found = states(root, **changed)
+    assert found == states(root, **changed)
+    return {part for part, state in found.items() if state != HELD[part]}
+
+
+def test_images_that_were_never_listed(faces):
+    assert states(faces) == {"train": "new", "test": "new"}
+
+
+def test_a_list_holds_the_files_of_its_part_with_their_hashes(listed):
+    assert states(listed) == HELD
+    found = pd.read_parquet(paths.images("smoke", "test"))
+    assert found["image"].unique().tolist() == ["test/0.png", "test/1.png"]  # one image a source
+    assert found.groupby("image").size().tolist() == [4, 4]  # image, map, and the maps of both people
+    assert found["sha256"].tolist() == [disk.file_hash(path) for path in found["path"]]
+    train = pd.read_parquet(paths.images("smoke", "train"))
+    assert set(train["split"]) == {"train", "validate"}
+
+
+def test_touched_or_copied_files_have_not_changed(listed):
+    for path in (listed / "images").rglob("*.png"):
+        os.utime(path, ns=(1, 1))
+    for path in (listed / "anna").rglob("*.png"):
+        shutil.copy(path, f"{path}.copy")
+        path.unlink()
+        shutil.move(f"{path}.copy", path)
+    assert differ(listed) == set()
+
+
+@pytest.mark.parametrize("folder", ["images", "anna", "ben"])
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [("train/1.png", {"train"}), ("validate/0.png", {"train"}), ("test/1.png", {"test"}), ("test/2.png", set())],
+)
+def test_a_changed_file_of_the_same_size(listed, folder, path, parts):
+    file = listed / folder / path
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"!")
+    assert differ(listed) == parts
+    for part in parts:
+        data.write(experiment(listed), part, HELD[part])
+    assert differ(listed) == set()
+
+
+def test_a_file_that_is_missing(listed):
+    (listed / "images" / "test" / "1.png").unlink()
+    assert "test" in differ(listed)
+
+
+def test_a_new_human_map_and_one_less(listed):
+    (listed / "anna" / "train" / "1.png").unlink()
+    assert differ(listed) == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("test/1.png,synthetic", "test/1.png,authentic", {"test"}),
+        ("train/1.png,synthetic,fake", "train/1.png,synthetic,real", {"train"}),
+        ("validate/0.png,authentic,real,validate", "validate/0.png,authentic,real,train", {"train"}),
+        ("test/2.png,synthetic,fake,test", "test/2.png,synthetic,fake,train", {"train"}),
+        ("label,source", "wrong,source", {"train", "test"}),
+    ],
+)
+def test_what_the_list_of_the_data_set_says(listed, old, new, parts):
+    file = listed / "list.csv"
+    content = file.read_text()
+    assert content.count(old) == 1
+    file.write_text(content.replace(old, new))
+    assert differ(listed) == parts
+
+
+def test_other_settings_read_other_images(listed):
+    assert differ(listed, images_per_source=2) == {"test"}
+    assert differ(listed, sources=["fake"], in_set=["fake"]) == {"test"}

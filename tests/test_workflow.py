@@ -1,0 +1,301 @@
+"""Nothing stale: one thing changes at a time, and the jobs of a dry run are those that depend on it, and no others."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from e2m.experiment import data
+from e2m.experiment.results import Experiment
+from e2m.store import paths
+from e2m.store.paths import CHECKOUT
+
+pytestmark = pytest.mark.slow
+
+# Plans in a child of a process that has everything imported: a plan takes a second, imports take four.
+PLANNER = """
+import os, sys
+import snakemake.cli
+from e2m.experiment import controls, data, explain, train
+
+snakemake.cli.get_argument_parser()
+for line in sys.stdin:
+    if not (child := os.fork()):
+        log = os.open("log", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        os.dup2(log, 1), os.dup2(log, 2)
+        arguments = ["--cores", "1", "--nolock", *line.split()]
+        sys.argv = ["snakemake", *arguments]
+        snakemake.cli.main(arguments)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+METHOD = '"""The middle."""\n\nNAMES = ("middle",)\n'
+
+SOURCES = {"real": "authentic", "gan": "synthetic", "swap": "synthetic"}
+PROFILE = {
+    "dataset": "folder",
+    "sources": [*SOURCES],
+    "in_set": ["real", "swap"],
+    "regimes": ["cross_entropy", "cyborg"],
+    "runs": 1,
+    "controls": ["focused", "shuffled_labels"],
+    "study": {"shuffled_maps": 1},
+    "training": {"epochs": 1, "batch_size": 6},
+    "masker": {"regimes": ["cyborg"], "epochs": 1, "batch_size": 6},
+}
+TARGETS = "book study masking_study coverage_study"
+
+# Jobs that stand together below; in brackets, what tells jobs of one rule apart.
+MEASURES = {f"page_{name}" for name in ("alignment", "degradation", "entropy", "noise", "stability", "transformations")}
+BOOK = {"pages", "book"}
+COMPARED = MEASURES | {"page_controls", "page_model_selection", "page_claims", "page_interventions"} | BOOK
+LEARNT = {"page_train_cross_entropy", "page_train_cyborg", "page_train_focused", "page_train_masker"}
+STUDIED = {"study", "seed_repeated", "masking_study"}
+WITHOUT = {
+    f"salience_without_masks[{name}]" for name in ("cross_entropy", "focused", "shuffled_labels", "shuffled_maps")
+}
+EXPLAINED = WITHOUT | {"salience[cyborg]", "controls_demo_cnn"} | COMPARED | STUDIED
+TRAINED = {f"train[{name}]" for name in ("cross_entropy", "cyborg", "focused", "shuffled_labels", "shuffled_maps")}
+EVERYTHING = TRAINED | {"train_masker[cyborg]"} | EXPLAINED | LEARNT
+LISTED = {"data[train]", "data[test]"}
+SHOWING = {"page_data", "page_networks"}
+"""Pages that show images or networks and read no results."""
+PROFILED = COMPARED | LEARNT | {"page_data", "page_networks", "page_coverage", "page_masking"}
+"""Pages of a profile: any of its settings may stand in them."""
+PAGES = PROFILED | {"page_speed"}
+
+
+def tree_at(tree: Path) -> Path:
+    """What the workflow needs of the repository, small images with human maps, a profile, and a plug-in of somebody."""
+    left_out = shutil.ignore_patterns("__pycache__", "executed", "demo", "planted")
+    for name in ("e2m", "studies", "notebooks", "profiles", "workflow", "book", "data"):
+        shutil.copytree(CHECKOUT / name, tree / name, ignore=left_out)
+    for name in ("Snakefile", "_config.yml"):
+        shutil.copy(CHECKOUT / name, tree)
+    random, rows = np.random.default_rng(0), []
+    for split, (source, label), number in product(("train", "validate", "test"), SOURCES.items(), range(2)):
+        for kind, shape in (("faces", (8, 8, 3)), ("people", (8, 8))):
+            path = tree / kind / split / source / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(path)
+        rows.append((f"{split}/{source}/{number}.png", label, source, split))
+    pd.DataFrame(rows, columns=["path", "label", "source", "split"]).to_csv(tree / "faces.csv", index=False)
+    (tree / "mine" / "methods").mkdir(parents=True)
+    (tree / "mine" / "methods" / "middle.py").write_text(METHOD)
+    smoke = yaml.safe_load((CHECKOUT / "notebooks" / "params" / "smoke.yaml").read_text())
+    options = {"root": str(tree / "faces"), "csv": str(tree / "faces.csv"), "salience": str(tree / "people")}
+    content = smoke | PROFILE | {"dataset_options": options, "methods": [*smoke["methods"], "middle"]}
+    (tree / "notebooks" / "params" / "tiny.yaml").write_text(yaml.safe_dump(content))
+    return tree
+
+
+class Workflow:
+    """A tree whose results all are there, empty; ``jobs()`` are those that Snakemake would run."""
+
+    def __init__(self, tree: Path):
+        self.tree = tree
+        scripts = Path(sys.executable).parent
+        self.environment = os.environ | {
+            "PYTHONPATH": str(tree),
+            "PATH": f"{scripts}:{os.environ['PATH']}",
+            "E2M_PLUGINS": str(tree / "mine"),
+        }
+        self.planner = subprocess.Popen(
+            [sys.executable, "-c", PLANNER],
+            cwd=tree,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, options: str) -> str:
+        print(f"{options} --config profile=tiny -- {TARGETS}", file=self.planner.stdin, flush=True)
+        status = self.planner.stdout.readline()
+        told = (self.tree / "log").read_text()
+        assert status == "0\n", told[-3000:]
+        return told
+
+    def finish(self) -> None:
+        """All outputs, empty but for the lists of images, on record as made from what is there now."""
+        for line in self.run("--summary").splitlines():
+            if (path := self.tree / line.split("\t")[0]).suffix:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+        for part in data.PARTS:
+            data.write(Experiment.load(str(self.tree / "notebooks" / "params" / "tiny.yaml")), part)
+        self.run("--touch --forceall --quiet all")
+
+    def jobs(self) -> set[str]:
+        plan = self.run("--dry-run")
+        blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", plan, re.MULTILINE)
+        names = ((rule, re.search(r"wildcards: .*(?:regime|part)=(\w+)", about)) for rule, about in blocks)
+        return {f"{rule}[{found[1]}]" if found else rule for rule, found in names}
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory) -> Iterator[Workflow]:
+    tree = tree_at(tmp_path_factory.mktemp("workflow"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "RESULTS", tree / "results")
+        patch.setenv("E2M_PLUGINS", str(tree / "mine"))
+        workflow = Workflow(tree)
+        workflow.finish()
+        yield workflow
+    workflow.planner.stdin.close()
+    workflow.planner.wait()
+
+
+def edited(content: bytes) -> bytes:
+    return content + b"\n"
+
+
+def line(old: str, new: str):
+    """A change of one piece of text that stands there once."""
+
+    def change(content: bytes) -> bytes:
+        assert content.count(old.encode()) == 1
+        return content.replace(old.encode(), new.encode())
+
+    return change
+
+
+def setting(path: str, value):
+    """A change of one setting: "training.epochs"."""
+
+    def change(content: bytes) -> bytes:
+        *parents, name = path.split(".")
+        profile = yaml.safe_load(content)
+        section = profile
+        for parent in parents:
+            section = section[parent]
+        assert section[name] != value
+        section[name] = value
+        return yaml.safe_dump(profile).encode()
+
+    return change
+
+
+def other_image(content: bytes) -> bytes:
+    return content[::-1]
+
+
+@contextmanager
+def changed(path: Path, change) -> Iterator[None]:
+    """A file with another content, and afterwards with its own, but for its time."""
+    content = path.read_bytes()
+    path.write_bytes(change(content))
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+
+
+TINY = "notebooks/params/tiny.yaml"
+CHECKPOINTS = "results/tiny/checkpoints/demo_cnn"
+
+CHANGES = {
+    "nothing": (TINY, bytes, set()),
+    # Code
+    "a detector's file": ("e2m/detectors/demo_cnn.py", edited, EVERYTHING),
+    "the file of a detector that the profile lacks": ("e2m/detectors/resnet50.py", edited, set()),
+    "a regime's file": (
+        "e2m/regimes/cyborg.py",
+        edited,
+        {"train[cyborg]", "train_masker[cyborg]", "salience[cyborg]", "controls_demo_cnn"}
+        | COMPARED
+        | LEARNT
+        | STUDIED,
+    ),
+    "the file of a regime that only the study trains": (
+        "e2m/regimes/shuffled_maps.py",
+        edited,
+        {"train[shuffled_maps]", "salience_without_masks[shuffled_maps]"} | COMPARED | LEARNT | STUDIED,
+    ),
+    "a measure's file": ("e2m/measures/noise.py", edited, EXPLAINED - {"masking_study"} | LEARNT),
+    "the file of a measure of maps": ("e2m/measures/localisation.py", edited, COMPARED | LEARNT | {"masking_study"}),
+    "a method's file": ("mine/methods/middle.py", edited, EXPLAINED | LEARNT),
+    "the data set's file": ("e2m/datasets/folder.py", edited, LISTED | EVERYTHING | PAGES),
+    "the loop of trainings": ("e2m/training/loop.py", edited, EVERYTHING),
+    "the engine of salience": ("e2m/salience/engine.py", edited, EXPLAINED | LEARNT),
+    "statistics": (
+        "e2m/statistics/__init__.py",
+        edited,
+        READING | {"page_networks", "page_coverage", "page_masking", "masking_study", "coverage_study"},
+    ),
+    "figures.py": ("e2m/pages/figures.py", edited, PAGES | BOOK),
+    "a notebook": ("notebooks/entropy.ipynb", edited, {"page_entropy"} | BOOK),
+    "a notebook whose table others read": (
+        "notebooks/controls.ipynb",
+        edited,
+        {"page_controls"} | MEASURES - {"page_alignment"} | BOOK,
+    ),
+    "the code of a study": ("studies/coverage.py", edited, {"coverage_study"}),
+    "a page of prose": ("book/reading.md", edited, BOOK),
+    "a file that a page of prose includes": ("profiles/slurm/config.yaml", edited, BOOK),
+    # Images
+    "a training image": ("faces/train/real/0.png", other_image, {"data[train]"} | SHOWING | EVERYTHING),
+    "a test image": ("faces/test/gan/0.png", other_image, {"data[test]"} | SHOWING | EXPLAINED | LEARNT),
+    "a human map of a training image": (
+        "people/train/swap/1.png",
+        other_image,
+        {"data[train]"} | SHOWING | EVERYTHING,
+    ),
+    "a label": (
+        "faces.csv",
+        line("test/gan/1.png,synthetic", "test/gan/1.png,authentic"),
+        {"data[test]"} | SHOWING | EXPLAINED | LEARNT,
+    ),
+    # Settings
+    "images_per_source": (TINY, setting("images_per_source", 1), {"data[test]"} | EXPLAINED | PROFILED),
+    "image_size": (TINY, setting("image_size", 64), EXPLAINED | PROFILED),
+    "in_set": (TINY, setting("in_set", ["real", "gan"]), {"controls_demo_cnn"} | PROFILED | STUDIED),
+    "pretrained": (TINY, setting("pretrained", True), EVERYTHING | PROFILED),
+    "training.epochs": (TINY, setting("training.epochs", 2), EVERYTHING | PROFILED),
+    "masker.epochs": (
+        TINY,
+        setting("masker.epochs", 2),
+        {"train_masker[cyborg]", "salience[cyborg]", "study", "masking_study"} | PROFILED,
+    ),
+    "measures.noise.seed": (TINY, setting("measures.noise.seed", 1), EXPLAINED | PROFILED),
+    "resamples": (TINY, setting("resamples", 300), {"masking_study"} | PROFILED),
+    "study": (
+        TINY,
+        setting("study.shuffled_maps", 2),
+        {"train[shuffled_maps]", "salience_without_masks[shuffled_maps]", "study", "masking_study"},
+    ),
+    "threads": (TINY, setting("threads", 2), EVERYTHING),
+    # Results
+    "a checkpoint": (
+        f"{CHECKPOINTS}/cyborg/run-0.pt",
+        edited,
+        {"train_masker[cyborg]", "salience[cyborg]", "controls_demo_cnn", "page_train_cyborg", "page_train_masker"}
+        | COMPARED
+        | {"study", "masking_study"},
+    ),
+    "a masker": (
+        f"{CHECKPOINTS}/cyborg/run-0.masker.pt",
+        edited,
+        {"salience[cyborg]", "page_train_masker", "study", "masking_study"} | COMPARED,
+    ),
+}
+"""What changes -> its file, how, and the jobs that run."""
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_runs_again_when_one_thing_changes(workflow, name):
+    path, change, expected = CHANGES[name]
+    with changed(workflow.tree / path, change):
+        found = workflow.jobs()
+    print(f"\n{name}: {' '.join(sorted(found)) or 'nothing'}")
+    assert found == expected, (sorted(found - expected), sorted(expected - found))

@@ -1,0 +1,98 @@
+# Notebooks as pages, and the book.
+
+EVERY = dict(
+    dataset=[experiment.dataset, "planted"],  # the latter is shown beside interventions
+    detector=experiment.detectors,
+    regime=sorted({*experiment.regimes, *experiment.controls, *experiment.study}),
+    method=plugins.names("method"),
+    measure=plugins.names("measure"),
+)
+# All settings that can matter to a page: not how many runs `make study` adds, nor the threads of a training.
+SETTINGS = settings.lines(experiment, asdict(experiment), but=["study", "threads"])
+
+
+def trained(regime):
+    """Checkpoints of a regime; of one that the profile leaves out, that of run 0, which its page shows."""
+    planned = [one for one in (*experiment.trained, *experiment.controlled) if one.regime == regime]
+    return inside(map(experiment.checkpoint, planned or [ModelKey(experiment.detectors[0], regime, 0)]))
+
+
+# A measure, or a regime, has a page where it has a notebook of its name; other regimes are trained without one.
+MEASURES = [name for name in plugins.names("measure") if Path(f"notebooks/{name}.ipynb").is_file()]
+SHOWN = [name for name in plugins.names("regime") if Path(f"notebooks/train_{name}.ipynb").is_file()]
+TRAINED = results(*experiment.trained)
+CONTROLS = inside(file for network in experiment.detectors for file in controls.results(experiment, network))
+
+# Page -> the results that it reads. The tables of other pages and the studies that it reads stand in its code.
+PAGES = {
+    "data": [],
+    **{f"train_{regime}": trained(regime) for regime in SHOWN},
+    "train_masker": trained("cyborg") + inside(map(experiment.masker_file, filter(lambda one: one.regime in MASKED, experiment.trained))),
+    "controls": CONTROLS + TRAINED + results(*(one for one in experiment.controlled if one.regime == "shuffled_labels")),
+    **dict.fromkeys(MEASURES, TRAINED),
+    "model_selection": TRAINED,
+    "claims": TRAINED,
+    "coverage": None,
+    "interventions": results(*(one for one in (*experiment.trained, *experiment.controlled) if one.run == 0)),
+    "masking": None,
+    "networks": [],
+    "speed": None,
+}
+
+
+def tables(page, call):
+    """The tables that a page saves ("experiment.save") or reads ("experiment.table")."""
+    return [f"{RESULTS}/tables/{name}.parquet" for name in arguments(f"notebooks/{page}.ipynb", call)]
+
+
+def studies(page):
+    """The dated tables of studies that a page reads, itself or through what it imports."""
+    names = {name for file in files_of_notebook(f"notebooks/{page}.ipynb") for name in arguments(file, "studies.load")}
+    return [str(path) for name in sorted(names) for path in Path("data/studies").glob(f"????-??-??-{name}.parquet")]
+
+
+def pictures(page):
+    return arguments(f"notebooks/{page}.ipynb", "experiment.figure")
+
+
+AWAITED = {table for page in PAGES for table in tables(page, "experiment.table")}
+
+for page, read in PAGES.items():
+    notebook = f"notebooks/{page}.ipynb"
+    chosen = {"profile": PROFILE, "detector": experiment.detectors[0]}
+    given = [name for name in parameters(notebook) if name in chosen]
+    rule:
+        name: f"page_{page}"
+        output:
+            notebook=f"book/executed/{page}.ipynb",
+            tables=tables(page, "experiment.save"),
+            pictures=[f"book/executed/{name}" for name in pictures(page)],
+        input:
+            [] if read is None else listed("train") + listed("test") + read,
+            tables(page, "experiment.table"),
+            studies(page),
+            notebook=notebook,
+        params:
+            given=" ".join(f"-p {name} {chosen[name]}" for name in given),
+            settings=SETTINGS if "profile" in given else [],
+            code=code(notebook=notebook, **(DATA if read is None else EVERY)),
+            shown=" ".join(f"&& cp {RESULTS}/figures/{name} book/executed/" for name in pictures(page)),
+        # Other pages wait for its tables.
+        priority: int(not AWAITED.isdisjoint(tables(page, "experiment.save")))
+        shell: "e2m run {input.notebook} {params.given} -o {output.notebook} {params.shown}"
+
+
+# What the book shows beside executed notebooks: its sources, and the files outside that its pages include.
+SOURCES = ["_config.yml", *sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and "executed" not in path.parts)]
+INCLUDED = sorted({found for page in Path("book").glob("*.md") for found in re.findall(r"^```\{\w+\} \.\./(\S+)", page.read_text(), re.M)})
+
+
+rule pages:
+    output: "_build/html/index.html"
+    input:
+        expand("book/executed/{page}.ipynb", page=PAGES),
+        [f"book/executed/{name}" for page in PAGES for name in pictures(page)],
+        SOURCES,
+        INCLUDED,
+    params: contents([*SOURCES, *INCLUDED])
+    shell: "jupyter-book build book --all -W -n --keep-going --quiet"

@@ -1,0 +1,61 @@
+# Salience of trained detectors and of controls, on clean and on changed images.
+
+# One job a detector; with `--config shard=source`, as clusters have it, one a detector and source.
+BY_SOURCE = config.get("shard", "detector") == "source"
+UNMASKED = sorted(set(plugins.names("regime")) - set(MASKED))
+MEASURED = dict(measure=list(experiment.measures))
+
+
+for title, family, regimes in [
+    ("salience" if MASKED else "", experiment, MASKED),
+    ("salience_without_masks" if MASKED else "salience", replace(experiment, masker=None), UNMASKED),
+]:
+    if title:
+        one = ModelKey("{detector}", regimes[0], "{run}")
+        rule:
+            name: title
+            output:
+                [
+                    file.replace(f"/{regimes[0]}/", "/{regime}/")
+                    for file in inside(family.results(one, ["{source}"] if BY_SOURCE else None))
+                ]
+            input:
+                listed("test"),
+                lambda wildcards: inside([experiment.checkpoint(key(wildcards))]),
+                (lambda wildcards: inside([experiment.masker_file(key(wildcards))])) if family.masker else [],
+            params:
+                settings=settings.lines(family, explain.explain.reads),
+                code=lambda wildcards, methods=tuple(family.methods_of(one)): code(
+                    "e2m.experiment.explain", **DATA, **MEASURED, detector=[wildcards.detector], method=methods
+                ),
+                source="--source {source}" if BY_SOURCE else "",
+            wildcard_constraints:
+                regime="|".join(regimes),
+                source="|".join(map(re.escape, experiment.sources)),
+            resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=720
+            shell:
+                "e2m salience --profile {PROFILE} --detector {wildcards.detector} --regime {wildcards.regime}"
+                " --run {wildcards.run} {params.source}"
+
+
+rule explained:
+    # Everything but pages: what a cluster is for.
+    input: results(*experiment.trained)
+
+
+# Salience whose answer is known, beside every network.
+for network in experiment.detectors:
+    rule:
+        name: f"controls_{network}"
+        output: inside(controls.results(experiment, network))
+        input:
+            listed("test"),
+            inside(experiment.checkpoint(ModelKey(network, regime, 0)) for regime in experiment.regimes),
+        params:
+            settings=read_by(controls.explain_controls),
+            code=code(
+                "e2m.experiment.controls", **DATA, **MEASURED, detector=[network], method=[*experiment.methods, "oracle"]
+            ),
+            detector=network,
+        resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=720
+        shell: "e2m controls --profile {PROFILE} --detector {params.detector}"

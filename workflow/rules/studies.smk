@@ -1,0 +1,53 @@
+# What `make study` adds to `make book`: more regimes and runs, read by studies/guidance.py, and studies of their own.
+
+LEARNT = dict(**DATA, detector=experiment.detectors, regime=plugins.names("regime"))
+repeated = ModelKey(experiment.detectors[0], experiment.traditional, 0)
+elsewhere = replace(experiment, profile=f"{PROFILE}-again", masker=None, measures={})
+whole = settings.lines(experiment, asdict(experiment))
+
+
+rule study:
+    input:
+        results(*experiment.trained, *experiment.studied),
+        inside(elsewhere.results(repeated, experiment.in_set)) if experiment.study else [],
+
+
+rule masking_study:
+    # The longest job of all: `make study` has it, and what it waits for, done first.
+    output: touch(f"{RESULTS}/studies/masking.done")
+    input:
+        inside(experiment.masker_file(one) for one in experiment.trained if one.regime in MASKED),
+        inside(experiment.checkpoint(one) for one in experiment.studied if one.regime == "shuffled_labels"),
+        listed("test"),
+    params:
+        settings=whole,
+        code=code("studies.masking", **LEARNT, method=experiment.masked.methods),
+    shell: "python -m studies.masking --profile {PROFILE} --workers {threads}"
+
+
+rule coverage_study:
+    output: touch(f"{RESULTS}/studies/coverage.done")
+    params: code=code("studies.coverage")
+    shell: "python -m studies.coverage --workers {threads}"
+
+
+rule seed_repeated:
+    # One detector trained again from nothing, in another place: its seed must decide everything.
+    output: inside([elsewhere.checkpoint(repeated), *elsewhere.results(repeated, experiment.in_set)])
+    input: results(repeated)
+    params:
+        settings=[*read_by(train.train), *settings.lines(elsewhere, explain.explain.reads)],
+        code=code("e2m.experiment.train", "e2m.experiment.explain", **LEARNT, method=experiment.methods),
+        profile=f"results/{elsewhere.profile}.yaml",
+        one=f"--detector {repeated.detector} --regime {repeated.regime} --run {repeated.run}",
+        sources=" ".join(f"--source {source}" for source in experiment.in_set),
+    threads: THREADS
+    priority: 1
+    resources: gpu=1, training=1
+    run:
+        content = {name: value for name, value in asdict(elsewhere).items() if name != "profile"}
+        Path(params.profile).write_text(yaml.safe_dump(content))
+        shell(
+            "e2m train --profile {params.profile} {params.one}"
+            " && e2m salience --profile {params.profile} {params.one} {params.sources}"
+        )
