@@ -54,7 +54,7 @@ def explain_controls(experiment: Inputs, name: str) -> None:
     regime.
     """
     experiment = replace(experiment, masker=None)  # controls have none, and depend on no setting of theirs
-    trained = experiment.detector(name, experiment.regimes[0], 0)
+    trained = experiment.detector(name, experiment.traditional, 0)
     for run in range(RUNS):
         for family, detector in (
             (known_family(experiment), trained),

@@ -12,8 +12,6 @@ import pandas as pd
 import xarray as xr
 
 from e2m import plugins
-from e2m.arrays.images import read_maps
-from e2m.datasets import load_dataset
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import ModelKey
 from e2m.statistics import softmax_scores, with_flips

@@ -14,6 +14,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from e2m import plugins
 from e2m.arrays.maps import upsample
+from e2m.pages.coverage import BAND
 
 MAP_COLOURS = "viridis"
 """Safe for colour-blind readers and readable in grey: bright is salient."""
@@ -340,7 +341,7 @@ def coverage(table: pd.DataFrame, column: str, line: str, low: float = 0.84) -> 
     figure, axes = plt.subplots(down, 2, figsize=(8.4, 2.9 * down), squeeze=False, layout="constrained")
     for ax, panel in zip(axes.flat, panels, strict=False):
         subset = table[table[column] == panel]
-        ax.axhspan(*coverage.BAND, color="0.88", zorder=0)
+        ax.axhspan(*BAND, color="0.88", zorder=0)
         looks = {"hue": line, "style": line, "markers": True, "dashes": False, "palette": "colorblind"}
         sns.lineplot(subset, x="runs", y="coverage", ax=ax, **looks)
         runs = subset["runs"].unique()
