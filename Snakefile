@@ -15,12 +15,13 @@ import yaml
 from e2m import plugins
 from e2m.experiment import controls, data, explain, settings, train
 from e2m.experiment.dependencies import arguments, code, contents, files_of_notebook, parameters
-from e2m.experiment.results import Experiment, ModelKey
+from e2m.experiment.inputs import Inputs
+from e2m.experiment.profile import ModelKey
 from e2m.store import paths
 
 PROFILE = config.get("profile", "demo")
 RESULTS = f"results/{PROFILE}"
-experiment = Experiment.load(PROFILE)
+experiment = Inputs.load(PROFILE)
 # Regimes whose detectors have maskers are explained with them.
 MASKED = experiment.masker["regimes"] if experiment.masker else []
 THREADS = experiment.threads or 2  # of one training

@@ -39,6 +39,9 @@ PAGES = {
     "speed": None,
 }
 
+# Plug-ins that a page without results looks up.
+LOOKED_UP = {"networks": dict(**DATA, method=plugins.names("method"))}
+
 
 def tables(page, call):
     """The tables that a page saves ("experiment.save") or reads ("experiment.table")."""
@@ -75,7 +78,7 @@ for page, read in PAGES.items():
         params:
             given=" ".join(f"-p {name} {chosen[name]}" for name in given),
             settings=SETTINGS if "profile" in given else [],
-            code=code(notebook=notebook, **(DATA if read is None else EVERY)),
+            code=code(notebook=notebook, **LOOKED_UP.get(page, EVERY if read else DATA)),
             shown=" ".join(f"&& cp {RESULTS}/figures/{name} book/executed/" for name in pictures(page)),
         # Other pages wait for its tables.
         priority: int(not AWAITED.isdisjoint(tables(page, "experiment.save")))
