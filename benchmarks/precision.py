@@ -79,9 +79,10 @@ def _effect(detector: Detector, count: int, note: str) -> Iterator[dict]:
 
 
 def _by_measure(single: pd.DataFrame, half: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Absolute differences of values, by measure and variant; targets, levels and images are in the same order."""
+    """Absolute differences of values by measure, variant and region; other columns are in the same order in both."""
     difference = (single["value"] - half["value"]).abs()
-    keys = single["measure"] + ", " + single["variant"]
+    names = single[["measure", "variant", "region"]].fillna("")
+    keys = names.agg(lambda row: ", ".join(filter(None, row)), axis=1)
     return {
         str(name): values.to_numpy() for name, values in difference.groupby(keys, sort=False) if values.notna().any()
     }

@@ -107,7 +107,8 @@ class Perturbation:
         images: (N, H, W, 3) uint8, the perturbed images.
         level: the amount or the name of the perturbation: "0.25", "shift_left"; a column of the tidy rows.
         guide: the salience method whose maps guided the perturbation; "" if none did and all methods share the images.
-        kind: which region was perturbed ("salient", "background"), or ""; becomes part of ``variant``.
+        region: which part of the image was perturbed, if a measure perturbs several ("salient", "background"); "" for
+            the whole image. A column of the tidy rows.
         undo: maps (N, H, W) of the perturbed images -> the same maps, moved back onto the clean images.
         move: arrays (N, H, W) on the clean images, such as true regions -> the same, moved as the images were.
         valid: (H, W) bool, the pixels where the undone maps hold information; None for all of them.
@@ -116,7 +117,7 @@ class Perturbation:
     images: np.ndarray
     level: str
     guide: str = ""
-    kind: str = ""
+    region: str = ""
     undo: Callable[[np.ndarray], np.ndarray] = _unchanged
     move: Callable[[np.ndarray], np.ndarray] = _unchanged
     valid: np.ndarray | None = None

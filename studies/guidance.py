@@ -178,9 +178,9 @@ def patches(patch: Experiment) -> Iterator[pd.DataFrame]:
         "background": ("all but the patch blurred", "stays: less than a tenth of the decisions lost", "above", STABLE),
     }
     for name, rows in (("true region", by_true_region(patch)), ("own map", by_own_map(patch))):
-        table = statistics.summarise(rows, ["detector", "variant"], **patch.resampling)
+        table = statistics.summarise(rows, ["detector", "region"], **patch.resampling)
         for region, (intervention, *expected) in expectations.items():
-            subset = table[table["variant"] == region]
+            subset = table[table["region"] == region]
             yield judge(subset, f"{intervention} ({name})", "(e) change of accuracy, planted images", *expected)
 
 
@@ -188,8 +188,7 @@ def by_own_map(patch: Experiment) -> pd.DataFrame:
     """Tidy rows of decisions won (1) and lost (-1) when the detector's own maps guide the blur, planted images."""
     right = statistics.accuracies(selection.at_level(patch.rows("degradation", salience=METHOD), MAX_SIGMA))
     right = right[right["source"] == patch.synthetic]
-    variant = right["variant"].astype(str).str.removeprefix("accuracy_")
-    return right.assign(variant=variant, value=right["value"] - right["correct"].astype(float))
+    return right.assign(value=right["value"] - right["correct"].astype(float))
 
 
 def by_true_region(patch: Experiment) -> pd.DataFrame:
@@ -205,7 +204,7 @@ def by_true_region(patch: Experiment) -> pd.DataFrame:
         before = explain(detector, images, METHOD).predicted
         for region, blurred in changed.items():
             value = explain(detector, blurred, METHOD).predicted.astype(float) - before
-            about = {"detector": one.detector, "run": one.run, "variant": region}
+            about = {"detector": one.detector, "run": one.run, "region": region}
             parts.append(pd.DataFrame({"image": samples["image"], "value": value}).assign(**about))
     return pd.concat(parts, ignore_index=True)
 
@@ -236,7 +235,8 @@ def extremes(one: ModelKey, values: list[float]) -> pd.DataFrame:
     alive = alive[np.isfinite(alive)]
     about = {"detector": one.detector, "runs": 2, "images": alive.size, "missing": len(values) - alive.size}
     summary = {"mean": alive.mean(), "low": alive.min(), "high": alive.max()}
-    return pd.DataFrame([{**about, **summary, "note": "low and high are the smallest and the largest of all values"}])
+    note = "low and high are the smallest and the largest of all values"
+    return pd.DataFrame([{**about, **summary, "note": note, "status": statistics.Status.ESTIMATED.value}])
 
 
 if __name__ == "__main__":

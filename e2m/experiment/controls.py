@@ -105,7 +105,7 @@ def by_control(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
         methods: the controls, in the order of the result.
     """
     rows = rows[rows["salience"] != ""]
-    if not rows["variant"].astype(str).str.startswith("score").any():
+    if not (rows["variant"] == "score").any():
         rows = rows.drop(columns="flipped", errors="ignore")  # scores tell whether a decision flipped
     order = rows["salience"].astype(str).map({name: index for index, name in enumerate(methods)})
     detectors = pd.factorize(rows["detector"])[0]

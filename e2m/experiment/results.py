@@ -118,7 +118,7 @@ class Experiment(Inputs):
             decided = correct(maps)
             about = {"image": maps["image"].to_numpy()[index], "label": maps["label"].to_numpy()[index]}
             both = decided[rows["run"], index] & decided[rows["run_other"], index]
-            frames.append(rows.assign(**names, **about, correct=both, measure=measure, variant="ssim"))
+            frames.append(rows.assign(**names, **about, correct=both, measure=measure, variant="ssim", region=""))
         return pd.concat(frames, ignore_index=True)
 
     def _of_maps(self, measure: str, function: Callable, names: dict, maps: xr.Dataset) -> pd.DataFrame:
@@ -139,7 +139,7 @@ class Experiment(Inputs):
             "label": np.tile(maps["label"], runs),
             "correct": correct(maps).ravel(),
         }
-        return pd.DataFrame(rows).assign(profile=self.profile, dataset=self.dataset, **names)
+        return pd.DataFrame(rows).assign(profile=self.profile, dataset=self.dataset, region="", **names)
 
     @property
     def annotated(self) -> set[str]:
@@ -196,10 +196,10 @@ class Experiment(Inputs):
         }
 
     def clean_scores(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Rows of level "0" for rows of scores of changed images: the same images, unchanged, a row a variant."""
+        """Rows of level "0" for rows of scores of changed images: the same images, unchanged, a row a region."""
         scores = softmax_scores(rows)
-        cases = scores[["salience", "variant"]].drop_duplicates().astype(str)
-        clean = self.scores().drop(columns=["salience", "variant"])
+        cases = scores[["salience", "region"]].drop_duplicates().astype(str)
+        clean = self.scores().drop(columns=["salience", "region"])
         return clean[clean["image"].isin(set(scores["image"]))].assign(level="0").merge(cases, how="cross")
 
     def score_changes(self, rows: pd.DataFrame) -> pd.DataFrame:

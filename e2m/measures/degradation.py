@@ -23,16 +23,13 @@ BLIND_SPOT = (
     "Blur is itself a trace of manipulation, and a small salient area means a small change: only reference regions "
     "with the same amount of blur tell whether the salient region mattered."
 )
-BETTER = {
-    f"{what}_{region}": "closer to clean" if what != "ssim" else "higher"
-    for what in ("ssim", "score", "score_sigmoid")
-    for region in ("salient", "background")
-}
-PAPER_EXACT = ("score_sigmoid_salient", "score_sigmoid_background", "ssim_salient", "ssim_background")
+BETTER = {"ssim": "higher", "score": "closer to clean", "score_sigmoid": "closer to clean"}
+PAPER_EXACT = ("score_sigmoid", "ssim")
 AXIS = "score P(synthetic)"
 
 REGIONS = ("salient", "background", "random", "centre")
-"""What is blurred most; "random" and "centre" are reference regions with exactly the blur of "salient" elsewhere."""
+"""What is blurred most. The first two are the paper's; "random" and "centre" are reference regions, with exactly the
+blur of "salient" elsewhere."""
 
 _ORDER = 4  # exponent of the fall from the largest blur to none
 _SMOOTHING = 5 / 224  # sigma of the map's own smoothing, as a share of the height
@@ -134,7 +131,7 @@ def perturbations(
     regions: Annotated[Sequence[Literal[*REGIONS]], MinLen(1)] = REGIONS,
     seed: int = 0,
 ) -> Iterator[Perturbation]:
-    """The images blurred with every ``max_sigma`` (``level``), in every region (``kind``), guided by each map.
+    """The images blurred with every ``max_sigma`` (``level``), in every ``region``, guided by each map.
 
     All maps and regions of one level share the blurred copies of each image. An image whose map is dead comes back
     unchanged: there is no salience to compare, and its values are NaN.
@@ -153,7 +150,7 @@ def perturbations(
                 blurred[key] = images.copy()
                 blurred[key][where] = changed
         for method, region in product(maps, regions):
-            yield Perturbation(blurred[method, region], level=f"{max_sigma:g}", guide=method, kind=region)
+            yield Perturbation(blurred[method, region], level=f"{max_sigma:g}", guide=method, region=region)
 
 
 def _picked(image: np.ndarray, levels: list[np.ndarray], max_sigma: float) -> list[np.ndarray]:

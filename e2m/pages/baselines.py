@@ -87,6 +87,7 @@ def _without_detector(
     experiment: Experiment, samples: pd.DataFrame, values: dict, measure: str, regime: str
 ) -> pd.DataFrame:
     """Tidy rows of human maps, run 0, once for every detector, whose rows they stand beside."""
-    about = samples[["image", "label", "source"]].assign(regime=regime, salience="human", run=0, measure=measure)
+    about = samples[["image", "label", "source"]].assign(measure=measure, region="")
+    about = about.assign(regime=regime, salience="human", run=0)
     rows = pd.concat([about.assign(variant=name, value=value) for name, value in values.items()], ignore_index=True)
     return rows.merge(pd.DataFrame({"detector": experiment.detectors}), how="cross")

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from e2m import statistics
 from e2m.experiment.results import Experiment
-from e2m.pages import figures, tables
+from e2m.pages import figures
 from e2m.pages.selection import at_level
 from e2m.types import InputError
 
@@ -101,16 +100,17 @@ def table(claims: Sequence[Claim], differences: pd.DataFrame, equal: pd.DataFram
         equal: ``selection.equal_accuracy``.
 
     Returns:
-        claim, by, detector, expected, published, ours (guided minus traditional, with the 95 % interval), p_holm,
-        verdict, why; and kind, runs, low, note of the interval.
+        claim, by, expected, published; difference (guided minus traditional), low and high of its interval, and the
+        interval's level (0.95, or 0.9 for an equality); p_holm, verdict, why, detector; kind, status, runs and note of
+        the interval. Numbers are NaN where nothing here tests the claim.
 
     Raises:
         InputError: a claim that no row, or more than one, belongs to.
     """
     judged = [
-        {"claim": claim.claim, "by": claim.by, "expected": claim.expected, "published": claim.published, **found}
+        {"claim": claim.claim, "by": claim.by, "expected": claim.expected, "published": claim.published, **row}
         for claim in claims
-        for found in _judge(claim, differences, equal)
+        for row in _judge(claim, differences, equal)
     ]
     return pd.DataFrame(judged)
 
@@ -131,12 +131,12 @@ def equality(row: pd.Series) -> tuple[str, str]:
     """Whether two AUCs are equal up to the margin, and why: by a row of ``selection.equal_accuracy``."""
     if not np.isfinite(row["p"]):
         return NOT_TESTABLE, row["note"]
-    told = {
+    verdicts = {
         "equal": (REPRODUCED, f"equal up to {row['margin']:g}"),
         "different": (NOT_REPRODUCED, "AUCs differ"),
         "undecided": (NOT_REPRODUCED, f"neither shown to differ nor to be equal up to {row['margin']:g}"),
     }
-    return told[row["verdict"]]
+    return verdicts[row["verdict"]]
 
 
 def blur_contrast(experiment: Experiment, method: str, max_sigma: float) -> pd.DataFrame:
@@ -148,14 +148,14 @@ def blur_contrast(experiment: Experiment, method: str, max_sigma: float) -> pd.D
         max_sigma: largest blur, in pixels at 224.
 
     Returns:
-        Rows as those of ``selection.differences``: row ("blur, REGIME"), detector, difference, low, high, runs, note,
-        kind.
+        Rows as those of ``selection.differences``: row ("blur, REGIME"), detector, difference, and the attributes of
+        ``Interval``.
     """
     right = at_level(statistics.accuracies(experiment.rows("degradation", salience=method)), max_sigma)
     right = right[right["source"].isin(experiment.in_set)].astype(dict.fromkeys(("detector", "regime", "image"), str))
     keys = ["detector", "regime", "run", "image"]
     salient, background = (
-        right[right["variant"] == f"accuracy_{region}"].set_index(keys)["value"] for region in ("salient", "background")
+        right[right["region"] == region].set_index(keys)["value"] for region in ("salient", "background")
     )
     apart = (salient - background).rename("value").reset_index()
     found = statistics.summarise(apart, ["detector", "regime"], **experiment.resampling)
@@ -175,24 +175,21 @@ def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
     scores = scores[new | (scores["source"] == experiment.authentic)].assign(
         source=lambda rows: rows["source"].where(rows["label"] == "authentic", "unseen")
     )
-    found = statistics.compare_auc(
-        scores, ["detector"], experiment.authentic, **experiment.roles, **experiment.resampling
-    )
+    settings = {**experiment.roles, **experiment.resampling}
+    found = statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings)
     return found.rename(columns={"source": "row"}).drop(columns="p_holm")
 
 
 def _judge(claim: Claim, differences: pd.DataFrame, equal: pd.DataFrame) -> list[dict]:
     if not claim.expected:
-        return [_found(NOT_TESTABLE, claim.reason)]
+        return [_judged(NOT_TESTABLE, claim.reason, pd.Series())]
     if claim.expected == "equal":
         rows = _rows(claim, equal, equal["source"] == claim.row)
-        return [_found(*equality(row), _ours_equal(row), row=row) for _, row in rows.iterrows()]
+        rows = rows.rename(columns={"AUC difference": "difference", "90 % low": "low", "90 % high": "high"})
+        return [_judged(*equality(row), row, 0.9) for _, row in rows.iterrows()]
     names = differences["row"].str.rstrip(" ↑↓")
     rows = _rows(claim, differences, (names == claim.row) | names.str.startswith(f"{claim.row},"))
-    ours = partial(tables.in_words, digits=3)
-    return [
-        _found(*verdict(claim.expected, row), ours(row), row.get("p_holm", np.nan), row) for _, row in rows.iterrows()
-    ]
+    return [_judged(*verdict(claim.expected, row), row, 0.95) for _, row in rows.iterrows()]
 
 
 def _rows(claim: Claim, table: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
@@ -204,10 +201,8 @@ def _rows(claim: Claim, table: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
     return rows
 
 
-def _ours_equal(row: pd.Series) -> str:
-    return f"{row['AUC difference']:+.3f} [{row['90 % low']:+.3f}, {row['90 % high']:+.3f}] (90 %)"
-
-
-def _found(verdict: str, why: str, ours: str = "", p: float = np.nan, row: pd.Series | None = None) -> dict:
-    about = {} if row is None else {name: row.get(name) for name in ("detector", "kind", "runs", "low", "note")}
-    return {"ours": ours, "p_holm": p, "verdict": verdict, "why": why, **about}
+def _judged(verdict: str, why: str, row: pd.Series, level: float = np.nan) -> dict:
+    """Columns of the table: the verdict, and the numbers of the row that it rests on."""
+    numbers = {name: row.get(name, np.nan) for name in ("difference", "low", "high")}
+    about = {name: row.get(name) for name in ("detector", "kind", "status", "runs", "note")}
+    return {**numbers, "level": level, "p_holm": row.get("p_holm", np.nan), "verdict": verdict, "why": why, **about}

@@ -38,16 +38,16 @@ def table(experiment: Experiment) -> pd.DataFrame:
     run, and its interval is over images alone: it says nothing of other trainings or other random weights.
 
     Returns:
-        control, detector, salience, source, measure, variant, level, mean, low, high, images, missing, note. Beside
-        the measures' own variants stand "accuracy...", "auc..." and "change..." of the scores, the last against the
-        clean image, and level "all", the mean over all transformations. ``note`` says why there is no value or no
-        interval.
+        control, detector, salience, source, measure, variant, region, level, and the attributes of ``Interval``. Beside
+        the measures' variants stand "accuracy", "auc" and "change" of the scores, the last against the clean image, and
+        level "all", the mean over all transformations. ``note`` says why there is no value or no interval.
     """
     trained = replace(experiment, sources=experiment.in_set)
     families = [known_family(experiment), untrained_family(experiment)]
     if any(one.regime == "shuffled_labels" for one in experiment.controlled):
         families.append(replace(trained, regimes=["shuffled_labels"], runs=1))
-    found = [part for family in families for part in _of_one_run(family)]
+    cases = ((family, rows) for family in families for rows in _rows(replace(family, runs=1), family))
+    found = [part for case in cases for part in _over_images(*case)]
     found += [part for rows in _rows(trained, trained) for part in _summaries(trained, rows)]
     whole = pd.concat(found, ignore_index=True).rename(columns={"regime": "control"})
     whole["note"] = np.where(whole["mean"].isna(), whole.apply(_reason, axis=1), whole["note"])
@@ -68,17 +68,17 @@ def headlines(table: pd.DataFrame, method: str, source: str, noise: float, max_s
     """
     blurred = f"{max_sigma:g}"
     chosen = {
-        "(a) grey-level entropy": ("entropy", "grey_level", ""),
-        "(a) spatial entropy": ("entropy", "spatial", ""),
-        f"(b) SSIM, noise {noise:g}": ("noise", "ssim", f"{noise:g}"),
-        "(c) SSIM, moved back": ("transformations", "ssim_valid", "all"),
-        "(d) SSIM between runs": ("stability", "ssim", ""),
-        "(e) change of score, salient blurred": ("degradation", "change_salient", blurred),
-        "(e) change of score, background blurred": ("degradation", "change_background", blurred),
-        "(h) correlation with people": ("alignment", "correlation", ""),
-        "(l) energy in the true region": ("localisation", "energy", ""),
+        "(a) grey-level entropy": ("entropy", "grey_level", "", ""),
+        "(a) spatial entropy": ("entropy", "spatial", "", ""),
+        f"(b) SSIM, noise {noise:g}": ("noise", "ssim", "", f"{noise:g}"),
+        "(c) SSIM, moved back": ("transformations", "ssim_valid", "", "all"),
+        "(d) SSIM between runs": ("stability", "ssim", "", ""),
+        "(e) change of score, salient blurred": ("degradation", "change", "salient", blurred),
+        "(e) change of score, background blurred": ("degradation", "change", "background", blurred),
+        "(h) correlation with people": ("alignment", "correlation", "", ""),
+        "(l) energy in the true region": ("localisation", "energy", "", ""),
     }
-    keys = ["measure", "variant", "level"]
+    keys = ["measure", "variant", "region", "level"]
     wanted = pd.DataFrame([*chosen.values()], columns=keys).assign(row=list(chosen))
     return wanted.merge(table[table["salience"].isin([KNOWN, method]) & (table["source"] == source)], on=keys)
 
@@ -116,7 +116,7 @@ def cascade(experiment: Experiment) -> pd.DataFrame:
         The columns of ``table``, with the trained regime as ``regime``; ``level`` counts randomised layers.
     """
     files = [path for detector in experiment.detectors for path in cascade_files(experiment, detector)]
-    return pd.concat(map(_once, _summaries(experiment, _twice(disk.read_rows(files)))), ignore_index=True)
+    return pd.concat(_over_images(experiment, disk.read_rows(files)), ignore_index=True)
 
 
 def layers(experiment: Experiment, detector: str) -> list[str]:
@@ -147,7 +147,7 @@ def marks(
     return means.assign(label=means.pop("control").map(LABELS))
 
 
-_BY = ["detector", "regime", "salience", "source", "measure", "variant", "level"]
+_BY = ["detector", "regime", "salience", "source", "measure", "variant", "region", "level"]
 
 
 def _rows(once: Experiment, paired: Experiment) -> Iterator[pd.DataFrame]:
@@ -179,7 +179,7 @@ def _changed(experiment: Experiment, measure: str, shown: Callable) -> Iterator[
     """Similarity of maps at every level, and what scores say, level "0" clean; of transformations also the mean."""
     measured = experiment.rows(measure)
     rows = shown(measured)
-    similar = rows[(rows["target"] == "predicted") & rows["variant"].astype(str).str.startswith("ssim")]
+    similar = rows[(rows["target"] == "predicted") & rows["variant"].isin(["ssim", "ssim_valid"])]
     yield similar
     scores = statistics.softmax_scores(rows)
     if measure == "transformations":
@@ -194,12 +194,12 @@ def _changed(experiment: Experiment, measure: str, shown: Callable) -> Iterator[
 
 def _score_changes(scores: pd.DataFrame) -> pd.DataFrame:
     """Scores of changed images minus those of the same images clean, level "0"."""
-    keys = ["detector", "regime", "run", "image", "salience", "variant"]
+    keys = ["detector", "regime", "run", "image", "salience", "region"]
     rows = scores.astype(dict.fromkeys(set(keys) - {"run"}, str))
     clean = rows.loc[rows["level"] == "0", [*keys, "value"]]
     both = rows[rows["level"] != "0"].merge(clean, on=keys, suffixes=("", "_clean"))
     value = both["value"] - both.pop("value_clean")
-    return both.assign(value=value, variant=both["variant"].str.replace("score", "change"))
+    return both.assign(value=value, variant="change")
 
 
 def _pairs(experiment: Experiment, measure: str) -> pd.DataFrame:
@@ -210,33 +210,21 @@ def _pairs(experiment: Experiment, measure: str) -> pd.DataFrame:
     return rows.assign(measure=measure, variant="ssim", value=np.nan)
 
 
-def _of_one_run(family: Experiment) -> Iterator[pd.DataFrame]:
-    once = replace(family, runs=1)
-    for rows in _rows(once, family):
-        yield from map(_once, _summaries(family, _twice(rows)))
+def _over_images(experiment: Experiment, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Summaries of one run, live or not, with intervals over images alone; a pair of runs counts as one, too."""
+    alone = rows.drop(columns="run_other", errors="ignore")
+    return (part.assign(runs=1) for part in _summaries(experiment, alone, over="images"))
 
 
-def _summaries(experiment: Experiment, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _summaries(experiment: Experiment, rows: pd.DataFrame, over: str = "runs and images") -> Iterator[pd.DataFrame]:
     """Means with intervals, and AUCs where the rows are scores of both classes."""
-    yield statistics.summarise(rows, _BY, **experiment.resampling)
+    settings = {**experiment.resampling, "over": over}
+    yield statistics.summarise(rows, _BY, **settings)
     scores = statistics.softmax_scores(rows)
     if len(scores) and experiment.authentic in set(scores["source"]):
         by = [name for name in _BY if name != "source"]
-        found = statistics.summarise_auc(scores, by, experiment.authentic, **experiment.resampling)
-        yield found.assign(variant=found["variant"].astype(str).str.replace("score", "auc"))[[*_BY, *found.columns[7:]]]
-
-
-def _twice(rows: pd.DataFrame) -> pd.DataFrame:
-    """One run as two equal ones, between which there is no spread: the interval is then over images alone."""
-    rows = rows.drop(columns="run_other", errors="ignore")
-    return pd.concat([rows.assign(run=run) for run in range(2)], ignore_index=True)
-
-
-def _once(found: pd.DataFrame) -> pd.DataFrame:
-    """What ``summarise`` said of two equal runs, said of the one that there is."""
-    note = found["note"].replace("few runs (2)", "1 run: interval over images alone")
-    counts = {name: found[name] // 2 for name in ("missing", "flipped") if name in found}
-    return found.assign(**counts, runs=1, note=note, kind="")
+        aucs = statistics.summarise_auc(scores, by, experiment.authentic, **settings).assign(variant="auc")
+        yield aucs[[*_BY, *aucs.columns.drop(_BY)]]
 
 
 def _reason(row: pd.Series) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from e2m import plugins
+from e2m.statistics import Status
 from e2m.types import InputError
 
 RELATIONS: dict[str, Callable] = {
@@ -16,9 +17,8 @@ RELATIONS: dict[str, Callable] = {
     "around": lambda low, high, number: (low <= number) & (number <= high),
     "exactly": lambda low, high, number: (low == number) & (high == number),
 }
-"""How an interval must lie to a number. What is NaN lies nowhere."""
+"""How an interval must lie to a number. NaN satisfies no relation."""
 
-_NO_SPREAD = "no spread: no interval"  # of e2m.statistics
 _WORDS = {1: "higher", -1: "lower"}
 
 
@@ -29,7 +29,7 @@ def judge(
 
     Args:
         found: rows of ``statistics.summarise`` (column mean) or ``statistics.compare`` (column difference): detector,
-            low, high, runs, images, missing, note.
+            low, high, runs, images, missing, note, status.
         intervention: what was done to the training or to the images.
         measure: what was observed.
         expected: the expectation in words.
@@ -48,7 +48,7 @@ def judge(
     if relation not in RELATIONS:
         raise InputError(f"no relation named {relation!r}; choose from {', '.join(RELATIONS)}")
     table = found.rename(columns={"difference": "observed", "mean": "observed"})
-    agreed = table["note"] == _NO_SPREAD
+    agreed = table["status"] == Status.NO_SPREAD
     table = table.assign(
         note=table["note"].mask(agreed, "all runs and images agree"),
         low=table["low"].mask(agreed, table["observed"]),

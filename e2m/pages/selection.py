@@ -9,7 +9,6 @@ import pandas as pd
 
 from e2m import statistics
 from e2m.experiment.results import Experiment
-from e2m.statistics import Interval
 
 
 def headlines(
@@ -60,8 +59,8 @@ def selected(experiment: Experiment, scores: pd.DataFrame, method: str, noise: f
         ),
         "(c) SSIM, moved back ↑": statistics.over_levels(moved),
         "(d) SSIM between runs ↑": experiment.pairs("stability"),
-        "(e) accuracy, background blurred ↑": at_level(blurred[blurred["variant"] == "accuracy_background"], max_sigma),
-        "(e) accuracy, salient blurred ↓": at_level(blurred[blurred["variant"] == "accuracy_salient"], max_sigma),
+        "(e) accuracy, background blurred ↑": at_level(blurred[blurred["region"] == "background"], max_sigma),
+        "(e) accuracy, salient blurred ↓": at_level(blurred[blurred["region"] == "salient"], max_sigma),
     }
     columns = ["row", "detector", "regime", "source", "run", "run_other", "image", "value"]
     chosen = [
@@ -75,34 +74,10 @@ def selected(experiment: Experiment, scores: pd.DataFrame, method: str, noise: f
 
 
 def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """Two one-sided tests, a row a detector and synthetic source: do the AUCs differ by less than ``margin``?
-
-    The verdict is "equal" where both tests and the 90 % interval over runs and images say so, "different" where the
-    95 % interval leaves out 0, and "undecided" otherwise.
-    """
+    """Do the AUCs of both regimes differ by less than ``margin``? ``statistics.equal_auc`` of each detector."""
     settings = {**experiment.roles, **experiment.resampling}
-    compared = statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings)
-    found = []
-    for _, row in compared.iterrows():
-        within = Interval(
-            row["difference"], row["low_90"], row["high_90"], row["runs"], row["images"], row["missing"], row["note"]
-        )
-        test = statistics.equivalent(row["runs_guided"], row["runs_traditional"], margin, within)
-        verdict = "equal" if test.equivalent else "different" if row["low"] > 0 or row["high"] < 0 else "undecided"
-        found.append(
-            {
-                "detector": row["detector"],
-                "source": row["source"],
-                "verdict": verdict,
-                "AUC difference": test.difference,
-                "90 % low": test.low,
-                "90 % high": test.high,
-                "margin": margin,
-                "p": test.p,
-                "note": test.note,
-            }
-        )
-    return pd.DataFrame(found)
+    table = statistics.equal_auc(scores, ["detector"], experiment.authentic, margin, **settings)
+    return table.rename(columns={"difference": "AUC difference", "low_90": "90 % low", "high_90": "90 % high"})
 
 
 def glue_summary(glue: Callable, headlines: pd.DataFrame, differences: pd.DataFrame, synthetic: str) -> None:

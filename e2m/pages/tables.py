@@ -58,10 +58,15 @@ def difference_table(differences: pd.DataFrame, digits: int = 3):
 
 
 def claims_table(table: pd.DataFrame):
-    """The result of ``claims.table`` for reading: text wraps, verdicts are bold, remarks below."""
+    """The result of ``claims.table`` for reading: text wraps, verdicts are bold, remarks below.
+
+    The column "ours" is guided minus traditional with its 95 % interval, or with another that then says so.
+    """
     first = ["claim", "verdict", "ours", "expected", "why"]
-    hidden = ["kind", "runs", "low", "note"] + (["detector"] if table["detector"].nunique() < 2 else [])
-    kept = table[[*first, *table.columns.drop([*first, *hidden])]].replace("", "–")
+    hidden = ["difference", "low", "high", "level", "kind", "status", "runs", "note"]
+    hidden += ["detector"] if table["detector"].nunique() < 2 else []
+    kept = table.drop(columns=hidden).assign(ours=[_ours(row) for _, row in table.iterrows()])
+    kept = kept[[*first, *kept.columns.drop(first)]].replace("", "–")
     shown = kept.style.hide(axis="index").format(precision=3, na_rep="–")
     wide = {"claim": "13rem", "published": "14rem", "why": "11rem", "by": "9rem"}
     for name, width in wide.items():
@@ -75,6 +80,14 @@ def in_words(difference: pd.Series, digits: int = 2) -> str:
     if not np.isfinite(low):
         return f"{difference['difference']:+.{digits}f} ({difference['note']})"
     return f"{difference['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]" + _mark(difference)
+
+
+def _ours(claim: pd.Series) -> str:
+    """The difference behind a row of ``claims.table``, "" where there is none."""
+    if pd.isna(claim["level"]):
+        return ""
+    level = "" if claim["level"] == 0.95 else f" ({100 * claim['level']:.0f} %)"
+    return in_words(claim, digits=3) + level
 
 
 def in_brackets(row: pd.Series, digits: int = 2) -> str:

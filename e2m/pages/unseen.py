@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import product
 
 import numpy as np
@@ -28,7 +27,7 @@ def table(experiment: Experiment, method: str) -> pd.DataFrame:
         method: the salience method.
 
     Returns:
-        detector, regime, source, salience, variant (a key of ``TITLES``), mean, low, high, runs, images, missing, note.
+        detector, regime, source, salience, variant (a key of ``TITLES``), and the attributes of ``Interval``.
         In-set sources have a distance too: it says how much their maps scatter by themselves.
     """
     compared = [
@@ -53,13 +52,14 @@ def _one(experiment: Experiment, detector: str, regime: str, method: str):
         distance = _distances(of_source["salience"].to_numpy(), maps[in_set]["salience"].to_numpy())
         people = of_source["subject"].to_numpy()
         settings = {"resamples": experiment.resamples}
-        yield {**names, "variant": "distance_to_mean", **asdict(statistics.mean_interval(distance, people, **settings))}
+        scatter = statistics.mean_interval(distance, people, **settings)
+        yield {**names, "variant": "distance_to_mean", **scatter.as_row()}
         if source not in experiment.in_set:
             both = [_entropies(stack["salience"].to_numpy()) for stack in (maps[in_set], of_source)]
             second = np.repeat([False, True], [part.shape[1] for part in both])
             groups = np.concatenate([maps[in_set]["subject"].to_numpy(), people])
             change = statistics.contrast_interval(np.concatenate(both, axis=1), second, groups, **settings)
-            yield {**names, "variant": "entropy_change", **asdict(change)}
+            yield {**names, "variant": "entropy_change", **change.as_row()}
 
 
 def _distances(maps: np.ndarray, in_set: np.ndarray) -> np.ndarray:

@@ -36,10 +36,10 @@ def respond(
         regions: (n, H, W) bool, true regions, for methods that read them; they move as the images do.
 
     Returns:
-        The columns of ``about`` and salience, target, variant, level, value. Variants: "ssim"; "ssim_valid" on the
-        pixels that the perturbation calls valid; "score" (softmax) and "score_sigmoid" (sigmoid of the synthetic logit,
-        as published). Target "clean" explains the class that was predicted for the clean image. Values of dead maps
-        are NaN.
+        The columns of ``about`` and salience, target, variant, region, level, value. Variants: "ssim"; "ssim_valid" on
+        the pixels that the perturbation calls valid; "score" (softmax) and "score_sigmoid" (sigmoid of the synthetic
+        logit, as published). Target "clean" explains the class that was predicted for the clean image. Values of dead
+        maps are NaN.
 
     Raises:
         InputError: ``perturbations`` yields nothing.
@@ -48,7 +48,7 @@ def respond(
     predicted = next(iter(clean.values())).predicted
     maps = {method: compared.maps for method, compared in before.items()}
     rows = [
-        {"level": change.level, **row}
+        {"region": change.region, "level": change.level, **row}
         for change in perturbations(images, maps)
         for row in _compare(explainer, before, predicted, change, regions)
     ]
@@ -82,7 +82,6 @@ def _compare(
     explainer: Explainer, before: dict, predicted: np.ndarray, change: Perturbation, regions: np.ndarray | None
 ) -> Iterator[dict]:
     methods = (change.guide,) if change.guide else explainer.methods
-    suffix = f"_{change.kind}" if change.kind else ""
     moved = None if regions is None else change.move(regions)
     explained = explainer.several(change.images, ("predicted", predicted), methods, moved)
     found = explained[methods[0], 0]
@@ -90,7 +89,7 @@ def _compare(
     scores = {"score": found.scores, "score_sigmoid": 1 / (1 + np.exp(-found.logits[:, 1].astype(np.float64)))}
     for variant, values in scores.items():
         values = np.where(unguided, np.nan, values)
-        yield {"salience": change.guide, "target": "", "variant": variant + suffix, "value": values}
+        yield {"salience": change.guide, "target": "", "variant": variant, "value": values}
     flipped = found.predicted != predicted
     for method in methods:
         now = before[method].ssim(explained[method, 0], change, np.full(len(flipped), True))
@@ -101,12 +100,12 @@ def _compare(
                 then[variant][flipped] = values
         for target, similar in (("predicted", now), ("clean", then)):
             for variant, values in similar.items():
-                yield {"salience": method, "target": target, "variant": variant + suffix, "value": values}
+                yield {"salience": method, "target": target, "variant": variant, "value": values}
 
 
 def _tidy(about: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
     """Rows of (N,) values, and columns about the N images, as one long frame."""
     long = pd.concat([about] * len(rows), ignore_index=True)
-    for column in ("salience", "target", "variant", "level"):
+    for column in ("salience", "target", "variant", "region", "level"):
         long[column] = np.repeat([row[column] for row in rows], len(about))
     return long.assign(value=np.concatenate([np.asarray(row["value"], np.float64) for row in rows]))

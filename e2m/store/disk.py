@@ -35,11 +35,15 @@ SCHEMA = pa.schema(
         ("target", _TEXT),
         ("measure", _TEXT),
         ("variant", _TEXT),
+        ("region", _TEXT),
         ("level", _TEXT),
         ("value", pa.float64()),
     ]
 )
-"""Columns of tidy rows; a column that a measure does not use is null."""
+"""Columns of tidy rows; a column that a measure does not use is null.
+
+``region`` names the part of the image that a measure perturbed, "" if it perturbed the whole image or nothing.
+"""
 
 _PLAIN = pa.schema([(field.name, pa.string() if field.type == _TEXT else field.type) for field in SCHEMA])
 

@@ -121,10 +121,10 @@ def test_changes_equal_separate_calls():
     images = faces(56)[:2]
     maps = {"CAM": upsample(REFERENCE["maps7"][:2], 56, 56), "GradCAM": upsample(REFERENCE["maps7"][2:4], 56, 56)}
     results = list(perturbations(images, maps, (5.0, 10.0), seed=4))
-    names = [(change.level, change.guide, change.kind) for change in results]
+    names = [(change.level, change.guide, change.region) for change in results]
     assert names == [(level, method, region) for level in ("5", "10") for method in maps for region in REGIONS]
     for change in results:
-        expected = degrade(images, maps[change.guide], change.kind, float(change.level), seed=4)
+        expected = degrade(images, maps[change.guide], change.region, float(change.level), seed=4)
         assert (change.images == expected).all()
 
 

@@ -60,7 +60,7 @@ def test_changes_leave_out_the_clean_image():
     results = list(perturbations(images, {}, seed=3))
     assert [float(change.level) for change in results] == list(AMOUNTS[1:])
     for change in results:
-        assert (change.guide, change.kind, change.valid) == ("", "", None)
+        assert (change.guide, change.region, change.valid) == ("", "", None)
         assert (change.images == salt_and_pepper(images, float(change.level), 3)).all()
 
 

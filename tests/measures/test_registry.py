@@ -53,7 +53,7 @@ def test_changes_are_distinct_and_keep_the_images_shape(name):
     images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 3), np.uint8)
     results = list(plugins.load("measure", name).perturbations(images, {"CAM": images[..., 0]}))
     assert all(isinstance(change, Perturbation) and change.images.shape == images.shape for change in results)
-    assert len({(change.kind, change.level) for change in results}) == len(results) > 0
+    assert len({(change.region, change.level) for change in results}) == len(results) > 0
 
 
 def test_measures_do_without_torch():

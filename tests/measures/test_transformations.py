@@ -94,7 +94,7 @@ def test_changes_can_be_undone_where_they_are_valid():
     for change in results:
         assert (change.undo(change.images[..., 0]) == images[..., 0])[:, change.valid].all()
         assert change.valid.all() == (change.level in EXACT)
-        assert (change.guide, change.kind) == ("", "")
+        assert (change.guide, change.region) == ("", "")
     assert [change.level for change in perturbations(images, {}, ["rotate_left"])] == ["rotate_left"]
     with pytest.raises(InputError, match="no transformation named 'shear'; choose from flip_left_right"):
         list(perturbations(images, {}, ["shear"]))

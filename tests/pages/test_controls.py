@@ -1,6 +1,7 @@
 """Controls from images to the table of their page: their answers are known beforehand."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -82,9 +83,9 @@ def test_everything_promised_is_written(measured):
     assert all(path.is_file() for path in files)
 
 
-def value(table, control, measure, variant, source="swap", level="", salience=None):
+def value(table, control, measure, variant, source="swap", level="", salience=None, region=""):
     own = table[(table["control"] == control) & (table["measure"] == measure) & (table["variant"] == variant)]
-    own = own[(own["source"] == source) & (own["level"] == level)]
+    own = own[(own["source"] == source) & (own["level"] == level) & (own["region"] == region)]
     (found,) = (own if salience is None else own[own["salience"] == salience]).to_dict("records")
     return found
 
@@ -127,12 +128,11 @@ def test_the_profile_may_train_no_controls(measured):
 
 def test_scores_beside_known_maps_are_the_trained_detectors(measured):
     _, table = measured
-    clean = [value(table, name, "degradation", "score_salient", level="0")["mean"] for name in ("oracle", "centre")]
+    salient = partial(value, table, measure="degradation", region="salient")
+    clean = [salient(control=name, variant="score", level="0")["mean"] for name in ("oracle", "centre")]
     assert clean[0] == clean[1]
-    after = value(table, "oracle", "degradation", "score_salient", level="10")["mean"]
-    assert value(table, "oracle", "degradation", "change_salient", level="10")["mean"] == pytest.approx(
-        after - clean[0]
-    )
+    after = salient(control="oracle", variant="score", level="10")["mean"]
+    assert salient(control="oracle", variant="change", level="10")["mean"] == pytest.approx(after - clean[0])
     assert not ((table["control"] == "centre") & (table["measure"] == "noise") & (table["variant"] != "ssim")).any()
 
 
@@ -145,7 +145,8 @@ def test_intervals_of_one_run_are_over_images(measured):
     expected = stats.t.interval(0.95, 5, values.mean(), stats.sem(values))
     # The bootstrap has 100 resamples here.
     assert found["high"] - found["low"] == pytest.approx(expected[1] - expected[0], rel=0.3)
-    assert found["note"] == "1 run: interval over images alone"
+    assert (found["note"], found["kind"], found["status"]) == ("1 run: interval over images alone", "", "estimated")
+    assert (table.loc[table["control"].isin(["edges", "oracle", "random_weights"]), "runs"] == 1).all()
 
 
 def test_the_cascade_of_a_profile(measured):

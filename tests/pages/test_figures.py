@@ -152,7 +152,8 @@ def test_differences_for_reading():
         ],
         columns=["regime", "run", "image", "measure", "value"],
     )
-    differences = statistics.compare(rows, ["measure"])
+    roles = {"guided": "cyborg", "traditional": "cross_entropy"}
+    differences = statistics.compare(rows, ["measure"], **roles)
     shown = tables.difference_table(differences).data
     assert [*shown] == [
         *("measure", "difference", "P", "Cliff's delta", "p", "p_holm", "p_smallest", "runs", "images", "missing")
@@ -161,21 +162,39 @@ def test_differences_for_reading():
     assert shown["difference"][0].startswith("10.000 [")
     assert shown["P"][0].startswith(f"1.00 [{row['probability_low']:.2f}, 1.00]")
     assert shown["Cliff's delta"][0].startswith(f"1.00 [{row['cliffs_low']:.2f}, 1.00]")
-    alone = tables.difference_table(statistics.compare(rows[rows["run"] == 0], ["measure"]))
+    alone = tables.difference_table(statistics.compare(rows[rows["run"] == 0], ["measure"], **roles))
     assert alone.data["P"][0] == "1.00"
     assert ">1 run: no interval over runs." in alone.caption
 
 
 def test_claims_for_reading_begin_with_the_verdict():
     row = {"claim": "more stable", "by": "us", "detector": "d", "expected": "higher", "published": "", "why": ""}
-    row |= {"ours": "+0.1 [+0.0, +0.2]†", "p_holm": np.nan, "verdict": "reproduced"}
-    about = {"kind": "", "runs": 5, "low": 0.0, "note": "few runs (5)"}
+    row |= {"difference": 0.1, "low": 0.0, "high": 0.2, "level": 0.95, "p_holm": np.nan, "verdict": "reproduced"}
+    about = {"kind": "", "status": "estimated", "runs": 5, "note": "few runs (5)"}
     shown = tables.claims_table(pd.DataFrame([row | about]).assign(**{"with GradCAM": "not reproduced"}))
     columns = ["claim", "verdict", "ours", "expected", "why", "by", "published", "p_holm", "with GradCAM"]
     assert [*shown.data] == columns
     assert shown.data["published"].tolist() == ["–"]
     two = pd.DataFrame([row | about, row | about | {"detector": "other"}])
     assert "detector" in tables.claims_table(two).data
+
+
+def test_differences_of_claims_become_text_and_marks_when_shown(monkeypatch):
+    monkeypatch.setattr(tables.coverage, "held", lambda kind, runs: (0.9 if kind == "pairs" else 0.95, 0.99))
+    cases = [  # difference, low, high, level, kind of the interval, and the text
+        (0.2, 0.1, 0.3, 0.95, "pairs", "+0.200 [+0.100, +0.300]†"),
+        (-0.2, -0.3, -0.1, 0.95, "difference", "-0.200 [-0.300, -0.100]"),
+        (0.01, -0.02, 0.04, 0.9, None, "+0.010 [-0.020, +0.040] (90 %)"),
+        (0.1, np.nan, np.nan, 0.95, "pairs", "+0.100 (1 run)"),
+        (np.nan, np.nan, np.nan, np.nan, None, "–"),
+    ]
+    table = pd.DataFrame(cases, columns=["difference", "low", "high", "level", "kind", "expected text"])
+    expected = table.pop("expected text").tolist()
+    about = dict.fromkeys(("claim", "by", "detector", "expected", "published", "why", "verdict", "status"), "x")
+    about |= {"runs": 5, "note": "1 run", "p_holm": 0.1}
+    shown = tables.claims_table(table.assign(**about))
+    assert shown.data["ours"].tolist() == expected
+    assert "†" in shown.caption
 
 
 def test_dots_stand_on_the_line_of_their_name(table):

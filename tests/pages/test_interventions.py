@@ -15,7 +15,7 @@ from e2m.types import InputError
 
 def found(low, high, **changed):
     about = {"detector": "toy", "mean": (low + high) / 2, "low": low, "high": high}
-    return pd.DataFrame([{**about, "runs": 5, "images": 9, "missing": 0, "note": "", **changed}])
+    return pd.DataFrame([{**about, "runs": 5, "images": 9, "missing": 0, "note": "", "status": "estimated", **changed}])
 
 
 def passed(low, high, relation, number):

@@ -368,7 +368,7 @@ def test_no_change_is_perfect_similarity(toy, pictures):
     valid[8:24, 8:24] = True
     change = [Perturbation(images, "0.0"), Perturbation(images, "still", valid=valid)]
     clean, rows = responses(toy(), images, change, seen=seen)
-    assert list(rows) == ["image", "source", "salience", "target", "variant", "level", "value"]
+    assert list(rows) == ["image", "source", "salience", "target", "variant", "region", "level", "value"]
     kinds = rows.groupby(["salience", "target", "variant", "level"]).size()
     ssims = [(method, target) for method in ("CAM", "GradCAM") for target in ("predicted", "clean")]
     expected = {(*one, "ssim", level) for one in ssims for level in ("0.0", "still")}
@@ -424,9 +424,10 @@ def test_similarity_is_taken_for_the_class_now_predicted_and_for_the_one_before(
 
 def test_a_guided_change_is_explained_by_its_own_method_only(toy, pictures):
     images = pictures(2, 32)
-    _, rows = responses(toy(), images, Perturbation(images, "10", guide="CAM", kind="salient"))
+    _, rows = responses(toy(), images, Perturbation(images, "10", guide="CAM", region="salient"))
     assert set(rows["salience"]) == {"CAM"}
-    assert set(rows["variant"]) == {"ssim_salient", "score_salient", "score_sigmoid_salient"}
+    assert set(rows["variant"]) == {"ssim", "score", "score_sigmoid"}
+    assert set(rows["region"]) == {"salient"}
     assert set(rows["level"]) == {"10"}
 
 
@@ -458,7 +459,7 @@ def test_a_flip_undone_is_perfect_for_a_network_that_flips_along(pictures):
 def test_what_a_dead_map_guided_has_no_score(blind, pictures):
     images = pictures(4, 32)
     images[1] = 0
-    _, rows = responses(blind, images, Perturbation(images, "10", guide="CAM", kind="salient"), ("CAM", "GradCAM"))
+    _, rows = responses(blind, images, Perturbation(images, "10", guide="CAM", region="salient"), ("CAM", "GradCAM"))
     missing = rows.groupby("image")["value"].agg(lambda values: values.isna().mean())
     assert missing.tolist() == [0, 1, 0, 0]
 

@@ -1,0 +1,577 @@
+"""Intervals over crossed runs and images: means, differences, pairs of runs, contrasts of images, AUCs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import partial
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import special, stats
+
+from e2m.types import InputError
+
+FEW_RUNS = 10
+"""An interval's note says that runs are few where there are fewer than these."""
+
+UNDEFINED_SHARE = 0.05
+"""An AUC has no interval where more than this share of the resamples of images leaves one class out."""
+
+WEIGHTS_AT_ONCE = 500_000
+"""Resampling weights held in memory at a time (4 MB)."""
+
+OVER = ("runs and images", "images")
+"""What an interval can be over."""
+
+
+class Status(StrEnum):
+    """Whether an interval was estimated and, if not, why: the first reason where there are several."""
+
+    ESTIMATED = "estimated"
+    NO_LIVE_VALUE = "no live value"
+    NO_LIVE_CLASS = "class without live scores"
+    ONE_RUN = "one run"
+    ONE_PAIR = "one pair of runs"
+    SHARED_RUN = "pairs share a run"
+    ONE_IMAGE = "one image or cluster"
+    FEW_OF_A_CLASS = "too few images of a class"
+    NO_SPREAD = "no spread"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its interval.
+
+    Attributes:
+        mean: the estimate; NaN where nothing is alive.
+        low, high: ends of the interval; NaN where it cannot be estimated, and ``status`` and ``note`` say why.
+        runs: runs with a live value, alone or in a pair; of two regimes, the smaller number.
+        images: images with a live value (in both regimes, where two are compared); None where run-level values came in.
+        missing: values that do not enter: dead, or on an image without a live value in the other regime.
+        note: a remark for readers, "" where there is nothing to remark.
+        kind: what is estimated, in the words of ``studies/coverage.py``, which says how far to trust the interval; ""
+            for intervals that the study does not know, such as those over images alone.
+        status: whether ``low`` and ``high`` were estimated, and why not.
+    """
+
+    mean: float
+    low: float
+    high: float
+    runs: int
+    images: int | None
+    missing: int
+    note: str = ""
+    kind: str = ""
+    status: Status = Status.ESTIMATED
+
+    def as_row(self) -> dict:
+        """The attributes by name, for a row of a table: the status is plain text."""
+        return {**asdict(self), "status": self.status.value}
+
+
+def mean_interval(
+    values: ArrayLike,
+    clusters: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+    over: str = "runs and images",
+) -> Interval:
+    """Mean of all live values, with an interval over other runs and other images.
+
+    Where all values are 0 or 1, the interval of their share is taken on log odds, as an AUC's.
+
+    Args:
+        values: (R, N), NaN where dead or missing.
+        clusters: (N,) labels, say subjects, that are resampled whole; each image by itself where None.
+        resamples: how often runs and images are drawn.
+        seed: the same input and seed give the same bytes.
+        level: how often such intervals should hold the mean.
+        over: "runs and images"; or "images", which keeps the runs as they are, so that the interval says nothing about
+            other runs, and needs one run only.
+
+    Raises:
+        InputError: not (R, N), clusters of another length, or an unknown ``over``.
+    """
+    table = as_table(values)
+    return interval([table], sums_of, clusters, resamples, seed, level, over=over, **scale_of(table))
+
+
+def difference_interval(
+    guided: ArrayLike,
+    traditional: ArrayLike,
+    clusters: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Mean of ``guided`` minus mean of ``traditional``.
+
+    Both regimes share the images, which are resampled jointly; their runs are resampled separately.
+
+    Args:
+        guided, traditional: (R1, N) and (R2, N), NaN where dead or missing; images without a live value in one of
+            them are left out of both.
+        clusters, resamples, seed, level: as in ``mean_interval``.
+
+    Raises:
+        InputError: not (R, N), or another number of images or clusters.
+    """
+    tables = [as_table(guided), as_table(traditional)]
+    return interval(tables, sums_of, clusters, resamples, seed, level, kind="difference")
+
+
+def pairs_interval(
+    values: ArrayLike,
+    pairs: Sequence[tuple[Hashable, Hashable]],
+    clusters: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Mean over pairs of runs, say how alike their maps are, with an interval over other runs and other images.
+
+    Args:
+        values: (P, N), one row a pair, NaN where dead or missing.
+        pairs: P times (run, other run), each pair once, in either order.
+        clusters, resamples, seed, level: as in ``mean_interval``; runs are left out one by one instead of drawn.
+
+    Raises:
+        InputError: as ``mean_interval``; also pairs that are not P different ones of two different runs.
+    """
+    table = as_table(values)
+    members = [_pairs(pairs, len(table))]
+    return interval([table], sums_of, clusters, resamples, seed, level, pairs=members, kind="pairs")
+
+
+def contrast_interval(
+    values: ArrayLike,
+    second: ArrayLike,
+    clusters: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Mean of the second class of images minus mean of the first, run by run, averaged over these same runs.
+
+    Args:
+        values: (R, N), NaN where dead or missing; a run without a live value in one class is left out.
+        second: (N,) bool, True for images of the second class. Each class is resampled by itself.
+        clusters: as in ``mean_interval``; what a cluster has in one class is resampled apart from what it has in the
+            other.
+        resamples, seed, level: as in ``mean_interval``.
+
+    Raises:
+        InputError: as ``mean_interval``; also where all images are of one class.
+    """
+    classes = _two_classes(second, "contrast", "first", "second")
+    tables = [_both_classes(as_table(values), classes)]
+    if clusters is not None:
+        clusters = 2 * np.unique(_labels(tables, clusters), return_inverse=True)[1] + classes
+    statistic = partial(_contrasts_of, classes)
+    return interval(tables, statistic, clusters, resamples, seed, level, classes=classes, kind="contrast")
+
+
+def auc(authentic: ArrayLike, synthetic: ArrayLike, source: str = "these scores") -> float:
+    """Chance that a synthetic image scores above an authentic one, ties half: the area under the ROC curve.
+
+    Args:
+        authentic, synthetic: (A,) and (S,) scores, higher for synthetic; those that are not finite are left out.
+        source: what the scores belong to, for the message.
+
+    Raises:
+        InputError: no score of one of the classes.
+    """
+    scores = {"authentic": alive(authentic), "synthetic": alive(synthetic)}
+    for label, values in scores.items():
+        if not values.size:
+            raise InputError(f"AUC of {source}: no {label} scores arrived; give scores of both classes")
+    return greater(scores["synthetic"], scores["authentic"])
+
+
+def auc_interval(
+    scores: ArrayLike,
+    synthetic: ArrayLike,
+    clusters: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+    source: str = "these scores",
+    over: str = "runs and images",
+) -> Interval:
+    """AUC of each run, averaged over runs, with an interval over other runs and other images.
+
+    Args:
+        scores: (R, N), higher for synthetic, NaN where missing; a run without a score of one class is left out.
+        synthetic: (N,) bool, True where the image is.
+        clusters, resamples, seed, level, over: as in ``mean_interval``.
+        source: what the scores belong to, for the message.
+
+    Raises:
+        InputError: as ``mean_interval``; also where all images are of one class.
+    """
+    classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
+    tables = [_both_classes(as_table(scores), classes)]
+    statistic = partial(_aucs_of, classes)
+    return interval(tables, statistic, clusters, resamples, seed, level, _inside_unit, kind="AUC", over=over)
+
+
+def auc_difference_interval(
+    guided: ArrayLike,
+    traditional: ArrayLike,
+    synthetic: ArrayLike,
+    clusters: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+    source: str = "these scores",
+) -> Interval:
+    """Mean AUC of ``guided`` minus mean AUC of ``traditional``; scores (R1, N) and (R2, N) of the same images.
+
+    Arguments and errors as in ``auc_interval`` and ``difference_interval``.
+    """
+    classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
+    tables = [_both_classes(as_table(scores), classes) for scores in (guided, traditional)]
+    statistic = partial(_aucs_of, classes)
+    return interval(tables, statistic, clusters, resamples, seed, level, _clipped, kind="AUC difference")
+
+
+# One table or two, one statistic, one interval.
+
+
+def _around(estimate: float, reach: float) -> tuple[float, float]:
+    return estimate - reach, estimate + reach
+
+
+def _inside_unit(estimate: float, reach: float) -> tuple[float, float]:
+    """The same interval on the scale of log odds, where an AUC near 1 has room on both sides (delta method)."""
+    low, high = special.expit(_around(special.logit(estimate), reach / (estimate * (1 - estimate))))
+    return float(low), float(high)
+
+
+def scale_of(values: np.ndarray) -> dict:
+    """Arguments of ``interval``: the ends of a share, values of 0 and 1 alone, stay between 0 and 1."""
+    share = np.isin(values[np.isfinite(values)], (0, 1)).all()
+    return {"ends": _inside_unit, "kind": "share"} if share else {"kind": "mean"}
+
+
+def _clipped(estimate: float, reach: float) -> tuple[float, float]:
+    """Ends that a difference of two AUCs can reach."""
+    return max(-1.0, estimate - reach), min(1.0, estimate + reach)
+
+
+Statistic = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Weights of clusters (B, C) -> numerators and denominators (B, R), whose ratio of sums over runs is the value."""
+
+
+def interval(
+    tables: Sequence[np.ndarray],
+    statistic: Callable[[np.ndarray, np.ndarray, np.ndarray], Statistic],
+    clusters: ArrayLike | None,
+    resamples: int,
+    seed: int,
+    level: float,
+    ends: Callable[[float, float], tuple[float, float]] = _around,
+    pairs: Sequence[np.ndarray] | None = None,
+    classes: np.ndarray | None = None,
+    kind: str = "",
+    over: str = "runs and images",
+) -> Interval:
+    """Interval of the first table's value, minus the second's where there are two.
+
+    Args:
+        tables: (R, N) or, of pairs, (P, N), NaN where not finite.
+        statistic: takes a table, which of the N images have a column in it, and each column's cluster.
+        clusters, resamples, seed, level, over: as in ``mean_interval``.
+        ends: takes the estimate and the reach of the interval on either side.
+        pairs: where rows are pairs, each table's (P, 2) numbers of runs.
+        classes: (N,) bool; images of one class are drawn while those of the other stay whole. No cluster may span both.
+        kind: as the attribute of ``Interval``.
+    """
+    if over not in OVER:
+        raise InputError(f"over {over!r} arrived; choose from {', '.join(map(repr, OVER))}")
+    fixed_runs = over == "images"
+    labels = _labels(tables, clusters)
+    columns = np.logical_and.reduce([np.isfinite(table).any(axis=0) for table in tables])
+    rows = [np.isfinite(table[:, columns]).any(axis=1) for table in tables]
+    used = [table[row][:, columns] for table, row in zip(tables, rows, strict=True)]
+    members = [np.arange(len(row)) for row in rows] if pairs is None else pairs
+    members = [member[row] for member, row in zip(members, rows, strict=True)]
+    sizes = [len(np.unique(member)) for member in members]
+    runs, images = min(sizes), int(columns.sum())
+    missing = sum(table.size for table in tables) - sum(int(np.isfinite(table).sum()) for table in used)
+    answer = partial(Interval, runs=runs, images=images, missing=missing, kind="" if fixed_runs else kind)
+    if runs == 0:
+        return answer(np.nan, np.nan, np.nan, note="no live value", status=Status.NO_LIVE_VALUE)
+
+    kinds, firsts, codes = np.unique(labels[columns], return_index=True, return_inverse=True)
+    strata = np.zeros(len(kinds), dtype=bool) if classes is None else classes[columns][firsts]
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    group_sizes = list(map(len, groups))
+    if fixed_runs and statistic is sums_of:
+        statistic = _sums_of_fixed_runs
+    regimes = [statistic(table, columns, codes) for table in used]
+    whole = [regime(np.ones((1, len(kinds)))) for regime in regimes]
+    estimate = float(_difference([_ratio(*parts) for parts in whole])[0])
+    unknown = partial(answer, estimate, np.nan, np.nan)
+    if reasons := _no_interval(estimate, None if fixed_runs else runs, group_sizes, clusters, pairs is not None):
+        return unknown(note="; ".join(reasons.values()), status=next(iter(reasons)))
+
+    if fixed_runs:
+        draws = []
+    elif pairs is None:
+        draws = [_run_draws(*parts, resamples, [seed, 1 + number]) for number, parts in enumerate(whole)]
+    else:
+        draws = [_left_out(*parts, member) for parts, member in zip(whole, members, strict=True)]
+        if np.isnan(np.concatenate(draws)).any():
+            return unknown(note="all pairs share a run: no interval", status=Status.SHARED_RUN)
+    generator = np.random.default_rng([seed, 0])
+    sizes = np.array([*([] if fixed_runs else sizes), *group_sizes])
+    draws += [_image_draws(regimes, group, len(kinds), resamples, generator) for group in groups]
+    undefined = max(np.isnan(drawn).mean() for drawn in draws)
+    if undefined > UNDEFINED_SHARE:
+        note = f"too few images of a class: {undefined:.0%} of resamples have none"
+        return unknown(note=note, status=Status.FEW_OF_A_CLASS)
+
+    variances = np.array([np.nanvar(drawn) for drawn in draws]) * sizes / (sizes - 1)
+    error = np.sqrt(variances.sum())
+    if error <= 1e-12 * max(np.nanmax(np.abs(table)) for table in used):
+        return unknown(note="no spread: no interval", status=Status.NO_SPREAD)
+    reach = stats.t.ppf(0.5 + level / 2, satterthwaite(variances, sizes)) * error
+    low, high = ends(estimate, float(reach))
+    note = f"{runs} run{'s' * (runs > 1)}: interval over images alone" if fixed_runs else few_runs(runs)
+    return answer(estimate, low, high, note=note)
+
+
+def _run_draws(numerators: np.ndarray, denominators: np.ndarray, resamples: int, seed: list[int]) -> np.ndarray:
+    """(resamples,) values of one regime on all images, its runs drawn with replacement."""
+    counts = _counts(np.random.default_rng(seed), resamples, numerators.shape[1])
+    return _ratio(counts * numerators, counts * denominators)
+
+
+def _left_out(numerators: np.ndarray, denominators: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(R,) values of one regime without one run and its pairs, NaN where no pair is left.
+
+    They are stretched by (R - 1) / sqrt(R), after which R / (R - 1) times their variance is the jackknife's.
+    """
+    names = np.unique(pairs)
+    kept = (pairs[None] != names[:, None, None]).all(axis=2)
+    left = _ratio(kept * numerators, kept * denominators)
+    return left * (len(names) - 1) / np.sqrt(len(names))
+
+
+def _image_draws(
+    regimes: Sequence[Statistic], group: np.ndarray, clusters: int, resamples: int, generator: np.random.Generator
+) -> np.ndarray:
+    """(resamples,) values, or differences, of all runs, one group of clusters of images drawn with replacement."""
+    at_once = max(1, WEIGHTS_AT_ONCE // clusters)
+    drawn = []
+    for start in range(0, resamples, at_once):
+        weights = np.ones((min(at_once, resamples - start), clusters))
+        weights[:, group] = _counts(generator, len(weights), len(group))
+        drawn.append(_difference([_ratio(*regime(weights)) for regime in regimes]))
+    return np.concatenate(drawn)
+
+
+def _counts(generator: np.random.Generator, resamples: int, size: int) -> np.ndarray:
+    """(resamples, size) float: how often each of ``size`` things is drawn in ``size`` draws with replacement."""
+    indices = generator.integers(size, size=(resamples, size)) + size * np.arange(resamples)[:, None]
+    return np.bincount(indices.ravel(), minlength=resamples * size).reshape(resamples, size).astype(float)
+
+
+def sums_of(table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
+    """Mean of live values: their weighted sum over their weighted number, both summed by cluster once."""
+    sums, numbers = _cluster_sums(table, codes)
+    return lambda weights: (weights @ sums.T, weights @ numbers.T)
+
+
+def _sums_of_fixed_runs(table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
+    """``sums_of`` where no run is resampled: all runs are added up once, and stand as a single one."""
+    both = np.stack([part.sum(axis=0) for part in _cluster_sums(table, codes)])
+    return lambda weights: tuple(np.split(weights @ both.T, 2, axis=1))
+
+
+def _cluster_sums(table: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(R, C) sums of live values, and (R, C) their numbers."""
+    live = np.isfinite(table)
+    sums = np.array([np.bincount(codes, row) for row in np.where(live, table, 0.0)])
+    return sums, np.array([np.bincount(codes, row) for row in live])
+
+
+def _contrasts_of(second: np.ndarray, table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
+    """Mean of the second class minus mean of the first, a run; the denominators are 1."""
+    classes = second[columns]
+    after, before = (sums_of(np.where(members, table, np.nan), columns, codes) for members in (classes, ~classes))
+
+    def weighted(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        contrasts = _divide(*after(weights)) - _divide(*before(weights))
+        return contrasts, np.ones_like(contrasts)
+
+    return weighted
+
+
+def _aucs_of(synthetic: np.ndarray, table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
+    """AUC a run; the denominators are 1.
+
+    Authentic scores are sorted once a run; the weight of those below a synthetic score is then one look-up in their
+    cumulative weights, and half of those that tie with it is the mean of two.
+    """
+    classes = synthetic[columns]
+    ranks = [_ranks(scores, classes) for scores in table]
+
+    def weighted(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        aucs = np.empty((len(weights), len(table)))
+        for run, (authentic, fake, below, up_to) in enumerate(ranks):
+            cumulative = np.zeros((len(weights), len(authentic) + 1))
+            np.cumsum(weights[:, codes[authentic]], axis=1, out=cumulative[:, 1:])
+            fakes = weights[:, codes[fake]]
+            wins = np.einsum("bs,bs->b", fakes, cumulative[:, below] + cumulative[:, up_to]) / 2
+            aucs[:, run] = _divide(wins, cumulative[:, -1] * fakes.sum(axis=1))
+        return aucs, np.ones_like(aucs)
+
+    return weighted
+
+
+def _ranks(scores: np.ndarray, synthetic: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Live authentic images by score, live synthetic ones; how many of the former are below, and not above, each."""
+    authentic = np.flatnonzero(np.isfinite(scores) & ~synthetic)
+    authentic = authentic[np.argsort(scores[authentic], kind="stable")]
+    fake = np.flatnonzero(np.isfinite(scores) & synthetic)
+    below, up_to = (np.searchsorted(scores[authentic], scores[fake], side) for side in ("left", "right"))
+    return authentic, fake, below, up_to
+
+
+def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+    return _divide(numerators.sum(axis=1), denominators.sum(axis=1))
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """The quotient, NaN (and no warning) where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
+
+
+def _difference(values: Sequence[np.ndarray]) -> np.ndarray:
+    return values[0] if len(values) == 1 else values[0] - values[1]
+
+
+def satterthwaite(variances: ArrayLike, sizes: ArrayLike) -> float:
+    """Degrees of freedom of a sum of variances, each estimated from ``size`` things."""
+    variances, sizes = np.asarray(variances), np.asarray(sizes)
+    return variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
+
+
+def greater(a: np.ndarray, b: np.ndarray) -> float:
+    """P(a > b), ties half; (Na,) and (Nb,), both finite and not empty."""
+    below = np.sort(b)
+    ranks = np.searchsorted(below, a, "left") + np.searchsorted(below, a, "right")
+    return float(ranks.mean() / (2 * b.size))
+
+
+# Input, and why there may be no interval.
+
+
+def as_table(values: ArrayLike) -> np.ndarray:
+    """(R, N) float, NaN where not finite.
+
+    Raises:
+        InputError: another shape, or rows of different lengths.
+    """
+    if isinstance(values, Sequence) and len({np.shape(row) for row in values}) > 1:
+        sizes = ", ".join(str(np.size(row)) for row in values)
+        raise InputError(f"runs of {sizes} values arrived; every run needs the same images, NaN where it has no value")
+    table = np.asarray(values, dtype=float)
+    if table.ndim != 2 or table.shape[1] == 0:
+        raise InputError(f"values of shape {table.shape} arrived; give (runs, images), one row a run")
+    return np.where(np.isfinite(table), table, np.nan)
+
+
+def _labels(tables: Sequence[np.ndarray], clusters: ArrayLike | None) -> np.ndarray:
+    """(N,) labels of clusters; where none are given, every image is a cluster."""
+    images = tables[0].shape[1]
+    if tables[-1].shape[1] != images:
+        raise InputError(f"tables of {images} and {tables[-1].shape[1]} images arrived; give the same images to both")
+    if clusters is None:
+        return np.arange(images)
+    labels = np.asarray(clusters)
+    if labels.shape != (images,):
+        raise InputError(f"clusters of shape {labels.shape} arrived for {images} images; give one label an image")
+    if pd.isna(labels).any():
+        raise InputError(f"{pd.isna(labels).sum()} of {images} clusters have no label; give one label an image")
+    return labels
+
+
+def _pairs(pairs: Sequence[tuple[Hashable, Hashable]], rows: int) -> np.ndarray:
+    """(P, 2) numbers of runs."""
+    pairs = [tuple(pair) for pair in pairs]
+    if len(pairs) != rows:
+        raise InputError(f"{len(pairs)} pairs arrived for {rows} rows; give one pair of runs a row")
+    seen = set()
+    for pair in pairs:
+        if len(set(pair)) != 2 or len(pair) != 2:
+            raise InputError(f"pair {pair} arrived; give two different runs a row")
+        if frozenset(pair) in seen:
+            raise InputError(f"pair {pair} arrived twice, in this order or the other; give each pair of runs one row")
+        seen.add(frozenset(pair))
+    numbers = {run: number for number, run in enumerate(dict.fromkeys(chain.from_iterable(pairs)))}
+    return np.array([[numbers[run] for run in pair] for pair in pairs], dtype=int).reshape(-1, 2)
+
+
+def _two_classes(second: ArrayLike, what: str, first_name: str, second_name: str) -> np.ndarray:
+    """(N,) bool with both classes in it."""
+    classes = np.asarray(second)
+    if classes.ndim != 1 or classes.dtype != bool:
+        raise InputError(
+            f"{what}: classes {classes.dtype} {classes.shape} arrived; give (images,) bool, True for {second_name}"
+        )
+    if classes.all() or not classes.any():
+        absent = first_name if classes.all() else second_name
+        raise InputError(f"{what}: no {absent} images arrived; give images of both classes")
+    return classes
+
+
+def _both_classes(table: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The table, NaN in all of a run that has no live value of one class."""
+    if table.shape[1] != len(classes):
+        raise InputError(f"values of {table.shape[1]} images arrived with {len(classes)} classes; give one an image")
+    live = np.isfinite(table)
+    both = live[:, classes].any(axis=1) & live[:, ~classes].any(axis=1)
+    return np.where(both[:, None], table, np.nan)
+
+
+def alive(values: ArrayLike) -> np.ndarray:
+    """(n,) float without the values that are not finite.
+
+    Raises:
+        InputError: another shape.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1:
+        raise InputError(f"values of shape {values.shape} arrived; give one number a run or image, (n,)")
+    return values[np.isfinite(values)]
+
+
+def _no_interval(
+    estimate: float, runs: int | None, groups: Sequence[int], clusters: ArrayLike | None, paired: bool
+) -> dict[Status, str]:
+    """Why there is no interval over runs (None where they are fixed) or over the clusters of each group of images."""
+    if not np.isfinite(estimate):
+        return {Status.NO_LIVE_CLASS: "a class without live scores"}
+    reasons = {}
+    if runs == 1:
+        reasons[Status.ONE_RUN] = "1 run: no interval over runs"
+    if paired and runs == 2:
+        reasons[Status.ONE_PAIR] = "2 runs: one pair, no interval"
+    if min(groups) == 1:
+        thing = "image" if clusters is None else "cluster"
+        of = " of a class" if len(groups) > 1 else ""
+        reasons[Status.ONE_IMAGE] = f"1 {thing}{of}: no interval over {thing}s"
+    return reasons
+
+
+def few_runs(runs: int) -> str:
+    """The note of an interval over so many runs."""
+    return f"few runs ({runs})" if runs < FEW_RUNS else ""

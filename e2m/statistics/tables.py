@@ -1,0 +1,403 @@
+"""Summary tables of tidy rows: means, AUCs, differences between two regimes and their tests, a row a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from e2m.statistics.intervals import (
+    Interval,
+    auc,
+    auc_difference_interval,
+    auc_interval,
+    interval,
+    scale_of,
+    sums_of,
+)
+from e2m.statistics.rows import softmax_scores
+from e2m.statistics.runs import cliffs_delta, equivalent, holm, permutation_test, probability_greater
+from e2m.types import InputError
+
+
+def summarise(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    over: str = "runs and images",
+) -> pd.DataFrame:
+    """Mean of every group of tidy rows, with an interval over other runs and other images.
+
+    Args:
+        rows: columns run, image, value and those of ``by``, one row a run and image; where ``run_other`` is there and
+            not null, one row a pair of runs and image.
+        by: columns that tell groups apart; null is a group too, "" in the result.
+        clusters: image -> subject, say; images of one subject are resampled together.
+        resamples, seed, over: as in ``mean_interval``.
+
+    Returns:
+        One row a group, in order of first appearance: ``by``, then the attributes of ``Interval``, 95 %. ``missing``
+        also counts runs (or pairs of the runs there) that have no row on an image that others of the group have.
+        Where rows have a column ``flipped`` (``with_flips``), so has the table: how many of them are true.
+
+    Raises:
+        InputError: a column that is not there, no rows, a run and image with two values in a group (the message names
+            the columns that tell them apart), an image without a cluster, pairs and single runs in one group, an
+            unknown ``over``.
+    """
+    names, groups = _groups(rows, by, clusters)
+    intervals = []
+    for tables, labels, pairs in groups:
+        scale = scale_of(tables[0]) if pairs is None else {"pairs": pairs, "kind": "pairs"}
+        intervals.append(interval(tables, sums_of, labels, resamples, seed, 0.95, over=over, **scale).as_row())
+    table = names.join(pd.DataFrame(intervals, columns=[field.name for field in fields(Interval)]))
+    if "flipped" in rows:
+        flipped = rows["flipped"].fillna(0).astype(int)
+        groups = flipped.groupby([rows[name] for name in by], observed=True, sort=False, dropna=False)
+        table["flipped"] = groups.sum().to_numpy()
+    return table
+
+
+def compare(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    guided: str,
+    traditional: str,
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two regimes in every group of tidy rows: how far apart they are, and whether runs tell them apart.
+
+    Args:
+        rows: as in ``summarise``, with the column ``regime``; rows of further regimes are left aside.
+        by: columns that tell groups apart, without ``regime``.
+        guided, traditional: the regimes.
+        clusters, resamples, seed: as in ``summarise``.
+
+    Returns:
+        One row a group: ``by``; difference (guided minus traditional), low, high as ``difference_interval``;
+        probability_greater and cliffs_delta of the runs' means, each with its interval (probability_low and _high,
+        cliffs_low and _high); p and p_smallest of ``permutation_test`` on them; p_holm, adjusted over all rows; runs,
+        images, missing, note, kind, status. Pairs of runs have no independent means: difference and interval only.
+
+    Raises:
+        InputError: as ``summarise``; also no rows of one regime.
+    """
+    _check_columns(rows, ["regime"], by)
+    if guided == traditional:
+        raise InputError(f"regime {guided!r} arrived as guided and as traditional; give two different ones")
+    regimes = (guided, traditional)
+    for regime in regimes:
+        if not (rows["regime"] == regime).any():
+            known = ", ".join(sorted(rows["regime"].dropna().astype(str).unique())) or "none"
+            raise InputError(f"no rows of regime {regime!r} arrived; the regimes there are: {known}")
+    names, groups = _groups(rows[rows["regime"].isin(regimes)], by, clusters, regimes)
+    table = pd.DataFrame([_compared(*group, regimes, resamples, seed) for group in groups])
+    table.insert(table.columns.get_loc("p_smallest") + 1, "p_holm", holm(table["p"]))
+    return names.join(table)
+
+
+def summarise_auc(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    authentic: str,
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    over: str = "runs and images",
+) -> pd.DataFrame:
+    """AUC of every synthetic source against one authentic source, in every group of tidy rows of scores.
+
+    Args:
+        rows: columns run, image, label, source, variant, value and those of ``by``; only scores are read.
+        by: columns that tell groups apart, without ``source``.
+        authentic: the source whose images are the negatives.
+        clusters, resamples, seed, over: as in ``summarise``.
+
+    Returns:
+        One row a group and synthetic source: ``by``, source, then the attributes of ``Interval``.
+
+    Raises:
+        InputError: no rows of ``authentic``, or a group with nothing else.
+    """
+    table = []
+    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, [None], clusters):
+        aucs = auc_interval(tables[0], synthetic, labels, resamples, seed, source=source, over=over)
+        table.append({**names, "source": source, **aucs.as_row()})
+    return pd.DataFrame(table)
+
+
+def compare_auc(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    authentic: str,
+    *,
+    guided: str,
+    traditional: str,
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two regimes by their AUC, a row a group and synthetic source: ``by``, source, then the columns of ``compare``.
+
+    Arguments and errors as in ``summarise_auc`` and ``compare``; ``by`` goes without ``regime``.
+    """
+    table = []
+    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, (guided, traditional), clusters):
+        apart = auc_difference_interval(*tables, synthetic, labels, resamples, seed, source=source)
+        table.append({**names, "source": source, **_tested(apart, _run_aucs(tables, synthetic, source), seed)})
+    table = pd.DataFrame(table)
+    table.insert(table.columns.get_loc("p_smallest") + 1, "p_holm", holm(table["p"]))
+    return table
+
+
+def equal_auc(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    authentic: str,
+    margin: float,
+    *,
+    guided: str,
+    traditional: str,
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Whether the AUCs of two regimes are equal up to a margin, in every group and for every synthetic source.
+
+    Args:
+        rows, by, authentic, guided, traditional, clusters, resamples, seed: as in ``compare_auc``.
+        margin: differences smaller than this count as none.
+
+    Returns:
+        One row a group and synthetic source: ``by``, source, verdict, difference, low_90 and high_90 (the 90 % interval
+        over runs and images), margin, p and note of ``equivalent``. The verdict is "equal" where both one-sided tests
+        and the 90 % interval say so, "different" where the 95 % interval leaves out 0, and "undecided" otherwise.
+
+    Raises:
+        InputError: as ``compare_auc``; also a margin that is not positive.
+    """
+    table = []
+    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, (guided, traditional), clusters):
+        apart, within = (
+            auc_difference_interval(*tables, synthetic, labels, resamples, seed, level, source) for level in (0.95, 0.9)
+        )
+        test = equivalent(*_run_aucs(tables, synthetic, source), margin, within)
+        different = apart.low > 0 or apart.high < 0
+        verdict = "equal" if test.equivalent else "different" if different else "undecided"
+        ends = {"low_90": test.low, "high_90": test.high}
+        tested = {"difference": test.difference, **ends, "margin": margin, "p": test.p, "note": test.note}
+        table.append({**names, "source": source, "verdict": verdict, **tested})
+    return pd.DataFrame(table)
+
+
+def _run_aucs(tables: Sequence[np.ndarray], synthetic: np.ndarray, source: str) -> list[list[float]]:
+    """The AUC of each run, a list a regime."""
+    return [[auc(run[~synthetic], run[synthetic], source) for run in table] for table in tables]
+
+
+def _auc_groups(
+    rows: pd.DataFrame, by: Sequence[str], authentic: str, regimes: Sequence[str | None], clusters: Mapping | None
+) -> Iterator[tuple[dict, str, list[np.ndarray], np.ndarray, np.ndarray | None]]:
+    """Names, source, one (R, N) table of scores a regime, which images are synthetic, and their clusters."""
+    rows = softmax_scores(rows)
+    sources = list(dict.fromkeys(rows.loc[rows["label"] == "synthetic", "source"]))
+    if authentic not in set(rows["source"]) or not sources:
+        known = sorted(set(rows["source"]))
+        raise InputError(f"AUC needs scores of {authentic!r} and of a synthetic source; there are {known}")
+    for key, group in rows.groupby(list(by), observed=True, sort=False, dropna=False):
+        names = dict(zip(by, key, strict=True))
+        authentic_images = pd.unique(group.loc[group["source"] == authentic, "image"])
+        for source in sources:
+            fakes = pd.unique(group.loc[group["source"] == source, "image"])
+            images = [*authentic_images, *fakes]
+            kept = group[group["source"].isin([authentic, source])]
+            tables = [
+                (kept if regime is None else kept[kept["regime"] == regime])
+                .pivot(index="run", columns="image", values="value")
+                .reindex(columns=images)
+                .to_numpy(float)
+                for regime in regimes
+            ]
+            labels = None if clusters is None else np.array([clusters[image] for image in images])
+            yield names, source, tables, np.arange(len(images)) >= len(authentic_images), labels
+
+
+def _compared(
+    tables: list[np.ndarray],
+    labels: np.ndarray | None,
+    pairs: list[np.ndarray] | None,
+    regimes: tuple[str, str],
+    resamples: int,
+    seed: int,
+) -> dict:
+    kind = "difference" if pairs is None else "pairs"
+    apart = interval(tables, sums_of, labels, resamples, seed, 0.95, pairs=pairs, kind=kind)
+    tested = _tested(apart, _run_means(tables) if pairs is None else [], seed)
+    absent = [f"no rows of {regime}" for regime, table in zip(regimes, tables, strict=True) if not len(table)]
+    return {**tested, "note": "; ".join(filter(None, [*absent, tested["note"]]))}
+
+
+def _tested(apart: Interval, means: Sequence[ArrayLike], seed: int) -> dict:
+    """A difference, and what the means (R,) of the runs of both regimes say about it; no means where rows are pairs."""
+    both = means or ([], [])
+    chance, delta, test = probability_greater(*both), cliffs_delta(*both), permutation_test(*both, seed)
+    untested = test.note if apart.runs else ""
+    return {
+        "difference": apart.mean,
+        "low": apart.low,
+        "high": apart.high,
+        "probability_greater": chance.mean,
+        "probability_low": chance.low,
+        "probability_high": chance.high,
+        "cliffs_delta": delta.mean,
+        "cliffs_low": delta.low,
+        "cliffs_high": delta.high,
+        "p": test.p,
+        "p_smallest": test.smallest,
+        "runs": apart.runs,
+        "images": apart.images,
+        "missing": apart.missing,
+        "note": "; ".join(filter(None, [apart.note, untested if means else "pairs: no exact test"])),
+        "kind": apart.kind,
+        "status": apart.status.value,
+    }
+
+
+def _run_means(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Means of the live runs of each table, on the images that are alive in all."""
+    columns = np.logical_and.reduce([np.isfinite(table).any(axis=0) for table in tables])
+    shared = [table[:, columns] for table in tables]
+    return [np.nanmean(table[np.isfinite(table).any(axis=1)], axis=1) for table in shared]
+
+
+# Groups of tidy rows as (R, N) tables.
+
+
+def _groups(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    clusters: Mapping | pd.Series | None,
+    regimes: Sequence[str] = (),
+) -> tuple[pd.DataFrame, Iterator[tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray] | None]]]:
+    """What groups are called (one row each), and of each its tables, labels (N,) of clusters and pairs.
+
+    There is one table, or one a regime, on the same images; pairs are (P, 2) numbers of runs a table, None where rows
+    are runs. Runs and images are sorted: the order of rows changes no number.
+    """
+    _check_columns(rows, ["run", "image", "value"], by)
+    if not len(rows):
+        raise InputError("no rows arrived; give tidy rows of at least one run and image")
+    group = np.zeros(len(rows), dtype=np.int64)
+    for column in by:
+        codes, kinds = pd.factorize(rows[column], use_na_sentinel=False)
+        group = pd.factorize(group * len(kinds) + codes)[0]
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    names = pd.DataFrame({column: _plain(rows[column].iloc[order[starts]]) for column in by})
+
+    image, images = pd.factorize(rows["image"], sort=True)
+    run, other = _run_numbers(rows)
+    regime = pd.Categorical(rows["regime"], regimes).codes if regimes else np.zeros(len(rows), dtype=int)
+    if min(image.min(), run.min()) < 0:
+        raise InputError("rows without a run or an image arrived; every row needs both")
+    _check_repeats(rows, by, np.column_stack([group, regime, run, other, image]))
+    labels = None if clusters is None else _cluster_numbers(clusters, images)
+    value = rows["value"].to_numpy(dtype=float, na_value=np.nan)
+    value = np.where(np.isfinite(value), value, np.nan)
+
+    def tables(members: np.ndarray):
+        shown, column = np.unique(image[members], return_inverse=True)
+        paired = other[members] >= 0
+        if paired.any() and not paired.all():
+            raise InputError("pairs of runs and single runs arrived in one group; add the column of the measure to by")
+        stacks, pairs = [], []
+        for number in range(max(1, len(regimes))):
+            chosen = regime[members] == number
+            rows_of = members[chosen]
+            table, runs = _pivot(run[rows_of], other[rows_of], column[chosen], len(shown), value[rows_of])
+            stacks.append(table)
+            pairs.append(runs)
+        return stacks, None if labels is None else labels[shown], pairs if paired.any() else None
+
+    return names, map(tables, np.split(order, starts[1:]))
+
+
+def _pivot(
+    run: np.ndarray, other: np.ndarray, column: np.ndarray, images: int, value: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(R, images) of runs, or (P, images) of all pairs of the runs there; and the rows' members, (R, 1) or (P, 2)."""
+    paired = bool((other >= 0).any())
+    runs = np.unique(np.concatenate([run, other]) if paired else run)
+    members = np.array(list(combinations(range(len(runs)), 1 + paired)), dtype=int).reshape(-1, 1 + paired)
+    row_of = np.zeros((len(runs), len(runs)), dtype=int)
+    row_of[members[:, 0], members[:, -1]] = np.arange(len(members))
+    first = np.searchsorted(runs, run)
+    table = np.full((len(members), images), np.nan)
+    table[row_of[first, np.searchsorted(runs, other) if paired else first], column] = value
+    return table, members
+
+
+def _run_numbers(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of ``run`` and ``run_other``, the smaller first; the other is -1 where the row is no pair."""
+    if "run_other" not in rows or rows["run_other"].isna().all():
+        return pd.factorize(rows["run"], sort=True)[0], np.full(len(rows), -1)
+    numbers = pd.factorize(pd.concat([rows["run"], rows["run_other"]]), sort=True)[0]
+    run, other = np.split(numbers, 2)
+    alone = (run == other) & (run >= 0)
+    if alone.any():
+        raise InputError(f"run {rows['run'].iloc[int(alone.argmax())]} is paired with itself; give two different runs")
+    single = other < 0
+    return np.where(single, run, np.minimum(run, other)), np.where(single, -1, np.maximum(run, other))
+
+
+def _cluster_numbers(clusters: Mapping | pd.Series, images: pd.Index) -> np.ndarray:
+    """(images,) numbers of the cluster that each image belongs to."""
+    of_image = clusters if isinstance(clusters, pd.Series) else pd.Series(dict(clusters))
+    if not of_image.index.is_unique:
+        twice = of_image.index[of_image.index.duplicated()][0]
+        raise InputError(f"image {twice!r} is in clusters more than once; give each image one cluster")
+    numbers, _ = pd.factorize(of_image.reindex(images), sort=True)
+    if (numbers < 0).any():
+        alone = images[numbers < 0]
+        raise InputError(f"{len(alone)} of {len(images)} images have no cluster, {alone[0]!r} first; give each one")
+    return numbers
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Numbers as they are, anything else as text, "" where null."""
+    column = column.reset_index(drop=True)
+    return column if pd.api.types.is_numeric_dtype(column) else column.astype(str).where(column.notna(), "")
+
+
+def _check_columns(rows: pd.DataFrame, needed: Sequence[str], by: Sequence[str]) -> None:
+    if isinstance(by, str) or not by:
+        raise InputError(f"by {by!r} arrived; give a list of at least one column")
+    if reserved := sorted({*needed, "run_other"} & set(by)):
+        raise InputError(f"by names {', '.join(reserved)}, which make up a group; leave them out of by")
+    if absent := [column for column in [*needed, *by] if column not in rows]:
+        raise InputError(f"rows have no column {', '.join(absent)}; their columns are {', '.join(rows.columns)}")
+
+
+def _check_repeats(rows: pd.DataFrame, by: Sequence[str], keys: np.ndarray) -> None:
+    """Raise where a run (or pair) has two values on an image, and name the columns by which they differ."""
+    key = np.zeros(len(keys), dtype=np.int64)
+    for codes in keys.T:
+        key = pd.factorize(key * (int(codes.max()) + 2) + codes + 1)[0]
+    repeated = pd.Series(key).duplicated(keep=False).to_numpy()
+    if not repeated.any():
+        return
+    kinds = rows[repeated].groupby(key[repeated])
+    others = [column for column in rows if column not in {*by, "run", "run_other", "image", "value", "flipped"}]
+    differing = [column for column in others if kinds[column].nunique(dropna=False).max() > 1]
+    one = rows[repeated].iloc[0]
+    advice = f"add {', '.join(differing)} to by" if differing else "give each of them one row"
+    raise InputError(f"run {one['run']} has more than one value on image {one['image']!r} in a group; {advice}")

@@ -1,0 +1,329 @@
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t
+
+from e2m import statistics
+from e2m.statistics import (
+    auc,
+    cliffs_delta,
+    compare,
+    difference_interval,
+    equivalent,
+    holm,
+    mean_interval,
+    pairs_interval,
+    probability_greater,
+    summarise,
+)
+from e2m.types import InputError
+from tests.statistics.made import CLUSTERS, normal, paired, slow_draws, slow_means, tidy
+
+ROLES = {"guided": "cyborg", "traditional": "cross_entropy"}
+
+
+# By hand
+
+
+def test_rows_become_tables_by_hand():
+    cells = {(1, "b"): 4.0, (0, "a"): 1.0, (0, "b"): np.nan, (1, "c"): 1.0}
+    found = summarise(tidy(cells, measure="noise"), ["measure"])
+    assert [*found] == ["measure", "mean", "low", "high", "runs", "images", "missing", "note", "kind", "status"]
+    # One value is NaN; run 0 on c and run 1 on a have no row.
+    assert found[["measure", "mean", "runs", "images", "missing"]].to_numpy().tolist() == [["noise", 2.0, 2, 3, 3]]
+    # Pairs (0, 1), (0, 2), (1, 2) on two images are six cells; four have a row, one of them dead.
+    cells = {(1, 0, "a"): 1.0, (0, 1, "b"): 2.0, (2, 1, "a"): 6.0, (1, 2, "b"): np.inf}
+    found = summarise(tidy(cells, "run run_other image", measure="stability"), ["measure"])
+    assert found[["mean", "runs", "images", "missing"]].to_numpy().tolist() == [[3.0, 3, 2, 3]]
+
+
+def test_comparison_by_hand():
+    rows = pd.concat(
+        [
+            tidy(np.arange(6.0, 11)[:, None] + [0, 1], regime="cyborg", measure="far"),
+            tidy(np.arange(1.0, 6)[:, None] + [0, 1], regime="cross_entropy", measure="far"),
+            tidy(np.array([[0.3], [0.1]]), regime="cyborg", measure="near"),
+            tidy(np.array([[0.1], [0.3]]), regime="cross_entropy", measure="near"),
+            tidy(np.array([[99.0], [99.0]]), regime="other", measure="near"),
+        ]
+    )
+    far, near = compare(rows, ["measure"], **ROLES).to_dict("records")
+    assert (far["measure"], far["difference"], far["probability_greater"], far["cliffs_delta"]) == ("far", 5, 1, 1)
+    assert (far["p"], far["p_smallest"], far["p_holm"]) == (2 / 252, 2 / 252, 4 / 252)
+    assert (far["runs"], far["images"], far["missing"], far["note"]) == (5, 2, 0, "few runs (5)")
+    assert (near["difference"], near["p"], near["p_holm"], near["cliffs_delta"]) == (0, 1, 1, 0)
+    assert near["note"] == "1 image: no interval over images"
+    assert (far["status"], near["status"]) == ("estimated", "one image or cluster")
+
+
+def test_shares_stay_between_0_and_1():
+    rows = pd.DataFrame(
+        [(run, f"{image}", float(run == 0 and image == 0)) for run in range(3) for image in range(4)],
+        columns=["run", "image", "value"],
+    ).assign(variant="flipped")
+    (found,) = summarise(rows, ["variant"], resamples=50).itertuples()
+    assert 0 < found.low < found.mean < found.high < 1
+    assert found.kind == "share"
+    # Beside other groups as by itself.
+    others = rows.assign(variant="ssim", value=rows["value"] + np.arange(len(rows)))
+    both = summarise(pd.concat([rows, others]), ["variant"], resamples=50)
+    assert both["low"][0] == found.low
+    assert both["kind"].tolist() == ["share", "mean"]
+
+
+# Against the functions of tables
+
+
+def test_groups_are_what_the_functions_say_of_their_tables():
+    guided, traditional = normal(4, 10), normal(3, 10, seed=1)
+    guided[0, 3] = traditional[1, 8] = np.nan
+    subjects = {f"i{image:02}": label for image, label in enumerate(CLUSTERS)}
+    pairs, alike = list(combinations(range(4), 2)), normal(6, 10, seed=2)
+    rows = pd.concat(
+        [
+            tidy(guided, regime="cyborg", measure="noise"),
+            tidy(traditional, regime="cross_entropy", measure="noise"),
+            paired(alike, pairs, regime="cyborg", measure="stability"),
+            paired(alike[:3], list(combinations(range(3), 2)), regime="cross_entropy", measure="stability"),
+        ]
+    )
+    means = [
+        mean_interval(guided, CLUSTERS, 50, 3),
+        mean_interval(traditional, CLUSTERS, 50, 3),
+        pairs_interval(alike, pairs, CLUSTERS, 50, 3),
+        pairs_interval(alike[:3], list(combinations(range(3), 2)), CLUSTERS, 50, 3),
+    ]
+    found = summarise(rows, ["measure", "regime"], subjects, resamples=50, seed=3)
+    assert found.drop(columns=["measure", "regime"]).to_dict("records") == [interval.as_row() for interval in means]
+    assert found["regime"].tolist() == ["cyborg", "cross_entropy"] * 2
+    kinds = dict.fromkeys(("measure", "regime", "image"), "category")
+    shuffled = rows.sample(frac=1, random_state=0).astype(kinds).sort_values("measure", kind="stable")
+    again = summarise(shuffled, ["measure", "regime"], pd.Series(subjects), resamples=50, seed=3)
+    pd.testing.assert_frame_equal(
+        *(table.sort_values(["measure", "regime"], ignore_index=True) for table in (found, again))
+    )
+
+    noise, stability = compare(rows, ["measure"], **ROLES, clusters=subjects, resamples=50, seed=3).to_dict("records")
+    apart = difference_interval(guided, traditional, CLUSTERS, 50, 3)
+    levels = np.nanmean(guided, axis=1), np.nanmean(traditional, axis=1)
+    chance, test = probability_greater(*levels), statistics.permutation_test(*levels)
+    assert [noise[name] for name in ("difference", "low", "high")] == [apart.mean, apart.low, apart.high]
+    assert [noise[name] for name in ("runs", "images", "missing", "note")] == [3, 10, 2, apart.note]
+    delta = cliffs_delta(*levels)
+    assert [noise[f"cliffs_{end}"] for end in ("delta", "low", "high")] == [delta.mean, delta.low, delta.high]
+    assert (noise["kind"], stability["kind"]) == ("difference", "pairs")
+    assert [noise["probability_low"], noise["probability_high"]] == [chance.low, chance.high]
+    assert (noise["p"], noise["p_smallest"], noise["p_holm"]) == (test.p, test.smallest, test.p)
+
+    # Runs of the regimes are left out apart, images drawn together.
+    parts = [7 / 6 * slow_draws([alike, alike[:3]], CLUSTERS, slow_means, 50, 3)[-1].var()]
+    for table, members in ((alike, pairs), (alike[:3], list(combinations(range(3), 2)))):
+        size = len(np.unique(members))
+        without = [table[[run not in pair for pair in members]].mean() for run in range(size)]
+        parts.append((size - 1) * np.var(without))
+    freedom = sum(parts) ** 2 / sum(part**2 / df for part, df in zip(parts, (6, 3, 2), strict=True))
+    assert stability["difference"] == pytest.approx(alike.mean() - alike[:3].mean())
+    assert stability["high"] - stability["difference"] == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(sum(parts)))
+    assert (stability["runs"], stability["note"]) == (3, "few runs (3); pairs: no exact test")
+    assert np.isnan([stability[name] for name in ("p", "p_holm", "probability_greater", "cliffs_delta")]).all()
+
+
+def test_auc_of_every_source_is_that_of_each_run(score_rows):
+    found = statistics.summarise_auc(score_rows, ["regime"], "orl", resamples=50)
+    assert found[["regime", "source"]].to_numpy().tolist() == [
+        [regime, source] for regime in ("cross_entropy", "cyborg") for source in ("swap", "morph")
+    ]
+    for _, row in found.iterrows():
+        own = score_rows[score_rows["regime"] == row["regime"]]
+        runs = [
+            auc(run.loc[run["source"] == "orl", "value"], run.loc[run["source"] == row["source"], "value"])
+            for _, run in own.groupby("run")
+        ]
+        assert row["mean"] == pytest.approx(np.mean(runs))
+
+
+def test_differences_of_auc_and_their_tests(score_rows):
+    found = statistics.compare_auc(score_rows, ["variant"], "orl", **ROLES, resamples=50)
+    means = statistics.summarise_auc(score_rows, ["regime"], "orl", resamples=50).pivot(
+        index="source", columns="regime", values="mean"
+    )
+    expected = (means["cyborg"] - means["cross_entropy"])[found["source"]]
+    np.testing.assert_allclose(found["difference"], expected)
+    np.testing.assert_allclose(found["p_holm"], holm(found["p"]))
+    assert (found["p_smallest"] >= 2 / 20).all()
+    runs = run_aucs(score_rows)
+    for _, row in found.iterrows():
+        delta = cliffs_delta(runs["cyborg", row["source"]], runs["cross_entropy", row["source"]])
+        assert [row["cliffs_delta"], row["cliffs_low"], row["cliffs_high"]] == [delta.mean, delta.low, delta.high]
+    assert [*found.columns[-3:]] == ["note", "kind", "status"]
+    assert not any(isinstance(cell, list) for cell in found.to_numpy().ravel())
+
+
+def run_aucs(rows):
+    """The AUC of every run against orl: {(regime, source): [AUC, ...]}, by loops."""
+    found = {}
+    for (regime, _), run in rows.groupby(["regime", "run"]):
+        authentic = run.loc[run["source"] == "orl", "value"]
+        for source in ("swap", "morph"):
+            found.setdefault((regime, source), []).append(auc(authentic, run.loc[run["source"] == source, "value"]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("margin", "shift", "verdict"), [(0.9, 0, "equal"), (0.05, 0, "undecided"), (0.05, 0.8, "different")]
+)
+def test_equality_of_auc_is_that_of_runs_within_the_interval(score_rows, margin, shift, verdict):
+    """The tests are those on the runs' AUCs, the interval is that of the difference over runs and images."""
+    lifted = (score_rows["regime"] == "cyborg") & (score_rows["source"] == "swap")
+    rows = score_rows.assign(value=score_rows["value"] + shift * lifted, detector="d")
+    settings = {**ROLES, "resamples": 50}
+    found = statistics.equal_auc(rows, ["detector"], "orl", margin, **settings)
+    columns = ["detector", "source", "verdict", "difference", "low_90", "high_90", "margin", "p", "note"]
+    assert [*found] == columns
+    runs, compared = run_aucs(rows), statistics.compare_auc(rows, ["detector"], "orl", **settings)
+    for (_, row), (_, apart) in zip(found.iterrows(), compared.iterrows(), strict=True):
+        test = equivalent(runs["cyborg", row["source"]], runs["cross_entropy", row["source"]], margin)
+        assert (row["difference"], row["p"], row["margin"]) == (test.difference, test.p, margin)
+        assert apart["low"] <= row["low_90"] <= row["difference"] <= row["high_90"] <= apart["high"]
+        assert row["note"] == "few runs (3)"
+    assert found.loc[found["source"] == "swap", "verdict"].item() == verdict
+
+
+# What cannot be estimated, and what does not fit
+
+
+def test_a_single_run_has_no_spread_over_runs():
+    rows = pd.concat([tidy(normal(1, 9), regime=regime, measure="m") for regime in ("cyborg", "cross_entropy")])
+    found = compare(rows, ["measure"], **ROLES)
+    (row,) = found.to_dict("records")
+    unknown = ["low", "high", "probability_low", "probability_high", "cliffs_low", "cliffs_high", "p", "p_smallest"]
+    assert np.isnan([row[name] for name in unknown]).all()
+    assert row["note"] == "1 run: no interval over runs; 1 run each: no test"
+    assert row["status"] == "one run"
+
+
+def test_a_single_image_has_no_spread_over_images(score_rows):
+    found = summarise(tidy(normal(5, 1), measure="m"), ["measure"])
+    assert found.loc[0, ["low", "high"]].isna().all()
+    assert found.loc[0, "note"] == "1 image: no interval over images"
+    first = score_rows["image"].isin(["orl/0", "swap/0", "morph/0"])
+    aucs = statistics.summarise_auc(score_rows[first], ["regime"], "orl")
+    assert aucs[["low", "high"]].isna().all(axis=None)
+    assert (aucs["note"].str.startswith("too few images of a class")).all()
+
+
+def test_runs_of_unequal_image_sets_are_counted_or_refused():
+    ragged = {(0, "a"): 1.0, (0, "b"): 2.0, (1, "a"): 3.0}
+    found = summarise(tidy(ragged, measure="m"), ["measure"])
+    assert found[["mean", "runs", "images", "missing"]].to_numpy().tolist() == [[2.0, 2, 2, 1]]
+    # Regimes that share no image cannot be compared.
+    apart = pd.concat(
+        [
+            tidy({(0, "a"): 1.0, (1, "a"): 2.0}, regime="cyborg", measure="m"),
+            tidy({(0, "b"): 1.0, (1, "b"): 2.0}, regime="cross_entropy", measure="m"),
+        ]
+    )
+    (row,) = compare(apart, ["measure"], **ROLES).to_dict("records")
+    assert np.isnan([row["difference"], row["low"], row["p"]]).all()
+    assert (row["images"], row["missing"], row["note"]) == (0, 8, "no live value")
+    with pytest.raises(InputError, match="runs of 2, 1 values arrived; every run needs the same images"):
+        mean_interval([[1.0, 2.0], [3.0]])
+
+
+def test_dead_maps_alone_have_no_number():
+    rows = pd.concat([tidy(np.full((3, 4), np.nan), regime=name, measure="m") for name in ("cyborg", "cross_entropy")])
+    means, (difference,) = summarise(rows, ["regime"]), compare(rows, ["measure"], **ROLES).to_dict("records")
+    assert means[["mean", "low", "high"]].isna().all(axis=None)
+    assert means["missing"].tolist() == [12, 12]
+    numbers = ("difference", "low", "high", "probability_greater", "cliffs_delta", "p", "p_smallest", "p_holm")
+    assert np.isnan([difference[name] for name in numbers]).all()
+    assert (difference["missing"], difference["note"]) == (24, "no live value")
+
+
+def test_groups_without_an_estimate_keep_their_row():
+    rows = pd.concat(
+        [
+            tidy(normal(2, 3), regime="cyborg", measure="alone", salience=None),
+            tidy(np.full((2, 3), np.nan), regime="cyborg", measure="dead", salience="CAM"),
+            tidy(normal(2, 3), regime="cross_entropy", measure="dead", salience="CAM"),
+            paired(normal(1, 3), [(0, 1)], regime="cyborg", measure="pairs", salience="CAM"),
+            paired(normal(1, 3), [(0, 1)], regime="cross_entropy", measure="pairs", salience="CAM"),
+        ]
+    )
+    found = compare(rows, ["measure", "salience"], **ROLES)
+    assert found["salience"].tolist() == ["", "CAM", "CAM"]
+    assert found["note"].tolist() == [
+        "no rows of cross_entropy; no live value",
+        "no live value",
+        "2 runs: one pair, no interval; pairs: no exact test",
+    ]
+    assert found["difference"].isna().tolist() == [True, True, False]
+    assert found[["low", "high", "probability_low", "cliffs_delta", "p", "p_smallest", "p_holm"]].isna().all(axis=None)
+    assert summarise(rows, ["measure", "regime"])["missing"].tolist() == [0, 6, 0, 0, 0]
+
+
+def test_scores_that_are_all_missing_are_no_class(score_rows):
+    gone = score_rows.assign(value=score_rows["value"].where(score_rows["source"] != "swap"))
+    swap, morph = statistics.summarise_auc(gone, ["regime"], "orl", resamples=50).head(2).to_dict("records")
+    assert np.isnan([swap["mean"], swap["low"], swap["high"]]).all()
+    assert (swap["note"], swap["status"], swap["runs"]) == ("no live value", "no live value", 0)
+    assert np.isfinite(morph["mean"])
+
+
+def test_tables_over_images_alone_are_those_of_a_doubled_run(score_rows):
+    """To the byte, one run by itself against the same run twice, whose counts are halved."""
+    once = score_rows[score_rows["run"] == 0].assign(flipped=np.arange(16 * 3) % 5 == 0)
+    twice = pd.concat([once.assign(run=run) for run in range(2)])
+    columns = ["mean", "low", "high", "images", "missing"]
+    for summary, by in (
+        (lambda rows, **over: summarise(rows, ["regime", "source"], resamples=50, **over), "flipped"),
+        (lambda rows, **over: statistics.summarise_auc(rows, ["regime"], "orl", resamples=50, **over), "missing"),
+    ):
+        fast, slow = summary(once, over="images"), summary(twice)
+        pd.testing.assert_frame_equal(fast[columns], slow[columns], check_exact=True)
+        assert fast[by].tolist() == (slow[by] // 2).tolist()
+        assert set(fast["note"]) == {"1 run: interval over images alone"}
+        assert fast["runs"].tolist() == [1] * len(fast)
+
+
+def test_auc_needs_both_classes(score_rows):
+    with pytest.raises(InputError, match=r"'nobody'.*there are"):
+        statistics.summarise_auc(score_rows, ["regime"], "nobody")
+    with pytest.raises(InputError, match="synthetic source"):
+        statistics.summarise_auc(score_rows[score_rows["source"] == "orl"], ["regime"], "orl")
+
+
+ROWS = tidy(normal(2, 3), regime="cyborg", measure="noise", level="0.1")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: summarise(pd.concat([ROWS, ROWS.assign(level="0.2")]), ["measure"]),
+            "'i00' in a group; add level to by",
+        ),
+        (lambda: summarise(pd.concat([ROWS, ROWS.assign(regime="other")]), ["measure"]), "add regime to by"),
+        (lambda: summarise(pd.concat([ROWS, ROWS]), ["measure"]), "one row"),
+        (lambda: summarise(ROWS, "measure"), "give a list"),
+        (lambda: summarise(ROWS, ["run"]), "by names run"),
+        (lambda: summarise(ROWS, ["source"]), "no column source; their columns are run, image, value"),
+        (lambda: summarise(ROWS[:0], ["measure"]), "no rows"),
+        (lambda: summarise(ROWS.assign(run=None), ["measure"]), "without a run"),
+        (lambda: summarise(ROWS, ["measure"], {"i00": "a", "i01": "a"}), "1 of 3 images have no cluster, 'i02'"),
+        (lambda: summarise(ROWS, ["measure"], pd.Series(["a", "b"], ["i00", "i00"])), "'i00' is in clusters more"),
+        (lambda: summarise(ROWS.assign(run_other=[1, 1, 1, None, None, None]), ["measure"]), "single runs arrived"),
+        (lambda: summarise(ROWS.assign(run_other=1), ["measure"]), "run 1 is paired with itself"),
+        (
+            lambda: compare(ROWS, ["measure"], **ROLES),
+            "no rows of regime 'cross_entropy' arrived; the regimes there are: cyborg",
+        ),
+        (lambda: compare(ROWS, ["measure", "regime"], **ROLES), "by names regime"),
+        (lambda: compare(ROWS, ["measure"], guided="cyborg", traditional="cyborg"), "two different"),
+    ],
+)
+def test_errors_say_which_rows_do_not_fit(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
