@@ -121,3 +121,29 @@ class Perturbation:
     undo: Callable[[np.ndarray], np.ndarray] = _unchanged
     move: Callable[[np.ndarray], np.ndarray] = _unchanged
     valid: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A quantity by which a measure stands beside the others: in the forest plot, and with its floor and ceiling.
+
+    Attributes:
+        title: in a few words, without the measure's letter; ``{level:g}`` becomes the level.
+        variant: of the tidy rows. From scores of changed images, "accuracy" is taken as well, and "change", the
+            difference to the score of the clean image.
+        region, target: of the tidy rows; "" takes rows of any target.
+        level: of the tidy rows: a number takes the nearest level, and pages may choose another number; "all" takes the
+            mean over all levels; "" is for measures without levels.
+        better: "higher" or "lower", which the forest plot shows as an arrow; "" where neither is better.
+        forest: whether the forest plot shows it.
+        controls: whether it is shown with its floor and ceiling.
+    """
+
+    title: str
+    variant: str
+    region: str = ""
+    target: str = ""
+    level: float | str = ""
+    better: str = ""
+    forest: bool = True
+    controls: bool = True

@@ -35,6 +35,7 @@ from e2m.store.paths import maps as maps_file
 METHOD = "CAM"
 NOISE = 0.1
 MAX_SIGMA = 10.0
+LEVELS = {"noise": NOISE, "degradation": MAX_SIGMA}
 
 GUIDED = "cyborg"
 CONTROLS = ("shuffled_maps", "fixed_map")
@@ -68,11 +69,11 @@ def guidance(experiment: Experiment) -> pd.DataFrame:
     parts = []
     for method, regime in product(experiment.methods, runs_of(experiment)):
         alone = among(experiment, regime)
-        means = selection.headlines(alone, alone.scores(), method, NOISE, MAX_SIGMA)
+        means = selection.headlines(alone, alone.scores(), method, LEVELS)
         parts.append(means.assign(salience=method, against=""))
     for method, other in product(experiment.methods, (experiment.traditional, *CONTROLS)):
         pair = among(experiment, other, GUIDED)
-        apart = selection.differences(pair, pair.scores(), method, NOISE, MAX_SIGMA)
+        apart = selection.differences(pair, pair.scores(), method, LEVELS)
         parts.append(apart.assign(salience=method, regime=GUIDED, against=other))
     table = pd.concat(parts, ignore_index=True)
     first = ["salience", "detector", "row", "regime", "against"]

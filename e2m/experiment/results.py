@@ -83,9 +83,10 @@ class Experiment(Inputs):
         """Tidy rows of a measure for all detectors, regimes, runs and sources.
 
         A measure of maps, alone or beside human maps or true regions, is computed here, from the clean maps; sources
-        without human maps, or without regions, have no rows of such a measure. The rows of a measure that changes
-        images are read as ``e2m.experiment.explain.explain`` wrote them, with the column ``flipped`` where there are
-        scores; ``kept`` filters them, for example ``salience="CAM"``. Salience methods are those of the experiment.
+        without human maps, or without regions, have no rows of such a measure. A measure that compares runs has one row
+        for each pair of runs and image (``pairs``). The rows of a measure that changes images are read as
+        ``e2m.experiment.explain.explain`` wrote them, with the column ``flipped`` where there are scores; ``kept``
+        filters them, for example ``salience="CAM"``. Salience methods are those of the experiment.
         """
         module = plugins.load("measure", measure)
         if hasattr(module, "measure"):
@@ -100,6 +101,8 @@ class Experiment(Inputs):
             return pd.concat(rows, ignore_index=True)
         if hasattr(module, "with_region"):
             return self._region_rows(measure, module.with_region)
+        if hasattr(module, measure):
+            return self.pairs(measure)
         files = [
             paths.rows(self.profile, one.detector, one.regime, one.run, measure, source)
             for one, source in product(self.trained, self.sources)
@@ -107,6 +110,19 @@ class Experiment(Inputs):
         filters = [(name, "=", value) for name, value in kept.items()]
         rows = disk.read_rows(files, filters=[("salience", "in", ["", *self.methods]), *filters])
         return with_flips(rows)
+
+    def has_rows(self, measure: str) -> bool:
+        """Whether there is what a measure needs: its settings, human maps, true regions, or a second run."""
+        module = plugins.load("measure", measure)
+        regions = "region" in self.samples and (self.samples["region"] != "").any()
+        needs = {
+            "measure": True,
+            "with_human": bool(self.annotated),
+            "with_region": regions,
+            measure: self.runs > 1,
+            "perturbations": measure in self.measures,
+        }
+        return any(there for function, there in needs.items() if hasattr(module, function))
 
     def pairs(self, measure: str) -> pd.DataFrame:
         """Tidy rows of a measure that compares runs, one a pair of runs and image, from the clean maps."""

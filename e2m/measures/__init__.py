@@ -6,7 +6,8 @@ A measure's file opens with its constants, which notebooks and tables read:
 * ``QUESTION`` and ``BLIND_SPOT``: one sentence each, what the measure asks and what it cannot see;
 * ``BETTER``: for each variant, which way is better: "lower", "higher" or "closer to clean";
 * ``PAPER_EXACT``: the variants that follow the paper; the others are corrections or reference regions;
-* ``AXIS``: the label of the axis in figures, with the unit.
+* ``AXIS``: the label of the axis in figures, with the unit;
+* ``HEADLINES``: the quantities by which the measure stands beside the others (``e2m.types.Headline``).
 
 Then comes the measure's pure function, arrays in and arrays or tidy rows out, with helpers below it. The pipeline
 calls one of

@@ -7,7 +7,7 @@ import numpy as np
 from e2m.arrays.correlation import correlation
 from e2m.arrays.maps import checked, dead, quantise
 from e2m.arrays.ssim import ssim
-from e2m.types import InputError
+from e2m.types import Headline, InputError
 
 TITLE = "Human alignment"
 LETTER = "h"
@@ -19,6 +19,7 @@ BLIND_SPOT = (
 BETTER = {"ssim": "higher", "correlation": "higher", "divergence": "lower", "energy": "higher"}
 PAPER_EXACT = ()
 AXIS = "agreement with human salience"
+HEADLINES = (Headline("correlation with people", "correlation", forest=False),)
 
 _LEVEL = 1 / 255  # one grey level, added before maps are read as distributions, so that no cell is zero
 

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from e2m.arrays.maps import checked, dead, quantise, upsample
 from e2m.checks import NotNegative
-from e2m.types import InputError, Perturbation
+from e2m.types import Headline, InputError, Perturbation
 
 TITLE = "Degradation"
 LETTER = "e"
@@ -26,6 +26,12 @@ BLIND_SPOT = (
 BETTER = {"ssim": "higher", "score": "closer to clean", "score_sigmoid": "closer to clean"}
 PAPER_EXACT = ("score_sigmoid", "ssim")
 AXIS = "score P(synthetic)"
+HEADLINES = (
+    Headline("accuracy, background blurred", "accuracy", "background", level=10.0, better="higher", controls=False),
+    Headline("accuracy, salient blurred", "accuracy", "salient", level=10.0, better="lower", controls=False),
+    Headline("change of score, salient blurred", "change", "salient", level=10.0, forest=False),
+    Headline("change of score, background blurred", "change", "background", level=10.0, forest=False),
+)
 
 REGIONS = ("salient", "background", "random", "centre")
 """What is blurred most. The first two are the paper's; "random" and "centre" are reference regions, with exactly the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from e2m.arrays.maps import checked, dead, quantise
+from e2m.types import Headline
 
 TITLE = "Entropy"
 LETTER = "a"
@@ -16,6 +17,10 @@ BLIND_SPOT = (
 BETTER = {"grey_level": "lower", "spatial": "lower"}
 PAPER_EXACT = ("grey_level",)
 AXIS = "normalised entropy (1 = spread evenly)"
+HEADLINES = (
+    Headline("grey-level entropy", "grey_level", better="lower"),
+    Headline("spatial entropy", "spatial", better="lower"),
+)
 
 _LEVELS = 256
 _CHUNK = 1 << 16  # pixels, or grey levels where those are more, at a time: they then stay in the CPU's cache

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from e2m.arrays.maps import checked, dead, upsample
-from e2m.types import InputError
+from e2m.types import Headline, InputError
 
 TITLE = "Localisation"
 LETTER = "l"
@@ -29,6 +29,7 @@ BETTER = {
 }
 PAPER_EXACT = ()
 AXIS = "agreement with the true region"
+HEADLINES = (Headline("energy in the true region", "energy", forest=False),)
 
 SMALLEST_AREA = 0.05
 """Boxes smaller than this share of the image count as if they were this large in ``saliency_metric``."""

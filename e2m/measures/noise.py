@@ -12,7 +12,7 @@ from annotated_types import MinLen
 from e2m.arrays.maps import checked, dead, quantise
 from e2m.arrays.ssim import ssim
 from e2m.checks import Share
-from e2m.types import InputError, Perturbation
+from e2m.types import Headline, InputError, Perturbation
 
 TITLE = "Noise and unseen sources"
 LETTER = "b"
@@ -24,6 +24,7 @@ BLIND_SPOT = (
 BETTER = {"ssim": "higher", "score": "closer to clean", "score_sigmoid": "closer to clean", "distance_to_mean": "lower"}
 PAPER_EXACT = ("score_sigmoid", "ssim")
 AXIS = "SSIM with the clean map"
+HEADLINES = (Headline("SSIM, noise {level:g}", "ssim", target="clean", level=0.1, better="higher"),)
 
 AMOUNTS = (0.0, 0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 1.0)
 """Shares of channel values that noise replaces, as in the paper; 0 is the clean image."""

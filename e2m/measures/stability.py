@@ -10,7 +10,7 @@ import pandas as pd
 
 from e2m.arrays.maps import checked, dead, quantise
 from e2m.arrays.ssim import local_moments, ssim
-from e2m.types import InputError
+from e2m.types import Headline, InputError
 
 TITLE = "Stability"
 LETTER = "d"
@@ -22,6 +22,7 @@ BLIND_SPOT = (
 BETTER = {"ssim": "higher"}
 PAPER_EXACT = ("ssim",)
 AXIS = "SSIM between two runs"
+HEADLINES = (Headline("SSIM between runs", "ssim", better="higher"),)
 
 _CHUNK = 1 << 22  # pixels of all runs held at once
 

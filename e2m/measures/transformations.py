@@ -12,7 +12,7 @@ from annotated_types import MinLen
 
 from e2m.arrays.maps import checked, dead, quantise, upsample
 from e2m.arrays.ssim import local_moments, ssim
-from e2m.types import InputError, Perturbation
+from e2m.types import Headline, InputError, Perturbation
 
 TITLE = "Transformations"
 LETTER = "c"
@@ -24,6 +24,7 @@ BLIND_SPOT = (
 BETTER = {"ssim": "higher", "ssim_valid": "higher", "score": "closer to clean", "score_sigmoid": "closer to clean"}
 PAPER_EXACT = ("score_sigmoid", "ssim")
 AXIS = "SSIM of the map moved back with the original"
+HEADLINES = (Headline("SSIM, moved back", "ssim_valid", target="predicted", level="all", better="higher"),)
 
 SHIFT = 16 / 224
 """Length of a shift along each axis, as a share of the side."""

@@ -1,15 +1,14 @@
 """Controls: salience whose answer is known beforehand, and what every measure says of it.
 
-``e2m.experiment.control_jobs`` makes their maps and rows, in the places where those of trained detectors lie:
-the regime is the control's name, and the salience method of a map that comes from no network is called "known".
+``e2m.experiment.controls`` makes their maps and rows. In tables, the regime is the control's name, and the salience of
+a map that comes from no network is called "known".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ import pandas as pd
 from e2m import plugins, statistics
 from e2m.experiment.controls import KNOWN, by_control, cascade_files, known_family, untrained_family
 from e2m.experiment.results import Experiment
+from e2m.pages import selection
 from e2m.store import disk
 
 LABELS = {
@@ -54,32 +54,28 @@ def table(experiment: Experiment) -> pd.DataFrame:
     return whole[["control", *whole.columns.drop("control")]]
 
 
-def headlines(table: pd.DataFrame, method: str, source: str, noise: float, max_sigma: float) -> pd.DataFrame:
-    """Of ``table``, one quantity or two a measure, on one source, known maps and those of one salience method.
+def headlines(table: pd.DataFrame, method: str, source: str, levels: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Of ``table``, the headlines of every measure on one source: known maps and those of one salience method.
 
     Args:
         table: of ``table``.
         method, source: of the rows wanted.
-        noise: share of noise of measure (b).
-        max_sigma: largest blur of measure (e).
+        levels: measure -> level of its headlines, where another is wanted: ``{"noise": 0.25}``.
 
     Returns:
         The rows of ``table`` in the order of measures, with the quantity's name as ``row``.
     """
-    blurred = f"{max_sigma:g}"
-    chosen = {
-        "(a) grey-level entropy": ("entropy", "grey_level", "", ""),
-        "(a) spatial entropy": ("entropy", "spatial", "", ""),
-        f"(b) SSIM, noise {noise:g}": ("noise", "ssim", "", f"{noise:g}"),
-        "(c) SSIM, moved back": ("transformations", "ssim_valid", "", "all"),
-        "(d) SSIM between runs": ("stability", "ssim", "", ""),
-        "(e) change of score, salient blurred": ("degradation", "change", "salient", blurred),
-        "(e) change of score, background blurred": ("degradation", "change", "background", blurred),
-        "(h) correlation with people": ("alignment", "correlation", "", ""),
-        "(l) energy in the true region": ("localisation", "energy", "", ""),
-    }
+    modules = {name: plugins.load("measure", name) for name in set(table["measure"]) & set(plugins.names("measure"))}
+    wanted = []
+    for name, module in sorted(modules.items(), key=lambda item: item[1].LETTER):
+        for headline in module.HEADLINES:
+            level = selection.chosen_level(headline, name, levels)
+            title = f"({module.LETTER}) {headline.title.format(level=level)}"
+            at = level if isinstance(level, str) else f"{level:g}"
+            if headline.controls:
+                wanted.append((name, headline.variant, headline.region, at, title))
     keys = ["measure", "variant", "region", "level"]
-    wanted = pd.DataFrame([*chosen.values()], columns=keys).assign(row=list(chosen))
+    wanted = pd.DataFrame(wanted, columns=[*keys, "row"])
     return wanted.merge(table[table["salience"].isin([KNOWN, method]) & (table["source"] == source)], on=keys)
 
 
@@ -164,15 +160,8 @@ def _rows(once: Experiment, paired: Experiment) -> Iterator[pd.DataFrame]:
             yield from _changed(once, name, shown)
         elif hasattr(module, name):
             yield shown(_pairs(paired, name)).assign(level="")
-        elif _has_rows(once, module):
+        elif once.has_rows(name):
             yield shown(once.rows(name)).assign(level="")
-
-
-def _has_rows(experiment: Experiment, module: ModuleType) -> bool:
-    """Whether there is what a measure of clean maps compares them with."""
-    regions = "region" in experiment.samples and (experiment.samples["region"] != "").any()
-    needed = {"measure": True, "with_human": bool(experiment.annotated), "with_region": regions}
-    return any(there for function, there in needed.items() if hasattr(module, function))
 
 
 def _changed(experiment: Experiment, measure: str, shown: Callable) -> Iterator[pd.DataFrame]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 
-from e2m import statistics
+from e2m import plugins, statistics
 from e2m.experiment.results import Experiment
+from e2m.types import Headline
+
+ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 
 
 def headlines(
-    experiment: Experiment, scores: pd.DataFrame, method: str, noise: float, max_sigma: float
+    experiment: Experiment, scores: pd.DataFrame, method: str, levels: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
     """One row a quantity, detector and regime, with intervals: what the forest plot shows.
 
@@ -20,23 +24,22 @@ def headlines(
         experiment: whose results are read.
         scores: ``experiment.scores()``.
         method: salience method of the measures.
-        noise: share of noise of measure (b).
-        max_sigma: largest blur of measure (e).
+        levels: measure -> level of its headlines, where another is wanted: ``{"noise": 0.25}``.
 
     Returns:
         row (the quantity, with an arrow towards better), detector, regime and the attributes of ``Interval``.
     """
-    rows = selected(experiment, scores, method, noise, max_sigma)
+    rows = selected(experiment, scores, method, levels)
     means = statistics.summarise(rows, ["row", "detector", "regime"], **experiment.resampling)
     aucs = statistics.summarise_auc(scores, ["detector", "regime"], experiment.authentic, **experiment.resampling)
     return _in_order(pd.concat([means, _named(aucs)], ignore_index=True))
 
 
 def differences(
-    experiment: Experiment, scores: pd.DataFrame, method: str, noise: float, max_sigma: float
+    experiment: Experiment, scores: pd.DataFrame, method: str, levels: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
     """Guided minus traditional for every row of ``headlines``; p values are corrected over all of them together."""
-    rows = selected(experiment, scores, method, noise, max_sigma)
+    rows = selected(experiment, scores, method, levels)
     settings = {**experiment.roles, **experiment.resampling}
     means = statistics.compare(rows, ["row", "detector"], **settings)
     aucs = _named(statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings))
@@ -44,24 +47,21 @@ def differences(
     return _in_order(both.assign(p_holm=statistics.holm(both["p"])))
 
 
-def selected(experiment: Experiment, scores: pd.DataFrame, method: str, noise: float, max_sigma: float) -> pd.DataFrame:
-    """Tidy rows of the quantities of the forest plot on the in-set sources, told apart by the column ``row``."""
-    changed = {name: experiment.rows(name) for name in ("noise", "transformations", "degradation")}
-    entropy = experiment.rows("entropy")
-    moved = changed["transformations"].query("variant == 'ssim_valid' and target == 'predicted'")
-    blurred = statistics.accuracies(changed["degradation"])
-    parts = {
-        "accuracy ↑": statistics.accuracies(scores),
-        "(a) grey-level entropy ↓": entropy[entropy["variant"] == "grey_level"],
-        "(a) spatial entropy ↓": entropy[entropy["variant"] == "spatial"],
-        f"(b) SSIM, noise {noise:g} ↑": at_level(
-            changed["noise"].query("variant == 'ssim' and target == 'clean'"), noise
-        ),
-        "(c) SSIM, moved back ↑": statistics.over_levels(moved),
-        "(d) SSIM between runs ↑": experiment.pairs("stability"),
-        "(e) accuracy, background blurred ↑": at_level(blurred[blurred["region"] == "background"], max_sigma),
-        "(e) accuracy, salient blurred ↓": at_level(blurred[blurred["region"] == "salient"], max_sigma),
-    }
+def selected(
+    experiment: Experiment, scores: pd.DataFrame, method: str, levels: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """Tidy rows of the quantities of the forest plot on the in-set sources, told apart by the column ``row``.
+
+    Those are the accuracy and the headlines that every measure brings along (``e2m.types.Headline``).
+    """
+    parts = {"accuracy ↑": statistics.accuracies(scores)}
+    for name, module in measures(experiment):
+        shown = [headline for headline in module.HEADLINES if headline.forest]
+        rows = experiment.rows(name) if shown else None
+        for headline in shown:
+            level = chosen_level(headline, name, levels)
+            title = f"({module.LETTER}) {headline.title.format(level=level)} {ARROWS[headline.better]}".rstrip()
+            parts[title] = _rows_of(headline, rows, level)
     columns = ["row", "detector", "regime", "source", "run", "run_other", "image", "value"]
     chosen = [
         rows[rows["source"].isin(experiment.in_set) & rows["salience"].isin([method, ""])]
@@ -71,6 +71,32 @@ def selected(experiment: Experiment, scores: pd.DataFrame, method: str, noise: f
         for name, rows in parts.items()
     ]
     return pd.concat(chosen, ignore_index=True)
+
+
+def measures(experiment: Experiment) -> Iterator[tuple[str, ModuleType]]:
+    """Name and module of every measure that the experiment has rows of, by letter."""
+    modules = {name: plugins.load("measure", name) for name in plugins.names("measure")}
+    for name, module in sorted(modules.items(), key=lambda item: item[1].LETTER):
+        if experiment.has_rows(name):
+            yield name, module
+
+
+def chosen_level(headline: Headline, measure: str, levels: Mapping[str, float] | None) -> float | str:
+    """The level of a headline, or the number that a page wants in its place."""
+    return headline.level if isinstance(headline.level, str) else (levels or {}).get(measure, headline.level)
+
+
+def _rows_of(headline: Headline, rows: pd.DataFrame, level: float | str) -> pd.DataFrame:
+    if headline.variant == "accuracy":
+        rows = statistics.accuracies(rows)
+    chosen = rows["variant"] == headline.variant
+    if "region" in rows:
+        chosen &= rows["region"] == headline.region
+    if headline.target:
+        chosen &= rows["target"] == headline.target
+    if level == "":
+        return rows[chosen]
+    return statistics.over_levels(rows[chosen]) if level == "all" else at_level(rows[chosen], level)
 
 
 def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) -> pd.DataFrame:

@@ -169,7 +169,7 @@ def test_tables_count_unreadable_images_as_missing(experiment, toy):
     for _, own in experiment.each():
         assert not correct(own)[:, np.isin(own["image"], bad)].any()
     assert len(experiment.images([*bad, "fake/4.png"])) == 3
-    chosen = (experiment, scores, "CAM", 0.5, 10.0)
+    chosen = (experiment, scores, "CAM", {"noise": 0.5})
     assert selection.headlines(*chosen)["mean"].notna().all()
     assert selection.differences(*chosen)["difference"].notna().all()
     assert (statistics.summarise_auc(scores, ["detector", "regime"], "real")["missing"] == 2 * runs).all()

@@ -164,7 +164,7 @@ def test_reference_lines_and_headlines(measured):
     lines = controls.marks(table, "noise", ["fixed", "random"], variant="ssim")
     assert lines["label"].tolist() == ["random maps", "one fixed map"]
     assert lines.set_index("label")["value"]["one fixed map"] == pytest.approx(1)
-    shown = controls.headlines(table, "CAM", "swap", 0.1, 10.0)
+    shown = controls.headlines(table, "CAM", "swap", {"noise": 0.1})
     assert shown["row"].iloc[0] == "(a) grey-level entropy"
     assert not shown.duplicated(["row", "control"]).any()
     ends = controls.extremes(shown, experiment.regimes).set_index("quantity")
