@@ -32,7 +32,8 @@ def tree(tmp_path) -> Path:
     tree = tmp_path / "tree"
     for name in ("e2m", "studies", "notebooks", "profiles", "workflow", "book", "data"):
         shutil.copytree(CHECKOUT / name, tree / name, ignore=LEFT_OUT)
-    shutil.copy(CHECKOUT / "Snakefile", tree)
+    for name in ("Snakefile", "_config.yml"):
+        shutil.copy(CHECKOUT / name, tree)
     random, rows = np.random.default_rng(0), []
     for split, (source, label), number in product(("train", "validate", "test"), SOURCES.items(), range(6)):
         path = tree / "faces" / split / source / f"{number}.png"
