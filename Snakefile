@@ -2,9 +2,9 @@
 #
 # `make book` runs it; `--config profile=NAME` chooses notebooks/params/NAME.yaml. The rules lie in workflow/rules/.
 #
-# A job depends on the results that it reads (input), on the settings that it reads and on the code that it runs (params).
-# The last two are not listed here: a job declares its settings (e2m.experiment.settings) and can read no others; its
-# code is what it imports and the plug-ins that it is given (e2m.experiment.dependencies).
+# A job depends on the results that it reads (input), and on the settings that it reads and the code that it runs (params).
+# Settings and code are not listed here. A job declares its settings and can read no others (e2m.experiment.settings). Its
+# code is the modules that it imports and the plug-ins that it looks up (e2m.experiment.dependencies).
 
 import re
 from dataclasses import asdict, replace
@@ -22,18 +22,18 @@ from e2m.store import paths
 PROFILE = config.get("profile", "demo")
 RESULTS = f"results/{PROFILE}"
 experiment = Inputs.load(PROFILE)
-# Regimes whose detectors have maskers are explained with them.
+# Regimes whose detectors have maskers.
 MASKED = experiment.masker["regimes"] if experiment.masker else []
 THREADS = experiment.threads or 2  # of one training
 DATA = dict(dataset=[experiment.dataset])
 
 
 def inside(files):
-    """Results as paths relative to this file, which is where Snakemake looks."""
+    """Results as paths relative to this file, as Snakemake needs them."""
     return [str(Path(file).relative_to(workflow.basedir)) for file in files]
 
 
-def key(wildcards):
+def key_of(wildcards):
     return ModelKey(wildcards.detector, wildcards.regime, int(wildcards.run))
 
 
@@ -42,8 +42,8 @@ def listed(part):
     return inside([paths.images(PROFILE, part)])
 
 
-def results(*models):
-    return inside(file for one in models for file in experiment.results(one))
+def results(*keys):
+    return inside(file for key in keys for file in experiment.results(key))
 
 
 def read_by(job, but=()):
@@ -54,7 +54,7 @@ def read_by(job, but=()):
 localrules: book, pages
 
 
-# Not "0.masker", which is the masker of run 0.
+# A run is a number: "0.masker" belongs to the masker of run 0.
 wildcard_constraints: run=r"\d+"
 
 

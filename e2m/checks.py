@@ -1,4 +1,4 @@
-"""Checks of settings that a person wrote, against the annotations of the function or dataclass that takes them.
+"""Check settings written by a person against the annotations of the function or dataclass that takes them.
 
 An annotation may carry bounds (``annotated_types``: ``Ge``, ``Gt``, ``Interval``, ``MinLen``), known values (``OneOf``)
 and a form (``Like``). Every problem is one line: the path of the key, what arrived, what fits.
@@ -27,7 +27,7 @@ Positive = Annotated[float, Gt(0)]
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """The values that fit; a function gives them at the time of the check."""
+    """The values that fit; a function is called for them at the time of the check."""
 
     values: Collection[str] | Callable[[], Collection[str]]
 
@@ -53,18 +53,24 @@ def problems(
         values: the arguments.
         taker: the function or dataclass that takes them; parameters without annotation take anything.
         path: of the mapping in its file, "training".
-        without: parameters that the caller gives itself, and that are unknown here.
-        also: further keys that must be there, with their annotations.
+        without: parameters that the calling code supplies; as keys they count as unknown.
+        also: further keys that must be present, with their annotations.
     """
-    parameters = {name: one for name, one in inspect.signature(taker).parameters.items() if name not in without}
-    open_ended = [name for name, one in parameters.items() if one.kind is one.VAR_KEYWORD]
+    parameters = {
+        name: parameter for name, parameter in inspect.signature(taker).parameters.items() if name not in without
+    }
+    open_ended = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD]
     try:
         hints = get_type_hints(taker, include_extras=True)
     except NameError:
-        # Annotations of a plug-in whose names are imported for type checkers alone.
+        # The plug-in imports the names of its annotations for type checkers alone.
         hints = {}
     known = {name: hints.get(name, Any) for name in parameters if name not in open_ended} | dict(also or {})
-    needed = [name for name, one in parameters.items() if one.default is one.empty and name not in open_ended]
+    needed = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in open_ended
+    ]
     unknown = [] if open_ended else [name for name in values if name not in known]
     lines = [f"{_key(path, name)}: no such key{_guess(name, known)}" for name in unknown]
     for name, hint in known.items():
@@ -76,7 +82,7 @@ def problems(
 
 
 def misfits(value: object, hint: object, path: str) -> Iterator[str]:
-    """What of a value does not fit an annotation, a line each; lists and mappings are checked item by item."""
+    """Everything in a value that does not fit an annotation, a line each; lists and mappings are checked by item."""
     parts = _parts(hint)
     for base, marks in parts:
         if isinstance(value, list | tuple) and get_origin(base) in (list, Sequence):
@@ -94,12 +100,12 @@ def misfits(value: object, hint: object, path: str) -> Iterator[str]:
 
 
 def described(hint: object, plural: bool = False) -> str:
-    """What fits an annotation, in words: "a whole number from 1 up, or null"."""
+    """The values that fit an annotation, in words: "a whole number from 1 up, or null"."""
     return ", or ".join(_described(base, marks, plural) for base, marks in _parts(hint))
 
 
 def shown(value: object) -> str:
-    """A value as a person would write it in YAML, on one line and cut where it is long."""
+    """A value as a person would write it in YAML, on one line, and shortened if it is long."""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -116,11 +122,11 @@ def _guess(name: object, known: Collection[str]) -> str:
 
 
 def _parts(hint: object, marks: tuple = ()) -> list[tuple[Any, tuple]]:
-    """The alternatives of an annotation, each a type and what ``Annotated`` says of it."""
+    """The alternatives of an annotation: each a type with the metadata of its ``Annotated``."""
     if get_origin(hint) is Annotated:
         return _parts(hint.__origin__, hint.__metadata__)
     if get_origin(hint) in (Union, UnionType):
-        return [part for one in get_args(hint) for part in _parts(one, marks)]
+        return [part for alternative in get_args(hint) for part in _parts(alternative, marks)]
     return [(hint, marks)]
 
 
@@ -130,7 +136,7 @@ def _misfits_of_list(values: Sequence, base: object, marks: tuple, path: str) ->
     for index, value in enumerate(values):
         yield from misfits(value, get_args(base)[0], f"{path}[{index}]")
         if value in values[:index]:
-            yield f"{path}[{index}]: {shown(value)} arrived a second time; every entry may stand there once"
+            yield f"{path}[{index}]: {shown(value)} arrived a second time; entries must differ"
 
 
 def _misfits_of_mapping(values: Mapping, base: object, path: str) -> Iterator[str]:
@@ -216,7 +222,7 @@ def _described(base: object, marks: tuple, plural: bool = False) -> str:
 
 
 def _number(value: object, parts: list[tuple[Any, tuple]]) -> str:
-    """A number that was read as text, as YAML 1.1 does with 1e-3, for want of a point."""
+    """A remark on a number that YAML read as text: YAML 1.1 does so with 1e-3, which has no decimal point."""
     if not isinstance(value, str) or not {int, float} & {base for base, _ in parts}:
         return ""
     if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", value, re.IGNORECASE):

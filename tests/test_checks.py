@@ -54,7 +54,7 @@ def test_items_are_named_by_their_path():
     assert list(misfits({"red": [1, -1, "2", 1], "grean": [], "green": 3}, hint, "top")) == [
         "top.red[1]: -1 arrived; a whole number from 0 up fits",
         "top.red[2]: '2' arrived, which YAML reads as text (write 2); a whole number from 0 up fits",
-        "top.red[3]: 1 arrived a second time; every entry may stand there once",
+        "top.red[3]: 1 arrived a second time; entries must differ",
         "top.grean: no such key; did you mean green?",
         "top.green: 3 arrived; a list of whole numbers from 0 up fits",
     ]

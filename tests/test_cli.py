@@ -88,11 +88,11 @@ def test_train_masker_trains_a_masker(monkeypatch, capsys):
 def test_data_checks_images_and_lists_them_where_it_is_asked_to(monkeypatch, arguments, done):
     from e2m.experiment import data
 
-    found = []
-    monkeypatch.setattr(data, "check", lambda _: found.append("check"))
-    monkeypatch.setattr(data, "write", lambda _, part, state: found.append(f"{part} {state}"))
+    calls = []
+    monkeypatch.setattr(data, "check", lambda _: calls.append("check"))
+    monkeypatch.setattr(data, "write", lambda _, part, state: calls.append(f"{part} {state}"))
     assert cli.main(["data", "--profile", "smoke", *arguments]) == 0
-    assert found == done
+    assert calls == done
 
 
 @pytest.mark.parametrize(("given", "device"), [([], None), (["--device", "cuda:1"], "cuda:1")])

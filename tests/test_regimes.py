@@ -22,7 +22,7 @@ from e2m.training.settings import Settings
 from e2m.types import InputError
 
 NAMES = plugins.names("regime")
-TOLD = [name for name in NAMES if hasattr(plugins.load("regime", name), "replace_targets")]
+REPLACING = [name for name in NAMES if hasattr(plugins.load("regime", name), "replace_targets")]
 
 
 def seen(n=4, side=5, human_side=20, seed=0, **changed):
@@ -48,7 +48,7 @@ def test_a_regimes_loss_is_a_finite_number_that_teaches(name):
     assert batch.logits.grad.abs().max() > 0
 
 
-def test_regimes_are_told_apart_in_figures():
+def test_regimes_look_different_in_figures():
     regimes = [plugins.load("regime", name) for name in NAMES]
     assert {type(regime.GUIDED) for regime in regimes} == {bool}
     assert len({regime.LABEL for regime in regimes}) == len(NAMES)
@@ -103,8 +103,8 @@ def test_the_cam_is_its_equation(n, side, seed):
 @pytest.mark.parametrize("human_side", [5, 20, 23])
 def test_human_maps_are_resized_as_pil_does_and_stretched(human_side):
     batch = seen(side=5, human_side=human_side)
-    for number, own in enumerate(batch.human_maps.numpy()):
-        resized = np.asarray(Image.fromarray(own).resize((5, 5), Image.Resampling.BILINEAR))
+    for number, human in enumerate(batch.human_maps.numpy()):
+        resized = np.asarray(Image.fromarray(human).resize((5, 5), Image.Resampling.BILINEAR))
         expected = (resized - resized.min()) / np.ptp(resized)
         np.testing.assert_allclose(batch.human[number], expected, atol=1e-5)
 
@@ -127,10 +127,10 @@ def test_guidance_reaches_the_head_and_the_features():
 
 def test_a_constant_map_is_zeros_and_its_gradient_bounded():
     maps = torch.stack([torch.full((3, 3), 7.0), torch.arange(9.0).view(3, 3)]).requires_grad_()
-    found = min_max(maps)
-    assert found[0].abs().max() == 0
-    torch.testing.assert_close(found[1], torch.arange(9.0).view(3, 3) / 8)
-    (found * torch.rand(2, 3, 3)).sum().backward()
+    result = min_max(maps)
+    assert result[0].abs().max() == 0
+    torch.testing.assert_close(result[1], torch.arange(9.0).view(3, 3) / 8)
+    (result * torch.rand(2, 3, 3)).sum().backward()
     assert maps.grad.abs().max() < 10
 
 
@@ -156,67 +156,67 @@ def test_focus_by_hand():
 def test_the_entropy_that_is_paid_for_is_the_entropy_that_is_measured(n, height, width, seed):
     maps = np.random.default_rng(seed).random((n, height, width)) ** 3
     maps[:, 0, 0] = 0
-    found = focused.spatial_entropy(torch.from_numpy(maps))
-    np.testing.assert_allclose(found, entropy.spatial_entropy(maps), atol=1e-7)
+    result = focused.spatial_entropy(torch.from_numpy(maps))
+    np.testing.assert_allclose(result, entropy.spatial_entropy(maps), atol=1e-7)
 
 
 def test_the_ends_of_focus_and_their_slopes():
     spot, dead = torch.zeros(3, 3), torch.zeros(3, 3)
     spot[1, 2] = 1
     maps = torch.stack([spot, torch.ones(3, 3), dead]).requires_grad_()
-    found = focused.spatial_entropy(maps)
-    torch.testing.assert_close(found, torch.tensor([0.0, 1, 0]))
-    found.sum().backward()
+    result = focused.spatial_entropy(maps)
+    torch.testing.assert_close(result, torch.tensor([0.0, 1, 0]))
+    result.sum().backward()
     assert torch.isfinite(maps.grad).all()
     assert maps.grad.abs().max() < 100
     assert maps.grad[0].argmin() == 5  # more of the spot, and of nothing else, lowers it
 
 
-# What training is told
+# Regimes that replace the targets
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_what_is_told_keeps_its_shape_and_leaves_the_truth_alone(name):
+@pytest.mark.parametrize("name", REPLACING)
+def test_replaced_targets_keep_their_shape_and_leave_the_truth_alone(name):
     random = np.random.default_rng(0)
     classes, human = random.integers(0, 2, 30), random.integers(0, 256, (30, 4, 4), np.uint8)
     before = classes.copy(), human.copy()
-    told = plugins.load("regime", name).replace_targets
-    found = told(classes, human, np.random.default_rng(1))
-    assert [part.shape for part in found] == [classes.shape, human.shape]
+    replace_targets = plugins.load("regime", name).replace_targets
+    result = replace_targets(classes, human, np.random.default_rng(1))
+    assert [part.shape for part in result] == [classes.shape, human.shape]
     np.testing.assert_array_equal(classes, before[0])
     np.testing.assert_array_equal(human, before[1])
-    for part, same in zip(found, told(classes, human, np.random.default_rng(1)), strict=True):
+    for part, same in zip(result, replace_targets(classes, human, np.random.default_rng(1)), strict=True):
         np.testing.assert_array_equal(part, same)
 
 
-def test_labels_are_dealt_out_anew_with_the_seed():
+def test_labels_are_shuffled_by_the_seed():
     classes, human = np.arange(200) % 5 // 4, object()
-    one, same = shuffled_labels.replace_targets(classes, human, np.random.default_rng(1))
+    first, same = shuffled_labels.replace_targets(classes, human, np.random.default_rng(1))
     other, _ = shuffled_labels.replace_targets(classes, human, np.random.default_rng(2))
     assert same is human
-    assert one.sum() == other.sum() == classes.sum()
-    assert (one != classes).any()
-    assert (one != other).any()
+    assert first.sum() == other.sum() == classes.sum()
+    assert (first != classes).any()
+    assert (first != other).any()
 
 
 def test_maps_are_shuffled_whole():
     human = np.random.default_rng(0).random((40, 3, 3)).astype(np.float32)
     classes = np.arange(40) % 2
-    same, found = shuffled_maps.replace_targets(classes, human, np.random.default_rng(1))
+    same, shuffled = shuffled_maps.replace_targets(classes, human, np.random.default_rng(1))
     assert same is classes
-    places = [int(np.flatnonzero((human == own).all(axis=(1, 2)))[0]) for own in found]
-    assert sorted(places) == list(range(40))
-    assert np.mean(np.array(places) == np.arange(40)) < 0.2
-    assert 0.2 < np.mean(classes[places] == classes) < 0.8  # maps of either class
+    indices = [int(np.flatnonzero((human == image).all(axis=(1, 2)))[0]) for image in shuffled]
+    assert sorted(indices) == list(range(40))
+    assert np.mean(np.array(indices) == np.arange(40)) < 0.2
+    assert 0.2 < np.mean(classes[indices] == classes) < 0.8  # maps of either class
 
 
 @pytest.mark.parametrize("scale", [1, 255])
 def test_the_fixed_map_is_the_mean(scale):
     human = np.array([[[0, 51], [102, 255]], [[0, 153], [0, 255]]]) / 255 * scale
     human = human.astype(np.uint8 if scale == 255 else np.float32)
-    classes, found = fixed_map.replace_targets(np.array([0, 1]), human, np.random.default_rng(0))
+    classes, result = fixed_map.replace_targets(np.array([0, 1]), human, np.random.default_rng(0))
     assert classes.tolist() == [0, 1]
-    np.testing.assert_allclose(found, [[[0, 0.4], [0.2, 1]]] * 2, atol=1e-6)
+    np.testing.assert_allclose(result, [[[0, 0.4], [0.2, 1]]] * 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -122,9 +122,9 @@ class Workflow:
     def run(self, options: str) -> str:
         print(f"{options} --config profile=tiny -- {TARGETS}", file=self.planner.stdin, flush=True)
         status = self.planner.stdout.readline()
-        told = (self.tree / "log").read_text()
-        assert status == "0\n", told[-3000:]
-        return told
+        output = (self.tree / "log").read_text()
+        assert status == "0\n", output[-3000:]
+        return output
 
     def finish(self) -> None:
         """All outputs, empty but for the lists of images, on record as made from what is there now."""
@@ -140,7 +140,7 @@ class Workflow:
         plan = self.run("--dry-run")
         blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", plan, re.MULTILINE)
         names = ((rule, re.search(r"wildcards: .*(?:regime|part)=(\w+)", about)) for rule, about in blocks)
-        return {f"{rule}[{found[1]}]" if found else rule for rule, found in names}
+        return {f"{rule}[{match[1]}]" if match else rule for rule, match in names}
 
 
 @pytest.fixture(scope="module")
@@ -296,6 +296,6 @@ CHANGES = {
 def test_what_runs_again_when_one_thing_changes(workflow, name):
     path, change, expected = CHANGES[name]
     with changed(workflow.tree / path, change):
-        found = workflow.jobs()
-    print(f"\n{name}: {' '.join(sorted(found)) or 'nothing'}")
-    assert found == expected, (sorted(found - expected), sorted(expected - found))
+        jobs = workflow.jobs()
+    print(f"\n{name}: {' '.join(sorted(jobs)) or 'nothing'}")
+    assert jobs == expected, (sorted(jobs - expected), sorted(expected - jobs))

@@ -1,7 +1,8 @@
-"""Controls of a detector: salience whose answer is known, untrained networks, and the cascade of randomised layers.
+"""The job that writes the controls of a detector: known maps, untrained networks, and a cascade of randomised layers.
 
-Results lie beside those of trained detectors. The regime of known maps is called "known", and their salience methods
-are those of ``e2m.methods.known``; the regime of untrained networks is called "random_weights".
+Known maps come from the salience methods of ``e2m.methods.known``. ``e2m.experiment.explain.explain`` explains them
+like any other method, under the regime name "known". Untrained networks have the regime name "random_weights". The
+results of both lie beside those of trained detectors.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from e2m.store import disk, paths
 from e2m.types import Detector, Explanation
 
 KNOWN = "known"
-"""The regime of known maps, and what tables call their salience."""
+"""The regime name of known maps in files, and the name of their salience in tables."""
 
 RUNS = 2
-"""Measure (d) compares runs: so many of every control that costs no training."""
+"""Number of runs of each control that needs no training; measure (d) compares two runs."""
 
 SEED = 1_000_000
-"""Of random weights, plus the run: no training starts from them, for its seed is its run."""
+"""Added to the run to seed random weights. Trainings are seeded by the run, so none starts from these weights."""
 
 STEPS = 8
-"""Most steps of a cascade; the first randomises the head alone, the last everything."""
+"""Largest number of steps of a cascade; the first randomises the head alone, the last all layers."""
 
 
 @reads(
@@ -48,12 +49,11 @@ STEPS = 8
     *("regimes", "traditional", "methods", "measures", "device"),
 )
 def explain_controls(experiment: Inputs, name: str) -> None:
-    """Make the controls of a detector on the in-set sources: all of ``results(experiment, name)``.
+    """Make the controls of a detector on the in-set sources, and write the files ``results(experiment, name)``.
 
-    Scores beside known maps are those of run 0 of the experiment's first regime. The cascade randomises run 0 of every
-    regime.
+    Scores beside known maps are those of run 0 of the traditional regime. The cascade randomises run 0 of every regime.
     """
-    experiment = replace(experiment, masker=None)  # controls have none, and depend on no setting of theirs
+    experiment = replace(experiment, masker=None)  # controls have no maskers and depend on no setting of theirs
     trained = experiment.detector(name, experiment.traditional, 0)
     for run in range(RUNS):
         for family, detector in (
@@ -67,13 +67,13 @@ def explain_controls(experiment: Inputs, name: str) -> None:
 
 
 def known_family(experiment: Inputs) -> Inputs:
-    """The experiment whose one regime is "known", and whose salience methods never ask the network; in-set sources."""
+    """The experiment with the one regime "known", the salience methods that ask no network, and the in-set sources."""
     methods = list(plugins.load("method", "oracle").NAMES)
     return replace(experiment, regimes=[KNOWN], methods=methods, sources=experiment.in_set, runs=RUNS)
 
 
 def untrained_family(experiment: Inputs) -> Inputs:
-    """The experiment whose one regime is "random_weights", on the in-set sources."""
+    """The experiment with the one regime "random_weights", on the in-set sources."""
     return replace(experiment, regimes=["random_weights"], sources=experiment.in_set, runs=RUNS)
 
 
@@ -90,23 +90,23 @@ def results(experiment: Inputs, detector: str) -> list[Path]:
 
 
 def cascade_files(experiment: Inputs, detector: str) -> list[Path]:
-    """Rows of the cascade: of run 0 of every regime, on every in-set source."""
+    """Files of the cascade's rows: run 0 of every regime, on every in-set source."""
     keys = [(experiment.profile, detector, regime, 0) for regime in experiment.regimes]
     return [paths.rows(*key, "cascade", source) for key in keys for source in experiment.in_set]
 
 
 def by_control(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """Tidy rows of known maps as tables show them: the regime is the control, the salience "known".
+    """Tidy rows of known maps as tables show them: the regime is the control's name, the salience is "known".
 
-    Scores that no map guided are left out: they are those of the trained detector.
+    Scores that no map guided are left out: they belong to the trained detector.
 
     Args:
-        rows: of the family of known maps.
-        methods: the controls, in the order of the result.
+        rows: tidy rows of ``known_family``.
+        methods: the controls in the order of the result.
     """
     rows = rows[rows["salience"] != ""]
     if not (rows["variant"] == "score").any():
-        rows = rows.drop(columns="flipped", errors="ignore")  # scores tell whether a decision flipped
+        rows = rows.drop(columns="flipped", errors="ignore")  # without scores, no decision is known to have flipped
     order = rows["salience"].astype(str).map({name: index for index, name in enumerate(methods)})
     detectors = pd.factorize(rows["detector"])[0]
     rows = rows.iloc[np.lexsort((np.arange(len(rows)), order, detectors))]
@@ -114,23 +114,23 @@ def by_control(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
 
 
 def _of_run(family: Inputs, run: int) -> Inputs:
-    """Measures that change images are taken in run 0 alone."""
+    """The family of one run: only run 0 takes measures that change images."""
     return family if run == 0 else replace(family, measures={})
 
 
 def untrained(experiment: Inputs, name: str, run: int = 0) -> Detector:
-    """A network with random weights that no training starts from."""
+    """An untrained network, with random weights that no training starts from."""
     return load_detector(name, seed=SEED + run, device=experiment.device)
 
 
 def cascade(detector: Detector, untrained: Detector, counts: Sequence[int]) -> Iterator[Detector]:
-    """A detector with so many of its layers, from the top, replaced by those of an untrained twin.
+    """Copies of a detector whose top layers have the weights of an untrained network, one copy a count.
 
-    The cascading randomisation of Adebayo et al. 2018, arXiv 1810.03292. Each detector given is a copy of its own.
+    This is the cascading randomisation of Adebayo et al. 2018, arXiv 1810.03292.
 
     Args:
         detector, untrained: the same network with different weights.
-        counts: how many layers; 0 changes nothing.
+        counts: numbers of layers to replace, counted from the top; 0 replaces none.
     """
     names = weighted_layers(detector.model)
     for count in counts:
@@ -141,7 +141,7 @@ def cascade(detector: Detector, untrained: Detector, counts: Sequence[int]) -> I
 
 
 def weighted_layers(model: nn.Module) -> list[list[str]]:
-    """Names of the modules with weights of their own, last first; a normalisation goes with the layer before it."""
+    """Names of the modules that hold weights, last first; a normalisation is grouped with the layer before it."""
     layers = []
     for name, module in model.named_modules():
         weights = list(module.parameters(recurse=False))
@@ -153,22 +153,22 @@ def weighted_layers(model: nn.Module) -> list[list[str]]:
 
 
 def steps(layers: int) -> list[int]:
-    """How many layers each step of a cascade has randomised: 0, 1, ... all, in ``STEPS`` steps at most."""
+    """Number of randomised layers after each step of a cascade: 0, 1, ... all, in ``STEPS`` steps at most."""
     return [0, *np.unique(np.linspace(1, layers, min(layers, STEPS)).round().astype(int)).tolist()]
 
 
-def _cascade(experiment: Inputs, one: ModelKey) -> None:
-    """Rows of what the cascade does to the maps of a trained detector, for every in-set source."""
-    trained = experiment.detector(one.detector, one.regime, one.run)
+def _cascade(experiment: Inputs, key: ModelKey) -> None:
+    """Write how the cascade changes the maps of a trained detector, for every in-set source."""
+    trained = experiment.detector(key.detector, key.regime, key.run)
     layers = [names[0] for names in weighted_layers(trained.model)]
     counts = steps(len(layers))
-    detectors = dict(zip(counts, cascade(trained, untrained(experiment, one.detector), counts), strict=True))
+    detectors = dict(zip(counts, cascade(trained, untrained(experiment, key.detector), counts), strict=True))
     few = min(settings["images_per_source"] for settings in experiment.measures.values())
     for source in experiment.in_set:
         samples = replace(experiment, sources=[source]).samples.head(few)
-        about = samples[["image", "label", "source"]].assign(measure="cascade", **asdict(one))
+        about = samples[["image", "label", "source"]].assign(measure="cascade", **asdict(key))
         about = about.assign(profile=experiment.profile, dataset=experiment.dataset)
-        path = paths.rows(experiment.profile, *asdict(one).values(), "cascade", source)
+        path = paths.rows(experiment.profile, *asdict(key).values(), "cascade", source)
         with disk.writing_rows(path, {"layers": layers}) as add:
             for frame in _steps(experiment, samples, about, detectors):
                 add(frame)
@@ -177,13 +177,13 @@ def _cascade(experiment: Inputs, one: ModelKey) -> None:
 def _steps(
     experiment: Inputs, samples: pd.DataFrame, about: pd.DataFrame, detectors: dict[int, Detector]
 ) -> Iterator[pd.DataFrame]:
-    """Every step against the first, which has nothing randomised, both for the class that this one predicts."""
+    """Rows that compare every step with the unchanged network; both explain the class that the latter predicts."""
     first = None
     for count, detector in detectors.items():
         predicted = None if first is None else next(iter(first.values())).predicted
-        found = _explained(experiment, detector, samples, predicted)
-        first = first or found
-        for method, randomised in found.items():
+        explained = _explained(experiment, detector, samples, predicted)
+        first = first or explained
+        for method, randomised in explained.items():
             for variant, values in _compared(first[method], randomised).items():
                 yield about.assign(salience=method, variant=variant, level=str(count), value=values)
 
@@ -191,25 +191,25 @@ def _steps(
 def _explained(
     experiment: Inputs, detector: Detector, samples: pd.DataFrame, classes: np.ndarray | None
 ) -> dict[str, Explanation]:
-    """Clean explanations by method, of these (N,) classes or of those that the detector predicts."""
+    """Clean explanations by method, for the given (N,) classes or for those that the detector predicts."""
     with Explainer(detector, experiment.methods) as explainer:
 
         def explained(about: pd.DataFrame, images: np.ndarray, unreadable: np.ndarray) -> dict[str, Explanation]:
-            found = explainer(images, "predicted" if classes is None else classes[about.index].clip(0))
-            for one in found.values():
-                one.blank(unreadable)
-            return found
+            explanations = explainer(images, "predicted" if classes is None else classes[about.index].clip(0))
+            for explanation in explanations.values():
+                explanation.blank(unreadable)
+            return explanations
 
         parts = list(in_parts(explained, explain.batches(experiment, samples), experiment.batch_size))
     return {method: Explanation.join([part[method] for part in parts]) for method in experiment.methods}
 
 
 def _compared(trained: Explanation, randomised: Explanation) -> dict[str, np.ndarray]:
-    """How alike native maps are, as in measure (d); and what entropy says of the randomised ones."""
-    gone = trained.dead | randomised.dead
+    """Similarity of native maps, as in measure (d), and the spatial entropy of the randomised ones."""
+    dead = trained.dead | randomised.dead
     similar = ssim(quantise(trained.maps), quantise(randomised.maps), data_range=255)
     return {
-        "ssim": np.where(gone, np.nan, similar),
+        "ssim": np.where(dead, np.nan, similar),
         "rank_correlation": rank_correlation(trained.maps, randomised.maps),
         "spatial": spatial_entropy(randomised.maps),
     }

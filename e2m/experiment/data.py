@@ -1,8 +1,8 @@
-"""The job that lists a profile's images with the hashes of their files, and whether the list still holds.
+"""The job that lists a profile's images with the hashes of their files, and the check that the list still holds.
 
-Trainings depend on the list "train", whatever reads test images on the list "test". What the files hold is hashed when
-a list is written; the workflow asks ``state`` before every run, which looks at sizes and times, and reads a file again
-only where these have changed: a file that was touched has not.
+Trainings depend on the list "train", jobs that read test images on the list "test". Writing a list hashes the content
+of every file. Before every run, the workflow asks ``state``, which compares sizes and times and hashes a file again
+only if these have changed. Touching a file therefore reruns nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FILES = ("path", "salience", "region", "annotations")
 
 @reads(Inputs, "dataset", "dataset_options")
 def training_images(experiment: Inputs) -> pd.DataFrame:
-    """Images to train and to validate on."""
+    """Images to train on and to validate on."""
     splits = [load_dataset(experiment.dataset, split=split, **experiment.options) for split in ("train", "validate")]
     return pd.concat(splits, ignore_index=True)
 
@@ -44,10 +44,10 @@ PARTS = {"train": training_images, "test": test_images}
 
 
 def check(experiment: Inputs) -> None:
-    """Print how many test images there are, and on stderr which of them cannot be read.
+    """Print the number of test images, and on stderr those that cannot be read.
 
     Raises:
-        InputError: a human map that does not fit its image, or is missing.
+        InputError: a human map is missing or does not fit its image.
     """
     samples = test_images(experiment)
     check_images(samples, may_be_marked=True)
@@ -61,9 +61,9 @@ def write(experiment: Inputs, part: str, state: str = NEW) -> Path:
     """List the images of a part with the size, time and SHA-256 of every file that belongs to them.
 
     Args:
-        experiment: whose images they are.
+        experiment: the experiment that has the images.
         part: a key of ``PARTS``.
-        state: of the images, as ``state`` gave it before; it is kept in the list.
+        state: state of the images as the function ``state`` returned it; it is stored in the list.
     """
     files = _stamped(_files(PARTS[part](experiment)))
     files["sha256"] = [disk.file_hash(path) for path in files["path"]]
@@ -74,21 +74,21 @@ def write(experiment: Inputs, part: str, state: str = NEW) -> Path:
 
 
 def state(experiment: Inputs, part: str) -> str:
-    """A word for what the images of a part are now: that of their list as long as it holds, another one otherwise.
+    """A word for the present state of a part's images: the one stored in their list if the list holds, else a new one.
 
-    It holds if all images have the same names, labels, splits, sources, subjects and files, with the same content.
+    The list holds if all images have the same names, labels, splits, sources, subjects, files and file contents.
     """
     path = paths.images(experiment.profile, part)
     if not path.is_file():
         return NEW
     listed = pd.read_parquet(path)
     try:
-        # Looked for first, because data sets that are built would be built here and now.
-        found = _stamped(listed.drop(columns=["bytes", "time", "sha256"]))
+        # The listed files are looked up first: a built data set would otherwise be built by the next line.
+        present = _stamped(listed.drop(columns=["bytes", "time", "sha256"]))
         now = _stamped(_files(PARTS[part](experiment)))
     except (InputError, OSError) as error:
         return disk.short_hash(str(error))
-    known = found.columns.drop(["bytes", "time"])
+    known = present.columns.drop(["bytes", "time"])
     if now[known].equals(listed[known]):
         touched = (now["bytes"] != listed["bytes"]) | (now["time"] != listed["time"])
         hashes = [disk.file_hash(path) for path in now.loc[touched, "path"]]
@@ -98,7 +98,7 @@ def state(experiment: Inputs, part: str) -> str:
 
 
 def _files(samples: pd.DataFrame) -> pd.DataFrame:
-    """A row a file that belongs to an image."""
+    """One row for each file that belongs to an image."""
     return pd.DataFrame(_rows(samples), columns=["image", "label", "source", "split", "subject", "kind", "path"])
 
 

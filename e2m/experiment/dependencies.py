@@ -1,4 +1,4 @@
-"""What a job depends on, read from its source: the files that a module or a notebook imports, and plug-ins by name."""
+"""The code that a job depends on: the files that a module or a notebook imports, and plug-ins by name."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from e2m.store.paths import CHECKOUT
 from e2m.types import InputError
 
 INSTALLED = {"site-packages", "dist-packages"}
-"""Folders of packages that are installed: the lock pins them, and no job depends on their files."""
+"""Folders of installed packages: the lock pins them, so that no job depends on their files."""
 
 STANDARD = Path(sysconfig.get_path("stdlib"))
 
 
 def code(*modules: str, notebook: str | Path | None = None, **names: Iterable[str]) -> list[str]:
-    """The code that a job runs, as text, a file a line: its path and the first digits of its SHA-256.
+    """The code that a job runs, as text, a file a line: the path and the first digits of the SHA-256.
 
-    Contents are compared, not times: a file that was touched has not changed, and one that was put back has.
+    Contents are compared, not times: touching a file changes nothing, and restoring an old content does.
 
     Args:
-        modules: that the job imports: "e2m.experiment.train".
-        notebook: that the job executes.
-        names: plug-ins that it looks up, by kind: ``detector=["resnet50"], regime=["cyborg"]``.
+        modules: modules that the job imports: "e2m.experiment.train".
+        notebook: the notebook that the job executes.
+        names: plug-ins that the job looks up, by kind: ``detector=["resnet50"], regime=["cyborg"]``.
 
     Raises:
         InputError: a module, notebook or plug-in without a file, or one that is not Python.
@@ -50,12 +50,12 @@ def contents(files: Iterable[str | Path]) -> list[str]:
 
 
 def files_of(module: str) -> set[Path]:
-    """The files of a module and of all that it imports, directly or not: within functions too, but not for types alone.
+    """The files of a module and of all that it imports, directly or indirectly.
 
-    Packages that are installed are left out.
+    Imports within functions count, imports for type checkers do not, and installed packages are left out.
 
     Raises:
-        InputError: the module has no file here.
+        InputError: the module has no file in the checkout or on PYTHONPATH.
     """
     if _file(module) is None:
         raise InputError(f"{module}: no such module in {CHECKOUT} or on PYTHONPATH")
@@ -80,25 +80,25 @@ def files_of_plugin(kind: str, name: str) -> set[Path]:
     if kind == "detector" and ":" in name:
         module = name.split(":")[0]
         return set() if module == "timm" else files_of(module)
-    # Only files of methods serve several names, and are imported to see which.
+    # A file of methods may serve several names, and has to be imported to see which.
     return files_of(plugins.module_of(kind, name) if kind == "method" else f"e2m.{plugins.KINDS[kind]}.{name}")
 
 
 def arguments(path: str | Path, call: str) -> list[str]:
-    """The names that a module or a notebook gives to a function, in the order of the calls.
+    """The names that a module or a notebook passes to a function, in the order of the calls.
 
     Args:
-        path: of the file.
-        call: "experiment.table", "studies.load"; its first argument is the name.
+        path: path of the file.
+        call: the function as it is called, "experiment.table" or "studies.load"; its first argument is the name.
 
     Raises:
-        InputError: one of the names is not written out, so that nobody can tell what is meant.
+        InputError: one of the names is not a literal, so that the workflow cannot know it.
     """
     return list(_arguments(Path(path), call))
 
 
 def parameters(notebook: str | Path) -> list[str]:
-    """The names of a notebook's parameters: what is assigned in its cell with the tag "parameters"."""
+    """The names of a notebook's parameters, which are assigned in its cell with the tag "parameters"."""
     cells = [cell for cell in _cells(Path(notebook)) if "parameters" in cell["metadata"].get("tags", ())]
     nodes = [node for cell in cells for node in ast.parse("".join(cell["source"])).body]
     return [target.id for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
@@ -113,43 +113,43 @@ def _arguments(path: Path, call: str) -> tuple[str, ...]:
     asked = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr == function]
     asked = [node for node in asked if isinstance(node.value, ast.Name) and node.value.id == owner]
     given = {node.func: node.args[0] for node in nodes if isinstance(node, ast.Call) and node.args}
-    found = [getattr(given.get(node), "value", None) for node in asked]
-    if not all(isinstance(name, str) for name in found):
+    literals = [getattr(given.get(node), "value", None) for node in asked]
+    if not all(isinstance(name, str) for name in literals):
         raise InputError(f'{path}: {call} takes a name that is written out, as in {call}("noise"), for the workflow')
-    return tuple(found)
+    return tuple(literals)
 
 
 def _closure(modules: set[str]) -> set[Path]:
-    """The files of modules and of all that they import; what has no file here is left out."""
-    found, waiting = {}, list(modules)
+    """The files of modules and of all that they import; modules without a file here are left out."""
+    files, waiting = {}, list(modules)
     while waiting:
         module = waiting.pop()
-        if module not in found and (file := _file(module)):
-            found[module] = file
+        if module not in files and (file := _file(module)):
+            files[module] = file
             waiting += _imports(file, module)
             waiting += [module.rpartition(".")[0]] if "." in module else []
-    return set(found.values())
+    return set(files.values())
 
 
 @cache
 def _imports(path: Path, module: str) -> frozenset[str]:
-    """What the statements of a file import: modules, and names that may be modules."""
+    """The modules that the statements of a file import, and imported names that may be modules."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    found = set()
+    imported = set()
     for node in _statements(_parsed(path)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-            # Any of the names that the package gives may follow.
-            found |= {*names, *(_HOMES.values() if "e2m" in names else ())}
+            # After `import e2m`, any of its public names may be used.
+            imported |= {*names, *(_HOMES.values() if "e2m" in names else ())}
         elif isinstance(node, ast.ImportFrom):
             base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
-            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-            found |= {_HOMES[alias.name] for alias in node.names if base == "e2m" and alias.name in _HOMES}
-    return frozenset(found)
+            imported |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+            imported |= {_HOMES[alias.name] for alias in node.names if base == "e2m" and alias.name in _HOMES}
+    return frozenset(imported)
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
-    """All statements below a node, but those that only a type checker reads."""
+    """All statements below a node, except those that only a type checker reads."""
     checked = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
     for block in ("orelse",) if checked else ("body", "orelse", "handlers", "finalbody", "cases"):
         for child in getattr(node, block, ()):
@@ -159,7 +159,7 @@ def _statements(node: ast.AST) -> Iterator[ast.stmt]:
 
 @cache
 def _file(module: str) -> Path | None:
-    """The source of a module, which is not imported; None for what is installed and for what is no module."""
+    """The source file of a module, located without importing it; None if it is installed or not a module."""
     package = module.rpartition(".")[0]
     folders = [str(CHECKOUT), *sys.path] if not package else _folders(package)
     spec = PathFinder.find_spec(module, folders) if folders else None
@@ -168,7 +168,7 @@ def _file(module: str) -> Path | None:
 
 
 def _folders(package: str) -> list[str]:
-    """Where the modules of a package lie; those of plug-ins also where ``E2M_PLUGINS`` says."""
+    """The folders of a package's modules; for plug-ins, those of ``E2M_PLUGINS`` too."""
     file = _file(package)
     if file is None or file.name != "__init__.py":
         return []

@@ -1,4 +1,4 @@
-"""The job that explains one trained detector: its clean maps, and the rows of every measure that changes images."""
+"""The job that explains one detector: its clean maps, and the rows of every measure that changes images."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ def explain(
     detector: Detector | None = None,
     seed: int = 0,
 ) -> None:
-    """Explain the test images of one trained detector, clean and changed: all of ``experiment.results(key)``.
+    """Explain the test images of one detector, clean and changed, and write the files ``experiment.results(key)``.
 
-    One pass over the images: each batch is read and explained once, and that is shared by all measures. Rows are
-    written batch by batch, so that memory holds no more than one; only clean maps are kept until their file is written
-    (10,000 maps of 7x7: 2 MB). A source's files get their names when all of it is done.
+    Each batch of images is read and explained once for all measures. Rows are written batch by batch, so that memory
+    holds one batch only. Clean maps are kept until their file is written (10,000 maps of 7x7: 2 MB). The files of a
+    source get their final names when the whole source is done.
 
-    An image that cannot be read is named on stderr and marked: its map is NaN and dead, its class -1, every value of
-    it NaN, which tables count as missing.
+    An image that cannot be read is named on stderr and marked: its map is NaN and dead, its class is -1, and all its
+    values are NaN, which tables count as missing.
 
     Args:
         experiment: the profile.
-        key: the detector.
-        sources: only these.
-        progress: show a bar.
-        detector: explained instead of the detector of ``key``, which then needs no checkpoint, nor a masker.
-        seed: of salience methods that draw random numbers.
+        key: names the detector.
+        sources: the sources to explain; None explains all.
+        progress: show a progress bar.
+        detector: a detector to explain instead of that of ``key``, which then needs neither checkpoint nor masker.
+        seed: seed of salience methods that draw random numbers.
 
     Raises:
-        InputError: no such source, no image of a source that can be read, a human map that does not fit its image, no
-            checkpoint, no memory for one image.
-        OSError: a file that cannot be written; the message names it, and nothing half-written stands there.
+        InputError: an unknown source; a source without a readable image; a human map that does not fit its image; no
+            checkpoint; no memory for one image.
+        OSError: a file cannot be written; the message names it, and no half-written file remains.
     """
     if odd := sorted(set(sources or ()) - set(experiment.sources)):
         raise InputError(f"no source named {odd[0]!r} in {experiment.profile}; choose from {experiment.sources}")
-    # One thread: jobs run side by side, and sums do not depend on how many cores there are.
+    # One thread: jobs run side by side, and sums do not depend on the number of cores.
     torch.set_num_threads(1)
     methods = experiment.methods_of(key)
     if detector is None:
@@ -92,7 +92,7 @@ def _explain_source(
         work = partial(explain_batch, experiment, key, explainer)
         for clean, rows in in_parts(work, batches(experiment, samples), experiment.batch_size):
             for method, explanation in clean.items():
-                # Joined, that is copied: arrays left where the network worked would keep the memory around them in use.
+                # Joining copies the arrays: as views, they would keep the network's memory around them in use.
                 parts[method].append(Explanation.join([explanation]))
             for measure, frame in rows.items():
                 add[measure](frame)
@@ -106,7 +106,7 @@ def _explain_source(
 
 
 def batches(experiment: Inputs, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
-    """What is known of the images of a batch, the images, and which of them could not be read."""
+    """Batches: rows of the samples, their images (n, H, W, 3) uint8, and (n,) bool, True if an image is unreadable."""
     start = 0
     for images, wrong in read_or_mark(samples, size=experiment.image_size, batch=experiment.batch_size):
         for reason in wrong.values():
@@ -128,7 +128,7 @@ def explain_batch(
     clean = explainer(images, regions=regions)
     rows = {}
     for measure, settings in experiment.measures.items():
-        # What is left of the measure's share of the source.
+        # The measure's remaining images of the source.
         count = min(len(images), settings["images_per_source"] - int(about.index[0]))
         if count > 0:
             few = {name: explanation[:count] for name, explanation in clean.items()}
@@ -146,7 +146,7 @@ def explain_batch(
 def _described(
     experiment: Inputs, key: ModelKey, measure: str, about: pd.DataFrame, clean: dict[str, Explanation]
 ) -> pd.DataFrame:
-    """What rows of a measure say of every image, before any value."""
+    """Columns about every image in the rows of a measure, without values."""
     predicted = next(iter(clean.values())).predicted
     return about[["image", "label", "source"]].assign(
         profile=experiment.profile,
@@ -169,7 +169,7 @@ def _rows(
     options = {name: value for name, value in settings.items() if name != "images_per_source"}
     perturbations = partial(plugins.load("measure", measure).perturbations, **options)
     rows = respond(explainer, images, clean, about, perturbations, regions)
-    # Image by image, so that the order of rows does not tell how the images were cut into batches.
+    # Sorted by image, so that the order of rows does not depend on the batches.
     return rows.iloc[np.arange(len(rows)).reshape(-1, len(images)).T.ravel()]
 
 

@@ -1,4 +1,4 @@
-"""A profile with what its jobs read: test images with their regions and human maps, and trained detectors."""
+"""A profile with the inputs of its jobs: test images with regions and human maps, and trained detectors."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from e2m.types import MASKER, Detector
 
 
 class Inputs(Profile):
-    """A profile (``notebooks/params/NAME.yaml``) and what its jobs read: ``Inputs.load("demo")``."""
+    """A profile (``notebooks/params/NAME.yaml``) with the inputs of its jobs: ``Inputs.load("demo")``."""
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """Test images, ``images_per_source`` of each source at most, in the data set's order."""
+        """Test images in the data set's order, at most ``images_per_source`` of each source."""
         samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
         return samples.groupby("source", sort=False).head(self.images_per_source).reset_index(drop=True)
 
     def images(self, names: Sequence[str]) -> np.ndarray:
-        """(N, H, W, 3) uint8, the test images of these names; a grey square instead of one that cannot be read."""
+        """(N, H, W, 3) uint8, the test images of these names; an unreadable image is a grey square."""
         return np.concatenate([images for images, _ in read_or_mark(self._named(names), size=self.image_size)])
 
     def human(self, names: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
-        """(N, h, w) uint8, human salience of the test images of these names; 0 everywhere where there is none."""
+        """(N, h, w) uint8, human salience of the test images of these names; 0 everywhere if an image has none."""
         files = self._named(names)["salience"]
         return np.concatenate(
             [read_maps([file], shape=shape) if file else np.zeros((1, *shape), np.uint8) for file in files]
         )
 
     def regions(self, names: Sequence[str]) -> np.ndarray:
-        """(N, H, W) bool, the true regions of the test images of these names; empty where none is known."""
+        """(N, H, W) bool, the true regions of the test images of these names; empty if an image has none."""
         side = self.image_size or 224
         files = self._named(names)["region"]
         return np.concatenate(
@@ -50,9 +50,9 @@ class Inputs(Profile):
         """A trained detector, loaded."""
         from e2m.detectors import load_detector
 
-        one = ModelKey(detector, regime, run)
-        masker = self.masker_file(one) if MASKER in self.methods else None
-        return load_detector(detector, self.checkpoint(one), device=self.device, masker=masker)
+        key = ModelKey(detector, regime, run)
+        masker = self.masker_file(key) if MASKER in self.methods else None
+        return load_detector(detector, self.checkpoint(key), device=self.device, masker=masker)
 
     def _named(self, names: Sequence[str]) -> pd.DataFrame:
         return self.samples.set_index("image", drop=False).loc[list(names)]

@@ -1,4 +1,4 @@
-"""A profile: the settings of an experiment, read from YAML and checked before any work, and where its files are."""
+"""A profile: the settings of an experiment, read from YAML and checked before any work, and the paths of its files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Device = Annotated[str, Like(r"(cpu|cuda|mps|xpu)(:\d+)?", "cpu, cuda or cuda:1"
 
 @dataclass(frozen=True)
 class ModelKey:
-    """One detector of an experiment: which network, which regime, which run."""
+    """The key of one detector of an experiment: network, regime and run."""
 
     detector: str
     regime: str
@@ -46,9 +46,12 @@ class ModelKey:
 class Profile:
     """The settings of an experiment: the keys of ``notebooks/params/NAME.yaml``.
 
-    ``notebooks/params/demo.yaml`` comments on each. ``training``, ``masker``, ``measures`` and ``dataset_options`` are
-    as they were written, with the keys of ``Settings``, of ``MaskerSettings`` and ``regimes``, of each measure's
-    ``perturbations`` and ``images_per_source``, and of the data set's ``load``.
+    ``notebooks/params/demo.yaml`` comments on each. Four sections are kept as written:
+
+    * ``training`` has the keys of ``Settings``;
+    * ``masker`` has those of ``MaskerSettings``, and ``regimes``;
+    * ``measures`` has those of each measure's ``perturbations``, and ``images_per_source``;
+    * ``dataset_options`` has those of the data set's ``load``.
     """
 
     profile: str
@@ -77,15 +80,15 @@ class Profile:
 
     @classmethod
     def load(cls, profile: str = "demo", **changed) -> Self:
-        """A profile by its name, or by the path of a YAML file with the same keys.
+        """Read and check a profile, given its name or the path of a YAML file with the same keys.
 
         Args:
             profile: name of a file in ``notebooks/params``, or a path that ends in .yaml.
-            changed: replaces some of its keys.
+            changed: keys that replace those of the file.
 
         Raises:
-            InputError: no such profile, a file that is not YAML, or any key that is missing, unknown, of the wrong type
-                or out of range: a line each.
+            InputError: no such profile, a file that is not YAML, or keys that are missing, unknown, of the wrong type
+                or out of range, a line each.
         """
         path = Path(profile) if str(profile).endswith(".yaml") else PROFILES / f"{profile}.yaml"
         if not path.is_file():
@@ -101,7 +104,7 @@ class Profile:
             raise InputError("\n".join(f"{where}: {line}" for line in lines))
         return loaded
 
-    # What there is to do
+    # Detectors, and the settings of each
 
     @property
     def roles(self) -> dict[str, str]:
@@ -116,7 +119,7 @@ class Profile:
 
     @property
     def trained(self) -> list[ModelKey]:
-        """Every detector that the profile trains."""
+        """The key of every detector that the profile trains."""
         return [ModelKey(*parts) for parts in product(self.detectors, self.regimes, range(self.runs))]
 
     @property
@@ -126,61 +129,61 @@ class Profile:
 
     @property
     def studied(self) -> list[ModelKey]:
-        """The detectors that `make study` trains and explains besides: so many runs of each regime."""
+        """The further detectors that `make study` trains and explains: runs 0, 1, ... of each regime in ``study``."""
         runs = [(regime, run) for regime, count in self.study.items() for run in range(count)]
-        return [ModelKey(detector, *one) for detector, one in product(self.detectors, runs)]
+        return [ModelKey(detector, *parts) for detector, parts in product(self.detectors, runs)]
 
     @property
     def options(self) -> dict:
-        """Options of the data set; relative paths start at the repository."""
+        """Options of the data set; relative paths start at the root of the repository."""
         names = {"root", "csv", "salience"} & set(self.dataset_options)
         return {**self.dataset_options, **{name: _from_checkout(self.dataset_options[name]) for name in names}}
 
     @property
     def masked(self) -> Self:
-        """The experiment with the salience method "masker" beside the others, of the regimes that have maskers."""
+        """The experiment with the method "masker" added, restricted to the regimes that have maskers."""
         if not self.masker:
             return self
         regimes = [regime for regime in self.regimes if regime in self.masker["regimes"]]
         return replace(self, regimes=regimes, methods=[*self.methods, MASKER])
 
-    def methods_of(self, one: ModelKey) -> list[str]:
-        """The salience methods of a trained detector: those of all, and "masker" where it has one."""
-        has_masker = self.masker and MASKER not in self.methods and one.regime in self.masker["regimes"]
+    def methods_of(self, key: ModelKey) -> list[str]:
+        """The salience methods of a trained detector: ``methods``, and "masker" if it has one."""
+        has_masker = self.masker and MASKER not in self.methods and key.regime in self.masker["regimes"]
         return [*self.methods, MASKER] if has_masker else self.methods
 
-    def settings(self, one: ModelKey) -> Settings:
-        """Hyper-parameters of a detector: those of all, replaced by those of its regime, seeded by its run."""
-        regime = plugins.load("regime", one.regime)
-        settings = Settings(**{**self.training, **getattr(regime, "SETTINGS", {})}, seed=one.run)
+    def settings(self, key: ModelKey) -> Settings:
+        """Hyper-parameters of a detector: ``training``, updated with its regime's, seeded by its run."""
+        regime = plugins.load("regime", key.regime)
+        settings = Settings(**{**self.training, **getattr(regime, "SETTINGS", {})}, seed=key.run)
         return replace(settings, epochs=settings.epochs * getattr(regime, "EPOCHS_FACTOR", 1))
 
-    def masker_settings(self, one: ModelKey) -> MaskerSettings:
+    def masker_settings(self, key: ModelKey) -> MaskerSettings:
         """Hyper-parameters of a detector's masker, seeded by its run."""
         given = {name: value for name, value in (self.masker or {}).items() if name != "regimes"}
-        return MaskerSettings(**given, seed=one.run)
+        return MaskerSettings(**given, seed=key.run)
 
-    # Where files are
+    # Paths of files
 
-    def checkpoint(self, one: ModelKey) -> Path:
+    def checkpoint(self, key: ModelKey) -> Path:
         """The weights of a trained detector."""
-        return paths.checkpoint(self.profile, one.detector, one.regime, one.run)
+        return paths.checkpoint(self.profile, key.detector, key.regime, key.run)
 
-    def masker_file(self, one: ModelKey) -> Path:
+    def masker_file(self, key: ModelKey) -> Path:
         """The masker of a trained detector."""
-        return paths.masker(self.profile, one.detector, one.regime, one.run)
+        return paths.masker(self.profile, key.detector, key.regime, key.run)
 
-    def results(self, one: ModelKey, sources: Sequence[str] | None = None) -> list[Path]:
+    def results(self, key: ModelKey, sources: Sequence[str] | None = None) -> list[Path]:
         """The files that ``e2m.experiment.explain.explain`` writes for a trained detector."""
-        key = (self.profile, one.detector, one.regime, one.run)
+        model = (self.profile, key.detector, key.regime, key.run)
         return [
-            *(paths.maps(*key, *names) for names in product(self.methods_of(one), sources or self.sources)),
-            *(paths.rows(*key, *names) for names in product(self.measures, sources or self.sources)),
+            *(paths.maps(*model, *names) for names in product(self.methods_of(key), sources or self.sources)),
+            *(paths.rows(*model, *names) for names in product(self.measures, sources or self.sources)),
         ]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a repeated key, of which PyYAML silently takes the last."""
+    """A YAML loader that refuses a repeated key; PyYAML silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         names = []
@@ -208,9 +211,9 @@ def _read(path: Path, where: Path) -> dict:
 
 
 def _problems_of_sections(content: Mapping[str, Any]) -> Iterator[str]:
-    """Everything wrong inside ``training``, ``masker``, ``measures`` and ``dataset_options``."""
+    """Lines about everything wrong inside ``training``, ``masker``, ``measures`` and ``dataset_options``."""
     sections = {name: section for name, section in content.items() if isinstance(section, Mapping)}
-    # The seed is the run.
+    # The run is the seed.
     if "training" in sections:
         yield from problems(sections["training"], Settings, "training", without=("seed",))
     if "masker" in sections:
@@ -220,7 +223,7 @@ def _problems_of_sections(content: Mapping[str, Any]) -> Iterator[str]:
         if name in plugins.names("measure") and isinstance(settings, Mapping):
             perturb = getattr(plugins.load("measure", name), "perturbations", None)
             if perturb is None:
-                yield f"measures.{name}: no such key; this measure changes no images, so that it has no settings"
+                yield f"measures.{name}: no such key; this measure changes no images and has no settings"
             else:
                 share = {"images_per_source": Count}
                 yield from problems(settings, perturb, f"measures.{name}", without=("images", "maps"), also=share)
@@ -229,7 +232,7 @@ def _problems_of_sections(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _contradictions(profile: Profile) -> Iterator[str]:
-    """Keys that fit by themselves and not together."""
+    """Lines about keys that are valid by themselves but contradict each other."""
     source, regime = (Annotated[str, OneOf(values)] for values in (profile.sources, profile.regimes))
     yield from misfits(profile.in_set, list[source], "in_set")
     yield from misfits(profile.traditional, regime, "traditional")
@@ -255,4 +258,4 @@ def _contradictions(profile: Profile) -> Iterator[str]:
 
 
 def _from_checkout(path: str | list[str]) -> str | list[str]:
-    return [str(paths.CHECKOUT / one) for one in path] if isinstance(path, list) else str(paths.CHECKOUT / path)
+    return [str(paths.CHECKOUT / part) for part in path] if isinstance(path, list) else str(paths.CHECKOUT / path)

@@ -1,4 +1,4 @@
-"""A profile with its results: the test images, clean maps, rows of measures, curves and tables."""
+"""A profile with its results: test images, clean maps, rows of measures, learning curves and tables."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from e2m.store import disk, paths
 from e2m.types import LABELS, InputError
 
 KEPT_BYTES = 1 << 30
-"""Of clean maps, which a page reads several times and from disk once; beyond that they are read again."""
+"""Bytes of clean maps kept in memory, so that a page reads each file once; further maps are read every time."""
 
 _KEPT: dict[tuple, xr.Dataset] = {}
 
 
 class Experiment(Inputs):
-    """A profile (``notebooks/params/NAME.yaml``) and the results that belong to it: ``Experiment.load("demo")``."""
+    """A profile (``notebooks/params/NAME.yaml``) with its results: ``Experiment.load("demo")``."""
 
     @property
     def by_label(self) -> dict[str, str]:
@@ -59,16 +59,16 @@ class Experiment(Inputs):
     def maps(self, detector: str, regime: str, method: str, source: str) -> xr.Dataset:
         """Clean maps of all runs: salience (run, image, y, x), score (run, image), dead, label, subject, ..."""
         names = [(self.profile, detector, regime, run, method, source) for run in range(self.runs)]
-        files = tuple(paths.maps(*one) for one in names)
-        # By time as well, for whoever explains again in the same process.
+        files = tuple(paths.maps(*parts) for parts in names)
+        # The time is part of the key, because the same process may explain again.
         key = tuple((file, file.stat().st_mtime_ns) for file in files if file.is_file())
         if key not in _KEPT:
             runs = [disk.read_maps(file) for file in files]
             fixed = ("label", "subject")
             index = pd.RangeIndex(self.runs, name="run")
-            joined = xr.concat([one.drop_vars(fixed) for one in runs], index, join="exact")
+            joined = xr.concat([maps.drop_vars(fixed) for maps in runs], index, join="exact")
             joined = joined.assign({name: runs[0][name] for name in fixed})
-            if joined.nbytes + sum(one.nbytes for one in _KEPT.values()) > KEPT_BYTES:
+            if joined.nbytes + sum(maps.nbytes for maps in _KEPT.values()) > KEPT_BYTES:
                 return joined
             _KEPT[key] = joined
         return _KEPT[key]
@@ -82,11 +82,11 @@ class Experiment(Inputs):
     def rows(self, measure: str, **kept: str) -> pd.DataFrame:
         """Tidy rows of a measure for all detectors, regimes, runs and sources.
 
-        A measure of maps, alone or beside human maps or true regions, is computed here, from the clean maps; sources
-        without human maps, or without regions, have no rows of such a measure. A measure that compares runs has one row
-        for each pair of runs and image (``pairs``). The rows of a measure that changes images are read as
-        ``e2m.experiment.explain.explain`` wrote them, with the column ``flipped`` where there are scores; ``kept``
-        filters them, for example ``salience="CAM"``. Salience methods are those of the experiment.
+        Measures of maps, alone or with human maps or true regions, are computed here from the clean maps. Sources
+        without human maps, or without regions, have no rows of a measure that needs them. Measures that compare runs
+        have one row for each pair of runs and image (``pairs``). The rows of measures that change images are read from
+        the files of ``e2m.experiment.explain.explain``, with a column ``flipped`` if there are scores. ``kept`` filters
+        these rows, for example ``salience="CAM"``. Salience methods are those of the experiment.
         """
         module = plugins.load("measure", measure)
         if hasattr(module, "measure"):
@@ -104,15 +104,15 @@ class Experiment(Inputs):
         if hasattr(module, measure):
             return self.pairs(measure)
         files = [
-            paths.rows(self.profile, one.detector, one.regime, one.run, measure, source)
-            for one, source in product(self.trained, self.sources)
+            paths.rows(self.profile, key.detector, key.regime, key.run, measure, source)
+            for key, source in product(self.trained, self.sources)
         ]
         filters = [(name, "=", value) for name, value in kept.items()]
         rows = disk.read_rows(files, filters=[("salience", "in", ["", *self.methods]), *filters])
         return with_flips(rows)
 
     def has_rows(self, measure: str) -> bool:
-        """Whether there is what a measure needs: its settings, human maps, true regions, or a second run."""
+        """Whether the input of a measure exists: its settings, human maps, true regions, or a second run."""
         module = plugins.load("measure", measure)
         regions = "region" in self.samples and (self.samples["region"] != "").any()
         needs = {
@@ -122,10 +122,10 @@ class Experiment(Inputs):
             measure: self.runs > 1,
             "perturbations": measure in self.measures,
         }
-        return any(there for function, there in needs.items() if hasattr(module, function))
+        return any(exists for function, exists in needs.items() if hasattr(module, function))
 
     def pairs(self, measure: str) -> pd.DataFrame:
-        """Tidy rows of a measure that compares runs, one a pair of runs and image, from the clean maps."""
+        """Tidy rows of a measure that compares runs, from the clean maps: one row a pair of runs and image."""
         compare = getattr(plugins.load("measure", measure), measure)
         frames = []
         for names, maps in self.each():
@@ -147,7 +147,7 @@ class Experiment(Inputs):
         return about.assign(measure="score", variant="score", value=maps["score"].to_numpy().ravel().astype(np.float64))
 
     def _about(self, names: dict, maps: xr.Dataset) -> pd.DataFrame:
-        """What tidy rows say of every run and image of some maps, before any value."""
+        """Columns about every run and image in tidy rows of maps, without values."""
         runs, images = maps["salience"].shape[:2]
         rows = {
             "run": np.repeat(np.arange(runs), images),
@@ -163,7 +163,7 @@ class Experiment(Inputs):
         return set(self.samples.loc[self.samples["salience"] != "", "source"])
 
     def _human_of(self, maps: xr.Dataset) -> np.ndarray:
-        """(runs x images, h, w): the human map of every image, once a run."""
+        """(runs x images, h, w): the human maps of all images, repeated for every run."""
         runs, _, *shape = maps["salience"].shape
         return np.tile(self.human(maps["image"].to_numpy(), tuple(shape)), (runs, 1, 1))
 
@@ -172,7 +172,7 @@ class Experiment(Inputs):
         known = set(samples.loc[samples["region"] != "", "source"]) if "region" in samples else set()
         if not known:
             raise InputError(
-                f"{measure} takes images whose true region is known, and none of {', '.join(self.sources)} has any; "
+                f"{measure} needs true regions, and no image of {', '.join(self.sources)} has one; "
                 "give them in the data set's column region"
             )
         frames = []
@@ -190,12 +190,12 @@ class Experiment(Inputs):
 
     @property
     def subjects(self) -> pd.Series:
-        """Image -> the person (or group of images) that the bootstrap draws whole."""
+        """Image -> its subject, a person or group of images; the bootstrap draws subjects whole."""
         return self.samples.set_index("image")["subject"]
 
     @property
     def resampling(self) -> dict:
-        """How intervals are made here: the arguments ``clusters`` and ``resamples`` of ``e2m.statistics``."""
+        """Arguments of intervals for ``e2m.statistics``: ``clusters`` and ``resamples``."""
         return {"clusters": self.subjects, "resamples": self.resamples}
 
     def salience(self, names: Sequence[str], detector: str, regime: str, method: str, run: int = 0) -> np.ndarray:
@@ -205,21 +205,21 @@ class Experiment(Inputs):
         return np.stack([maps["salience"].sel(image=name) for maps, name in zip(files, names, strict=True)])
 
     def salience_by_regime(self, names: Sequence[str], detector: str, method: str) -> dict[str, np.ndarray]:
-        """The maps of run 0 of every regime on the test images of these names, by what figures call the regime."""
+        """Regime's label -> maps (N, h, w) of its run 0 on the test images of these names."""
         return {
             plugins.load("regime", regime).LABEL: self.salience(names, detector, regime, method)
             for regime in self.regimes
         }
 
     def clean_scores(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Rows of level "0" for rows of scores of changed images: the same images, unchanged, a row a region."""
+        """Rows of level "0" for rows of scores of changed images: the scores of the clean images, once a region."""
         scores = softmax_scores(rows)
         cases = scores[["salience", "region"]].drop_duplicates().astype(str)
         clean = self.scores().drop(columns=["salience", "region"])
         return clean[clean["image"].isin(set(scores["image"]))].assign(level="0").merge(cases, how="cross")
 
     def score_changes(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Rows of scores of changed images whose value is the distance between their score and the clean image's."""
+        """Rows of changed images with the absolute difference between their score and the clean image's as value."""
         keys = ["detector", "regime", "run", "image"]
         clean = self.scores()[[*keys, "value"]].rename(columns={"value": "clean"})
         scores = softmax_scores(rows)
@@ -231,33 +231,33 @@ class Experiment(Inputs):
         from e2m.networks.checkpoints import read_checkpoint
 
         runs = [ModelKey(detector, regime, run) for run in range(self.runs)]
-        finished = [(one.run, self.checkpoint(one)) for one in runs if self.checkpoint(one).is_file()]
+        finished = [(key.run, self.checkpoint(key)) for key in runs if self.checkpoint(key).is_file()]
         return pd.concat([pd.DataFrame(read_checkpoint(path)["curves"]).assign(run=run) for run, path in finished])
 
     def figure(self, name: str) -> Path:
-        """The file of an image that a notebook draws and prose pages show."""
+        """The path of a figure that a notebook draws and prose pages show."""
         path = paths.RESULTS / self.profile / "figures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def weights_hash(self, *checkpoints: Path) -> str:
-        """One hash of the given checkpoints, or of all of the experiment's, for a page's provenance."""
-        chosen = checkpoints or [self.checkpoint(one) for one in self.trained]
+        """One hash of the given checkpoints, or of all checkpoints of the experiment, for a page's provenance."""
+        chosen = checkpoints or [self.checkpoint(key) for key in self.trained]
         return disk.short_hash([disk.file_hash(path) for path in chosen])
 
     def data_hash(self) -> str:
-        """The data set with one hash of the test images' names and files, for a page's provenance."""
+        """The data set's name and one hash of the test images' names and files, for a page's provenance."""
         return f"{self.dataset}, " + disk.short_hash(
             [[name, disk.file_hash(path)] for name, path in zip(*map(self.samples.get, ("image", "path")), strict=True)]
         )
 
     def save(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Keep a summary table as ``results/PROFILE/tables/NAME.parquet``, for other notebooks and for checks."""
+        """Save a summary table as ``results/PROFILE/tables/NAME.parquet``, for other notebooks and for checks."""
         disk.write_table(paths.table(self.profile, name), table)
         return table
 
     def table(self, name: str) -> pd.DataFrame:
-        """A summary table that another notebook kept."""
+        """Read a summary table that another notebook saved."""
         path = paths.table(self.profile, name)
         if not path.is_file():
             raise InputError(f"{path}: no such table; execute the {name} notebook first, or all with `make book`")
@@ -265,12 +265,12 @@ class Experiment(Inputs):
 
 
 def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:
-    """The best, the median and the worst image by the mean of their values: {"best": image, ...}."""
+    """Images with the best, the median and the worst mean value: {"best": image, "median": image, "worst": image}."""
     means = rows.groupby("image", observed=True)["value"].mean().dropna().sort_values(ascending=better != "higher")
     return {"best": means.index[0], "median": means.index[len(means) // 2], "worst": means.index[-1]}
 
 
 def correct(maps: xr.Dataset) -> np.ndarray:
-    """(run, image) bool: was the image classified correctly? An image that could not be read was not."""
+    """(run, image) bool: True if the image was classified correctly; False for an unreadable image."""
     truth = (maps["label"] == "synthetic").to_numpy()
     return maps["predicted"].to_numpy() == truth

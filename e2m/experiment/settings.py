@@ -1,4 +1,4 @@
-"""Which settings of a profile a job reads: declared beside the job, and the only ones that it can read."""
+"""Settings of a profile that a job reads: it declares them and can read no others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, is_dataclass
 from functools import cache, wraps
 
 NAME = "profile"
-"""Every job may read the profile's name: it says where results lie, and no value depends on it."""
+"""Every job may read the profile's name: it names the folder of results, and no value depends on it."""
 
 
 class UndeclaredSettingError(RuntimeError):
@@ -16,11 +16,12 @@ class UndeclaredSettingError(RuntimeError):
 
 
 def reads(kind: type, *names: str) -> Callable[[Callable], Callable]:
-    """Declare the settings that a job reads: a decorator of functions whose first argument is the experiment.
+    """Declare the settings that a job reads: a decorator for functions whose first argument is the experiment.
 
-    The job receives an experiment of this kind, whatever was given, so that it runs no method of a class that its
-    module does not import; and without all other settings. Reading one of them raises ``UndeclaredSettingError``. What
-    ``dataclasses.replace`` sets within the job can be read. The names are kept as the function's attribute ``reads``.
+    The job receives an experiment of this kind, even if a subclass was passed, so that it runs only methods that its
+    module imports. The experiment has the declared settings alone: reading another raises ``UndeclaredSettingError``.
+    Settings that the job sets by ``dataclasses.replace`` can be read. The attribute ``reads`` of the function holds the
+    names.
     """
 
     def declare(job: Callable) -> Callable:
@@ -38,13 +39,13 @@ def lines(experiment, names: Sequence[str], but: Sequence[str] = ()) -> list[str
     """Settings and their values as text, an entry a line: ``["training.epochs=15", "threads=1"]``.
 
     Args:
-        experiment: whose settings they are.
-        names: of the settings.
-        but: entries that are left out, with all below them: "masker.regimes".
+        experiment: the experiment that has the settings.
+        names: names of the settings.
+        but: entries to leave out, with everything below them: "masker.regimes".
     """
     values = {name: getattr(experiment, name) for name in names}
     return [
-        f"{path}={text}" for path, text in _flat(values) if not any(f"{path}.".startswith(f"{one}.") for one in but)
+        f"{path}={text}" for path, text in _flat(values) if not any(f"{path}.".startswith(f"{entry}.") for entry in but)
     ]
 
 
@@ -73,7 +74,7 @@ def _view(base: type, job: str) -> type:
 
         def __getattribute__(self, name):
             given = object.__getattribute__(self, "__dict__")
-            # ``dataclasses.replace`` copies the fields that it finds here.
+            # ``dataclasses.replace`` copies the fields listed here.
             if name == "__dataclass_fields__":
                 return {name: field for name, field in settings.items() if name in given}
             if name in settings and name not in given:

@@ -1,4 +1,4 @@
-"""Jobs that train: one detector, or the masker of one trained detector."""
+"""Jobs that train one detector, or the masker of one trained detector."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ S = TypeVar("S", bound=Settings)
 
 
 @reads(Profile, "dataset", "dataset_options", "pretrained", "training", "threads", "device")
-def train(experiment: Profile, one: ModelKey, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
-    """Train one detector, or read it where it is finished: its learning curves and its checkpoint.
+def train(experiment: Profile, key: ModelKey, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
+    """Train one detector, or read it if it is finished; return its learning curves and its checkpoint.
 
-    ``changed`` replaces training settings of the profile, for example ``epochs=2``; such a trial has a separate file,
-    so that it is never taken for the profile's detector.
+    ``changed`` replaces training settings of the profile, for example ``epochs=2``. Such a trial is written to a
+    separate file, so that it is never mistaken for the profile's detector.
 
     Raises:
         InputError: a setting that does not exist or does not fit, images that cannot be read or trained on.
     """
-    regime = plugins.load("regime", one.regime)
-    settings = experiment.settings(one)
+    regime = plugins.load("regime", key.regime)
+    settings = experiment.settings(key)
     wanted = _changed(settings, changed)
-    path = experiment.checkpoint(one)
+    path = experiment.checkpoint(key)
     if wanted != settings:
         path = path.with_name(f"{path.stem}-{disk.short_hash(asdict(wanted))}.pt")
     splits, images = _splits(experiment, regime.GUIDED)
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
-    detector = load_detector(one.detector, seed=one.run, pretrained=experiment.pretrained, device=experiment.device)
+    detector = load_detector(key.detector, seed=key.run, pretrained=experiment.pretrained, device=experiment.device)
     origin = f"images {images}, weights {'pretrained' if experiment.pretrained else 'fresh'}"
-    about = {"regime": one.regime, "run": one.run, "guided": regime.GUIDED, "origin": origin}
+    about = {"regime": key.regime, "run": key.run, "guided": regime.GUIDED, "origin": origin}
     replace_targets = getattr(regime, "replace_targets", None)
     curves = fit(
         detector, *splits, regime.loss, path, wanted, **about, replace_targets=replace_targets, progress=progress
@@ -55,24 +55,24 @@ def train(experiment: Profile, one: ModelKey, progress: bool = True, **changed) 
 
 
 @reads(Profile, "dataset", "dataset_options", "masker", "device")
-def train_masker(experiment: Profile, one: ModelKey, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
-    """Train the masker of one trained detector, or read it where it is finished: its learning curves and its file.
+def train_masker(experiment: Profile, key: ModelKey, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
+    """Train the masker of one detector, or read it if it is finished; return its learning curves and its file.
 
     ``changed`` replaces settings of the profile's maskers; such a trial has a separate file.
 
     Raises:
         InputError: no checkpoint of the detector, a setting that does not exist or does not fit.
     """
-    settings = experiment.masker_settings(one)
+    settings = experiment.masker_settings(key)
     wanted = _changed(settings, changed)
-    path = experiment.masker_file(one)
+    path = experiment.masker_file(key)
     if wanted != settings:
         path = path.with_name(f"{path.name.split('.')[0]}-{disk.short_hash(asdict(wanted))}.masker.pt")
     splits, images = _splits(experiment, guided=False)
-    # One thread: maskers are trained side by side, on a detector that is small or on a GPU.
+    # One thread: maskers are trained side by side, with a small detector or on a GPU.
     torch.set_num_threads(1)
-    detector = load_detector(one.detector, experiment.checkpoint(one), device=experiment.device)
-    about = {"regime": one.regime, "run": one.run, "origin": f"images {images}"}
+    detector = load_detector(key.detector, experiment.checkpoint(key), device=experiment.device)
+    about = {"regime": key.regime, "run": key.run, "origin": f"images {images}"}
     return masker.fit(detector, *splits, path, wanted, **about, progress=progress), path
 
 
@@ -83,10 +83,10 @@ def _changed(settings: S, changed: dict[str, object]) -> S:
 
 
 def _splits(experiment: Profile, guided: bool) -> tuple[list[pd.DataFrame], str]:
-    """Images to train and to validate on, and one hash of all that training learns from them.
+    """Images to train and to validate on, and one hash of everything that training learns from them.
 
-    That is, in order: the split and its images, with file, label and source; and with ``guided`` the human maps of the
-    training images.
+    The hash covers the splits and their images in order, with file, label and source. If ``guided``, it covers the
+    human maps of the training images too.
     """
     splits = [load_dataset(experiment.dataset, split=split, **experiment.options) for split in ("train", "validate")]
     for samples in splits:

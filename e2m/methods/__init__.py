@@ -1,8 +1,8 @@
-"""Salience methods: one file each, named as the parameter value; a file that serves several lists them in ``NAMES``.
+"""Salience methods, one file each. The file is named as the parameter value; ``NAMES`` lists several values of a file.
 
-A file holds a class ``Method``, a subclass of the one here. ``e2m.salience.engine`` opens it on a detector, hands it
-every forward pass that it makes, and stretches what it returns to [0, 1]. Torch, and libraries that import it, are
-imported inside functions: a profile is checked without them.
+A file holds a class ``Method``, a subclass of the one here. ``e2m.salience.engine`` opens it on a detector, passes it
+every batch that went through the network, and scales its maps to [0, 1]. Files import torch, and libraries that import
+torch, inside functions, so that a profile is checked without them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """What a method may read of a batch that went through the network.
+    """A batch that went through the network, as salience methods read it.
 
     Attributes:
-        images: (n, H, W, 3) uint8, as they arrived.
-        pixels: (n, 3, size, size), the same as the network's input: normalised, channels last in memory.
+        images: (n, H, W, 3) uint8, the images as given.
+        pixels: (n, 3, size, size), the network's input: the images resized and normalised, channels last in memory.
         features: (n, channels, h, w), the output of the detector's layer.
-        regions: (n, H, W) bool, true regions; None where the caller knows none.
-        seed: of methods that draw random numbers; see ``ForwardPass.random``.
+        regions: (n, H, W) bool, true regions; None if the caller knows none.
+        seed: seed of methods that draw random numbers; see ``ForwardPass.random``.
     """
 
     images: np.ndarray
@@ -44,7 +44,7 @@ class ForwardPass:
         return tuple(self.features.shape[2:])
 
     def random(self) -> list[np.random.Generator]:
-        """A generator an image, keyed by (seed, the image's bytes): neither batch nor order changes what it draws."""
+        """One generator an image, keyed by the seed and the image's bytes, so that batch and order change no draw."""
         keys = (
             hashlib.blake2b(f"{self.seed} ".encode() + np.ascontiguousarray(image).tobytes(), digest_size=16)
             for image in self.images
@@ -56,17 +56,17 @@ class Method(ABC):
     """A salience method opened on a detector.
 
     Attributes:
-        needs: what ``maps`` differentiates: "layer" (logits by the layer's output; the engine then cuts the graph
-            there, and a map costs hardly more than a forward pass), "input" (logits by ``pixels``), or "" for nothing.
+        needs: what ``maps`` differentiates. "layer": logits by the layer's output; the engine then cuts the graph
+            there, and a map costs hardly more than a forward pass. "input": logits by ``pixels``. "": nothing.
         needs_regions: whether ``maps`` reads true regions.
 
     Args:
-        detector: with its network in evaluation mode and its weights frozen. Its network returns logits (n, 2),
-            authentic and synthetic, whatever its head is; a method may run it again.
-        name: the parameter value, for files that serve several.
+        detector: a detector with its network in evaluation mode and its weights frozen. The network returns logits
+            (n, 2), authentic and synthetic, whatever its head is; a method may run it again.
+        name: the parameter value, for files with several.
 
     Raises:
-        InputError: the detector lacks what the method reads.
+        InputError: the detector lacks something that the method reads.
     """
 
     needs = ""
@@ -76,7 +76,7 @@ class Method(ABC):
         self.detector, self.name = detector, name
 
     def listen(self, on: bool) -> None:  # noqa: B027
-        """Heard around every forward pass of the engine: hooks of the method are on for that pass only."""
+        """Switch the method's hooks on before each forward pass of the engine, and off after it."""
 
     @abstractmethod
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor | np.ndarray:
@@ -92,4 +92,4 @@ class Method(ABC):
         """
 
     def close(self) -> None:  # noqa: B027
-        """Take the hooks off the network."""
+        """Remove the hooks from the network."""

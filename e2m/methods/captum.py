@@ -1,7 +1,7 @@
-"""Gradient methods of Captum, which read the whole network.
+"""Captum's gradient methods that attribute the logit of a class to the input.
 
-Each attributes the logit of the class to every channel of every pixel. The map is the absolute value of the sum over
-channels: evidence for the class and evidence against it both count as salient.
+Each gives every channel of every pixel a signed value. The map is the absolute value of the sum over channels, so that
+evidence for the class and evidence against it both count as salient.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 NAMES = ("IntegratedGradients", "GradientShap")
 
 STEPS = 32
-"""Points on the straight way from the baseline to the image, at which integrated gradients are taken."""
+"""Points on the line from the baseline to the image at which IntegratedGradients takes gradients."""
 
 SAMPLES = 16
-"""Random points on that way, at which GradientShap takes gradients."""
+"""Random points on that line at which GradientShap takes gradients."""
 
 
 class Method(Base):
     """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) or GradientShap (Lundberg and Lee 2017, arXiv
     1705.07874); the baseline is the mean colour, which is 0 after normalisation.
 
-    Captum runs the network itself, so nothing of the engine's pass is differentiated.
+    Captum runs the network itself, so the engine's forward pass is not differentiated.
     """
 
     def __init__(self, detector: Detector, name: str) -> None:
@@ -42,7 +42,7 @@ class Method(Base):
         self.attribution = getattr(attr, name)(detector.model)
 
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor:
-        """(n, size, size), not negative."""
+        """(n, size, size), nonnegative."""
         import torch
 
         pixels = forward.pixels.detach()
@@ -67,7 +67,7 @@ class Method(Base):
 
 @contextmanager
 def _numpy_seeded(seed: int) -> Iterator[None]:
-    """Captum draws from NumPy's global stream; its state is put back."""
+    """Seed NumPy's global stream, from which Captum draws, and restore its state at the end."""
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:

@@ -1,4 +1,4 @@
-"""Controls: salience whose answer is known, because it never asks the network."""
+"""Known maps: controls whose right answer is known, because they do not depend on the network."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def oracle(forward: ForwardPass) -> np.ndarray:
-    """The answer itself: how much of each cell the manipulated region covers; 0 everywhere where none is known."""
+    """The true region: the share of each cell that it covers; 0 everywhere if an image has none."""
     regions = np.zeros(forward.images.shape[:3]) if forward.regions is None else forward.regions
     return resize_local_mean((regions > 0).astype(np.float32), forward.shape, channel_axis=0)
 
 
 def centre(forward: ForwardPass) -> np.ndarray:
-    """A Gaussian in the middle of the map, the same for all images: its deviation is a quarter of each side."""
+    """A Gaussian in the middle of the map, the same for all images; its deviation is a quarter of each side."""
     down, across = (np.exp(-0.5 * ((np.arange(side) + 0.5) / side - 0.5) ** 2 / 0.25**2) for side in forward.shape)
     return np.broadcast_to(np.outer(down, across), (len(forward.images), *forward.shape))
 
 
 def random(forward: ForwardPass) -> np.ndarray:
-    """Uniform random cells, drawn anew for every image and seed."""
+    """Uniform random cells, drawn separately for every image and seed."""
     return np.stack([generator.random(forward.shape) for generator in forward.random()])
 
 
@@ -39,7 +39,7 @@ def fixed(forward: ForwardPass) -> np.ndarray:
 
 
 def edges(forward: ForwardPass) -> np.ndarray:
-    """Where the image has edges: the Sobel magnitude of the grey image, averaged over the area of each cell."""
+    """The Sobel magnitude of the grey image, averaged over the area of each cell."""
     strength = np.stack([sobel(image.mean(axis=2)) for image in forward.images])
     return resize_local_mean(strength, forward.shape, channel_axis=0)
 
@@ -50,12 +50,12 @@ NAMES = tuple(CONTROLS)
 
 
 class Method(Base):
-    """One of the controls, at the size of the detector's layer; all classes have the same map."""
+    """A known map at the size of the detector's layer, the same for every class."""
 
     def __init__(self, detector: Detector, name: str) -> None:
         super().__init__(detector, name)
         self.needs_regions = name == "oracle"
 
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> np.ndarray:
-        """(n, h, w) float64, not negative."""
+        """(n, h, w) float64, nonnegative."""
         return CONTROLS[self.name](forward)

@@ -1,4 +1,4 @@
-"""Masks of the detector's own masker (Phang, Park and Geras 2020, arXiv 2010.09750)."""
+"""Masks of the masker trained for the detector (Phang, Park and Geras 2020, arXiv 2010.09750)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Method(Base):
-    """The masker that a detector was loaded with: the same mask for every class, unless it was conditioned on it."""
+    """The masker that the detector was loaded with; its mask is the same for every class unless it is conditioned."""
 
     def __init__(self, detector: Detector, name: str) -> None:
         from e2m.networks.masker import Hidden, load
@@ -31,7 +31,7 @@ class Method(Base):
             self.hooks.close()
 
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor:
-        """Masks (n, side, side) in [0, 1] before they are enlarged to the image; 0 everywhere where collapsed.
+        """Masks (n, side, side) in [0, 1], before they are enlarged to the image; a collapsed mask is 0 everywhere.
 
         Raises:
             InputError: the masker was trained on stages of another size.

@@ -1,4 +1,4 @@
-"""Occlusion (Zeiler and Fergus 2014, arXiv 1311.2901): what the class loses where a patch hides the image."""
+"""Occlusion (Zeiler and Fergus 2014, arXiv 1311.2901): the loss in probability when a patch hides part of the image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PATCH, STRIDE = 1 / 4, 1 / 8
-"""Side of the patch and distance of its steps, as shares of the side of the input: 7 x 7 positions."""
+"""Side of the patch and distance between its positions, as shares of the input's side: 7 x 7 positions."""
 
 
 class Method(Base):
-    """``map = P(class | image) - P(class | image with the patch filled with the mean colour)``, a cell a position."""
+    """``map = P(class | image) - P(class | image with the patch filled with the mean colour)``, one cell a position."""
 
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor:
-        """(n, h, w), a probability lost; negative where hiding helps the class."""
+        """(n, h, w), the probability lost; negative where hiding raises the probability."""
         import torch
 
         size = self.detector.size

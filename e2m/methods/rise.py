@@ -1,4 +1,4 @@
-"""RISE (Petsiuk, Das and Saenko 2018, arXiv 1806.07421): random masks, weighed by the class's probability."""
+"""RISE (Petsiuk, Das and Saenko 2018, arXiv 1806.07421): random masks weighted by the probability of the class."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 NAMES = ("RISE",)
 
 MASKS = 200
-"""Masks an image; the paper takes thousands."""
+"""Number of masks an image; the paper uses thousands."""
 
 CELLS = 7
 """Side of the random grid; half of its cells are shown."""
 
 
 class Method(Base):
-    """``map = sum P(class | image * mask) mask / sum mask``: cells are divided by how often they were shown.
+    """``map = sum P(class | image * mask) mask / sum mask``: each cell is divided by how often it was shown.
 
-    Masks are coarse grids, enlarged (bilinear) and shifted; each image has masks of its own, keyed by the seed and its
-    pixels.
+    Masks are coarse random grids, enlarged (bilinear) and shifted. Every image has different masks, keyed by the seed
+    and the image's bytes.
     """
 
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> np.ndarray:
-        """(n, h, w), the mean probability of the class where a cell is shown, at the size of the detector's layer."""
+        """(n, h, w), the mean probability of the class when a cell is shown, at the size of the detector's layer."""
         import torch
         from torch.nn.functional import interpolate
 

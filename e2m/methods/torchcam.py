@@ -1,4 +1,4 @@
-"""Class activation maps of TorchCAM: those of its methods that draw no random numbers outside our control."""
+"""Class activation maps of TorchCAM, without its methods that draw random numbers from an unseeded stream."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GRADIENTS = ("GradCAM", "GradCAMpp", "LayerCAM", "XGradCAM")
-"""Methods that weigh features by gradients of the logit."""
+"""Methods that weight features by gradients of the logit."""
 
 NAMES = ("CAM", *GRADIENTS, "ISCAM", "ScoreCAM")
 
 
 class Method(Base):
-    """One of TorchCAM's extractors. CAM is not rectified, so it also shows evidence against the class."""
+    """A TorchCAM extractor. CAM is not rectified, so that low values mark evidence against the class."""
 
     def __init__(self, detector: Detector, name: str) -> None:
         from torchcam import methods
@@ -37,11 +37,11 @@ class Method(Base):
         self.extractor.disable_hooks()
 
     def listen(self, on: bool) -> None:
-        """Read the layer's output in this pass, and in no other: Score-CAM runs the network on masked images."""
+        """Read the layer's output in this pass only: Score-CAM also runs the network on masked images."""
         self.extractor.enable_hooks() if on else self.extractor.disable_hooks()
 
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor:
-        """TorchCAM's maps (n, h, w) before its own normalisation."""
+        """TorchCAM's maps (n, h, w) before it normalises them."""
         if self.name == "CAM":
             return self._class_activation(classes)
         # Several targets are explained from one forward pass.
@@ -49,7 +49,7 @@ class Method(Base):
         return self.extractor(classes.tolist(), logits, normalized=False, **options)[0]
 
     def _class_activation(self, classes: Tensor) -> Tensor:
-        """CAM reads rows of the head, in the network's own order; a single logit has one row, for "synthetic"."""
+        """CAM from the head's rows, in the network's class order; a single logit has one row, for "synthetic"."""
         import torch
 
         from e2m.networks.inputs import logits_of, network_class

@@ -1,4 +1,4 @@
-"""Where salience is read in a network that nobody described: the layer, and how its output becomes a grid."""
+"""Find the layer of an unknown network that salience is read from, and reshape its output to a grid."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Layer:
     """A layer whose output holds salience.
 
     Attributes:
-        name: of the module.
-        grid: (h, w), its cells.
-        channels: of each cell.
+        name: name of the module.
+        grid: (h, w), number of cells.
+        channels: features of each cell.
         prefix: tokens before those of the cells (class and register tokens), which are dropped.
-        reshape: its output -> (n, channels, h, w); None where it is that already.
+        reshape: output -> (n, channels, h, w); None if the output already has this shape.
     """
 
     name: str
@@ -51,14 +51,14 @@ def tokens(output: Tensor, prefix: int, grid: tuple[int, int]) -> Tensor:
 def find(detector: Detector, channels: Sequence[int]) -> Layer:
     """The last layer that salience can be read from.
 
-    That is the last module, in the order of computation, whose output is a grid of so many features a cell, and
-    through more than one cell of which the logits depend on the image. The second condition passes over the last
-    block of a transformer that reads its class token alone: what the other tokens hold there changes nothing. Linear
-    projections of tokens, such as the values of an attention, are passed over as well.
+    It is the last module, in the order of computation, that meets two conditions. Its output is a grid with one of the
+    given numbers of channels, and the logits depend on the image through more than one cell. The second condition
+    skips the last block of a transformer whose head reads the class token alone: the other tokens of that block change
+    nothing. Linear projections of tokens, such as the values of an attention, are skipped as well.
 
     Args:
-        detector: ``layer`` is not read.
-        channels: how many features the network's last cells may have.
+        detector: the detector; its ``layer`` is not read.
+        channels: numbers of channels that the last cells may have.
 
     Raises:
         InputError: no such module; the message lists the last outputs.
@@ -78,7 +78,7 @@ def find(detector: Detector, channels: Sequence[int]) -> Layer:
 
 
 def pooled_linearly(detector: Detector) -> bool:
-    """Whether the head reads the mean over the cells of the detector's layer, which CAM takes for granted."""
+    """Whether the head reads the mean over the cells of the detector's layer, as CAM assumes."""
     read = []
     head = detector.model.get_submodule(detector.head)
     hook = head.register_forward_pre_hook(lambda _module, inputs: read.append(inputs[0].detach()))
@@ -92,18 +92,18 @@ def pooled_linearly(detector: Detector) -> bool:
 
 @contextmanager
 def _outputs(detector: Detector) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """Outputs of every module for one image of noise, in the order of computation; and its logits, with their graph.
+    """Outputs of every module for one image of noise, in the order of computation, and its logits with their graph.
 
-    The network is as it was after the block.
+    The network is restored at the end of the block.
     """
     model, outputs = detector.model, {}
 
     def note(name: str, _module: nn.Module, _inputs: tuple, output: object) -> Tensor | None:
         if not isinstance(output, Tensor):
             return None
-        outputs.pop(name, None)  # of a module that is called twice, the last output counts
+        outputs.pop(name, None)  # if a module is called twice, its last output counts
         outputs[name] = output
-        # Later operations in place write on the copy.
+        # Later in-place operations write on the copy.
         return output.clone()
 
     random = torch.Generator().manual_seed(0)
@@ -113,7 +113,7 @@ def _outputs(detector: Detector) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
             if name:
                 stack.callback(module.register_forward_hook(partial(note, name)).remove)
             stack.callback(setattr, module, "training", module.training)
-            # A fresh head may be all zeros, and then no layer would matter.
+            # With a fresh head of zeros, the logits would depend on no layer.
             if isinstance(module, nn.Linear) and not module.weight.any():
                 stack.callback(module.weight.data.zero_)
                 module.weight.data.normal_(generator=random)
@@ -124,19 +124,19 @@ def _outputs(detector: Detector) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
 
 
 def _grid(model: nn.Module) -> tuple[int, int] | None:
-    """Rows and columns of the patches of a transformer, where it says so."""
+    """Rows and columns of a transformer's patches; None if the network does not state them."""
     grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
     return tuple(grid) if grid is not None else None
 
 
 def _as_layer(name: str, shape: tuple[int, ...], channels: Sequence[int], grid: tuple[int, int] | None) -> Layer | None:
-    """How an output of this shape is a grid of so many channels; None where it is not."""
+    """The layer if an output of this shape is a grid with one of the numbers of channels, None otherwise."""
     if len(shape) == 4 and shape[1] in channels:
         return Layer(name, shape[2:], shape[1])
     if len(shape) == 4 and shape[3] in channels:
         return Layer(name, shape[1:3], shape[3], reshape=channels_last)
     if len(shape) == 3 and shape[2] in channels:
-        # Without a stated grid, cells make a square, and what is left over comes first.
+        # Without a stated grid, the cells form the largest square, and the tokens left over come first.
         side = math.isqrt(shape[1])
         cells = grid if grid is not None and math.prod(grid) <= shape[1] else (side, side)
         prefix = shape[1] - math.prod(cells)
@@ -145,7 +145,7 @@ def _as_layer(name: str, shape: tuple[int, ...], channels: Sequence[int], grid: 
 
 
 def _cells_that_matter(layer: Layer, output: Tensor, logits: Tensor) -> int:
-    """Through how many cells of a layer the logits depend on the image."""
+    """Number of cells of a layer through which the logits depend on the image."""
     if not output.requires_grad:
         return 0
     (gradient,) = torch.autograd.grad(logits[0, 1] - logits[0, 0], output, retain_graph=True, allow_unused=True)

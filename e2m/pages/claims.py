@@ -1,6 +1,6 @@
-"""Published against reproduced: what was claimed of guided detectors, and what the tables of an experiment say to it.
+"""Published claims about guided detectors, and whether the tables of an experiment reproduce them.
 
-Directions and figures are published ones; every verdict is computed.
+Directions and figures are the published ones; every verdict is computed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = "reproduced", "not reproduced", "not 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that was claimed of guided detectors, compared with traditional ones.
+    """A published claim about guided detectors, compared with traditional ones.
 
     Attributes:
-        claim: in words.
-        by: who made it.
-        expected: "lower", "higher" or "equal": where guided detectors lie; "" where nothing here tests it.
-        row: the row of the differences that tests it, up to a comma; or the source of an equality of AUCs.
-        published: the figure, "" where this project knows the direction only.
-        reason: why nothing here tests it.
+        claim: the claim in words.
+        by: the publication that makes it.
+        expected: value of guided detectors beside traditional ones: "lower", "higher" or "equal"; "" if nothing here
+            tests the claim.
+        row: the row of the differences that tests the claim, up to a comma; or the source of an equality of AUCs.
+        published: the published figure; "" if this project knows the direction only.
+        reason: why nothing here tests the claim.
     """
 
     claim: str
@@ -67,7 +68,7 @@ UNTESTABLE = [
 
 
 def of(experiment: Experiment) -> list[Claim]:
-    """All claims, one of them for every source that training did not see."""
+    """All claims, with one for every source that training did not see."""
     in_set = experiment.synthetic
     same = "Accuracy does not tell the detectors apart"
     better = "The same for images of {} alone"
@@ -92,20 +93,20 @@ def of(experiment: Experiment) -> list[Claim]:
 
 
 def table(claims: Sequence[Claim], differences: pd.DataFrame, equal: pd.DataFrame) -> pd.DataFrame:
-    """Every claim beside what was found, a row a claim and detector.
+    """Every claim beside the difference that tests it and the verdict: one row a claim and detector.
 
     Args:
-        claims: to judge.
+        claims: the claims to judge.
         differences: ``selection.differences`` of one salience method, ``blur_contrast`` and ``unseen_contrast``.
         equal: ``selection.equal_accuracy``.
 
     Returns:
-        claim, by, expected, published; difference (guided minus traditional), low and high of its interval, and the
-        interval's level (0.95, or 0.9 for an equality); p_holm, verdict, why, detector; kind, status, runs and note of
-        the interval. Numbers are NaN where nothing here tests the claim.
+        claim, by, expected, published; difference (guided minus traditional); low, high and level of its interval
+        (0.95, or 0.9 for an equality); p_holm, verdict, why, detector; kind, status, runs and note of the interval.
+        Numbers are NaN where nothing here tests the claim.
 
     Raises:
-        InputError: a claim that no row, or more than one, belongs to.
+        InputError: a claim that no row tests, or more than one row a detector.
     """
     judged = [
         {"claim": claim.claim, "by": claim.by, "expected": claim.expected, "published": claim.published, **row}
@@ -116,7 +117,7 @@ def table(claims: Sequence[Claim], differences: pd.DataFrame, equal: pd.DataFram
 
 
 def verdict(expected: str, difference: pd.Series) -> tuple[str, str]:
-    """Whether a difference is what was expected, "lower" or "higher", and why: by its 95 % interval."""
+    """Verdict, and reason, on a difference expected to be "lower" or "higher", from its 95 % interval."""
     low, high = difference["low"], difference["high"]
     if not np.isfinite(low):
         return NOT_TESTABLE, difference["note"]
@@ -128,7 +129,7 @@ def verdict(expected: str, difference: pd.Series) -> tuple[str, str]:
 
 
 def equality(row: pd.Series) -> tuple[str, str]:
-    """Whether two AUCs are equal up to the margin, and why: by a row of ``selection.equal_accuracy``."""
+    """Verdict, and reason, on the equality of two AUCs, from a row of ``selection.equal_accuracy``."""
     if not np.isfinite(row["p"]):
         return NOT_TESTABLE, row["note"]
     verdicts = {
@@ -140,15 +141,15 @@ def equality(row: pd.Series) -> tuple[str, str]:
 
 
 def blur_contrast(experiment: Experiment, method: str, max_sigma: float) -> pd.DataFrame:
-    """Accuracy with salient places blurred minus that with the background blurred, image by image, of every regime.
+    """Accuracy with salient areas blurred minus accuracy with the background blurred, for every regime.
 
     Args:
-        experiment: whose results are read.
+        experiment: the experiment whose results are read.
         method: salience method that guides the blur.
         max_sigma: largest blur, in pixels at 224.
 
     Returns:
-        Rows as those of ``selection.differences``: row ("blur, REGIME"), detector, difference, and the attributes of
+        Rows like those of ``selection.differences``: row ("blur, REGIME"), detector, difference, and the attributes of
         ``Interval``.
     """
     right = at_level(statistics.accuracies(experiment.rows("degradation", salience=method)), max_sigma)
@@ -158,15 +159,18 @@ def blur_contrast(experiment: Experiment, method: str, max_sigma: float) -> pd.D
         right[right["region"] == region].set_index(keys)["value"] for region in ("salient", "background")
     )
     apart = (salient - background).rename("value").reset_index()
-    found = statistics.summarise(apart, ["detector", "regime"], **experiment.resampling)
-    return found.assign(row="blur, " + found["regime"]).rename(columns={"mean": "difference"})
+    table = statistics.summarise(apart, ["detector", "regime"], **experiment.resampling)
+    return table.assign(row="blur, " + table["regime"]).rename(columns={"mean": "difference"})
 
 
 def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
-    """The AUC of all synthetic sources that training did not see, taken together, guided minus traditional.
+    """The AUC of all synthetic sources that training did not see, taken together: guided minus traditional.
 
-    With as many images of each source, this is the difference of the mean AUC over these sources. A row a detector, as
-    those of ``selection.differences``, called "unseen"; none where training saw all sources.
+    If every source has the same number of images, this is the difference of the mean AUC over these sources.
+
+    Returns:
+        One row a detector, called "unseen", like those of ``selection.differences``; no rows if training saw all
+        sources.
     """
     scores = experiment.scores()
     new = (scores["label"] == "synthetic") & ~scores["source"].isin(experiment.in_set)
@@ -176,8 +180,8 @@ def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
         source=lambda rows: rows["source"].where(rows["label"] == "authentic", "unseen")
     )
     settings = {**experiment.roles, **experiment.resampling}
-    found = statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings)
-    return found.rename(columns={"source": "row"}).drop(columns="p_holm")
+    table = statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings)
+    return table.rename(columns={"source": "row"}).drop(columns="p_holm")
 
 
 def _judge(claim: Claim, differences: pd.DataFrame, equal: pd.DataFrame) -> list[dict]:
@@ -202,7 +206,7 @@ def _rows(claim: Claim, table: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
 
 
 def _judged(verdict: str, why: str, row: pd.Series, level: float = np.nan) -> dict:
-    """Columns of the table: the verdict, and the numbers of the row that it rests on."""
+    """Columns of the table: the verdict, and the numbers of the row that decided it."""
     numbers = {name: row.get(name, np.nan) for name in ("difference", "low", "high")}
     about = {name: row.get(name) for name in ("detector", "kind", "status", "runs", "note")}
     return {**numbers, "level": level, "p_holm": row.get("p_holm", np.nan), "verdict": verdict, "why": why, **about}

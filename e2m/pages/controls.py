@@ -1,7 +1,8 @@
-"""Controls: salience whose answer is known beforehand, and what every measure says of it.
+"""Controls: maps and networks whose right answer is known beforehand, measured beside the trained regimes.
 
-``e2m.experiment.controls`` makes their maps and rows. In tables, the regime is the control's name, and the salience of
-a map that comes from no network is called "known".
+``e2m.experiment.controls`` writes their maps and rows. Known maps come from the salience methods of
+``e2m.methods.known``, which ask no network. Their files have the regime "known" and the method's name; the tables here
+turn this round: the regime is the control's name, and the salience is "known".
 """
 
 from __future__ import annotations
@@ -28,42 +29,42 @@ LABELS = {
     "random_weights": "random weights",
     "shuffled_labels": "shuffled labels",
 }
-"""The controls, and what pages call them. ``shuffled_labels`` is a regime, trained like any other."""
+"""Control -> its name on pages. ``shuffled_labels`` is a regime, trained like any other."""
 
 
 def table(experiment: Experiment) -> pd.DataFrame:
-    """Every measure's value for every control, and for the trained regimes beside them, on the in-set sources.
+    """The value of every measure for every control and every trained regime, on the in-set sources.
 
-    Maps are those of the predicted class. Intervals of trained regimes are over runs and images. A control has one
-    run, and its interval is over images alone: it says nothing of other trainings or other random weights.
+    Maps explain the predicted class. Intervals of trained regimes are over runs and images. A control has one run, and
+    its interval is over images alone: it does not cover other trainings or other random weights.
 
     Returns:
-        control, detector, salience, source, measure, variant, region, level, and the attributes of ``Interval``. Beside
-        the measures' variants stand "accuracy", "auc" and "change" of the scores, the last against the clean image, and
-        level "all", the mean over all transformations. ``note`` says why there is no value or no interval.
+        control, detector, salience, source, measure, variant, region, level, and the attributes of ``Interval``. Scores
+        add the variants "accuracy", "auc" and "change" (score minus that of the clean image). Transformations add the
+        level "all", the mean over all of them. ``note`` says why there is no value or no interval.
     """
     trained = replace(experiment, sources=experiment.in_set)
     families = [known_family(experiment), untrained_family(experiment)]
-    if any(one.regime == "shuffled_labels" for one in experiment.controlled):
+    if any(key.regime == "shuffled_labels" for key in experiment.controlled):
         families.append(replace(trained, regimes=["shuffled_labels"], runs=1))
     cases = ((family, rows) for family in families for rows in _rows(replace(family, runs=1), family))
-    found = [part for case in cases for part in _over_images(*case)]
-    found += [part for rows in _rows(trained, trained) for part in _summaries(trained, rows)]
-    whole = pd.concat(found, ignore_index=True).rename(columns={"regime": "control"})
+    parts = [part for case in cases for part in _over_images(*case)]
+    parts += [part for rows in _rows(trained, trained) for part in _summaries(trained, rows)]
+    whole = pd.concat(parts, ignore_index=True).rename(columns={"regime": "control"})
     whole["note"] = np.where(whole["mean"].isna(), whole.apply(_reason, axis=1), whole["note"])
     return whole[["control", *whole.columns.drop("control")]]
 
 
 def headlines(table: pd.DataFrame, method: str, source: str, levels: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Of ``table``, the headlines of every measure on one source: known maps and those of one salience method.
+    """The headlines of every measure on one source, for known maps and for the maps of one salience method.
 
     Args:
-        table: of ``table``.
-        method, source: of the rows wanted.
-        levels: measure -> level of its headlines, where another is wanted: ``{"noise": 0.25}``.
+        table: the result of ``table``.
+        method, source: salience method and source of the rows.
+        levels: measure -> level that replaces the one of its headlines: ``{"noise": 0.25}``.
 
     Returns:
-        The rows of ``table`` in the order of measures, with the quantity's name as ``row``.
+        The matching rows of ``table``, measure by measure, with the quantity's name as ``row``.
     """
     modules = {name: plugins.load("measure", name) for name in set(table["measure"]) & set(plugins.names("measure"))}
     wanted = []
@@ -80,20 +81,20 @@ def headlines(table: pd.DataFrame, method: str, source: str, levels: Mapping[str
 
 
 def extremes(shown: pd.DataFrame, regimes: Sequence[str]) -> pd.DataFrame:
-    """The controls with the least and the largest value of every quantity of ``headlines``, all that come as close.
+    """The controls with the smallest and the largest value of every quantity of ``headlines``, ties included.
 
     Returns:
         detector, quantity, floor and ceiling as text, and the value of every trained regime.
     """
-    found = []
-    for (detector, row), own in shown.groupby(["detector", "row"], sort=False):
-        means = own.set_index("control")["mean"]
+    lines = []
+    for (detector, row), subset in shown.groupby(["detector", "row"], sort=False):
+        means = subset.set_index("control")["mean"]
         trained = {label(regime): means.get(regime) for regime in regimes}
         means = means.drop(regimes, errors="ignore").dropna()
         ends = {"floor": means.min(), "ceiling": means.max()}
-        told = {name: f"{end:z.2f}: {_close(means, end)}" for name, end in ends.items()} if len(means) else {}
-        found.append({"detector": detector, "quantity": row, **told, **trained})
-    return pd.DataFrame(found)
+        texts = {name: f"{end:z.2f}: {_close(means, end)}" for name, end in ends.items()} if len(means) else {}
+        lines.append({"detector": detector, "quantity": row, **texts, **trained})
+    return pd.DataFrame(lines)
 
 
 def _close(means: pd.Series, value: float) -> str:
@@ -101,12 +102,12 @@ def _close(means: pd.Series, value: float) -> str:
 
 
 def label(control: str) -> str:
-    """What pages call a control, or a regime beside it."""
+    """The name of a control or a regime on pages."""
     return LABELS.get(control) or plugins.load("regime", control).LABEL
 
 
 def cascade(experiment: Experiment) -> pd.DataFrame:
-    """What randomising run 0 of every regime from the top does to its maps: means, with intervals over images alone.
+    """How similar maps stay while layers of run 0 are randomised from the top: means, with intervals over images alone.
 
     Returns:
         The columns of ``table``, with the trained regime as ``regime``; ``level`` counts randomised layers.
@@ -123,23 +124,23 @@ def layers(experiment: Experiment, detector: str) -> list[str]:
 def marks(
     table: pd.DataFrame, measure: str, names: Sequence[str], column: str | None = None, **kept: str
 ) -> pd.DataFrame:
-    """What controls reach in a measure, mean over the in-set sources: reference lines for ``figures.intervals``.
+    """Values of controls in a measure, averaged over the in-set sources: reference lines for ``figures.intervals``.
 
     Args:
-        table: of ``table``.
-        measure: its name.
-        names: of the controls.
-        column: what panels go by, where each panel has lines of its own.
-        kept: values of other columns, for example ``variant="ssim"``.
+        table: the result of ``table``.
+        measure: name of the measure.
+        names: names of the controls.
+        column: the column that splits the figure into panels, if every panel has separate lines.
+        kept: values that other columns must have, for example ``variant="ssim"``.
 
     Returns:
         detector, ``column``, label, value.
     """
-    own = table[(table["measure"] == measure) & table["control"].isin(names)]
+    subset = table[(table["measure"] == measure) & table["control"].isin(names)]
     for name, value in kept.items():
-        own = own[own[name] == value]
+        subset = subset[subset[name] == value]
     by = ["detector", *([column] if column else []), "control"]
-    means = own.groupby(by, sort=False)["mean"].mean().rename("value").dropna().reset_index()
+    means = subset.groupby(by, sort=False)["mean"].mean().rename("value").dropna().reset_index()
     return means.assign(label=means.pop("control").map(LABELS))
 
 
@@ -147,10 +148,10 @@ _BY = ["detector", "regime", "salience", "source", "measure", "variant", "region
 
 
 def _rows(once: Experiment, paired: Experiment) -> Iterator[pd.DataFrame]:
-    """Tidy rows of one measure after the other; pairs of runs from ``paired``, everything else from ``once``."""
+    """Tidy rows, measure by measure: pairs of runs come from ``paired``, everything else from ``once``."""
     known = once.regimes == [KNOWN]
     shown = partial(by_control, methods=once.methods) if known else lambda rows: rows
-    if not known:  # the scores beside known maps are another detector's
+    if not known:  # scores stored beside known maps are those of the trained detector
         scores = once.scores().assign(salience="", level="")
         yield scores
         yield statistics.accuracies(scores)
@@ -165,7 +166,10 @@ def _rows(once: Experiment, paired: Experiment) -> Iterator[pd.DataFrame]:
 
 
 def _changed(experiment: Experiment, measure: str, shown: Callable) -> Iterator[pd.DataFrame]:
-    """Similarity of maps at every level, and what scores say, level "0" clean; of transformations also the mean."""
+    """Similarity of maps at every level, and scores with their changes (level "0" is clean).
+
+    Transformations have the mean similarity over all of them instead of scores.
+    """
     measured = experiment.rows(measure)
     rows = shown(measured)
     similar = rows[(rows["target"] == "predicted") & rows["variant"].isin(["ssim", "ssim_valid"])]
@@ -182,7 +186,7 @@ def _changed(experiment: Experiment, measure: str, shown: Callable) -> Iterator[
 
 
 def _score_changes(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores of changed images minus those of the same images clean, level "0"."""
+    """Scores of changed images minus the scores of the same clean images (level "0")."""
     keys = ["detector", "regime", "run", "image", "salience", "region"]
     rows = scores.astype(dict.fromkeys(set(keys) - {"run"}, str))
     clean = rows.loc[rows["level"] == "0", [*keys, "value"]]
@@ -192,7 +196,7 @@ def _score_changes(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pairs(experiment: Experiment, measure: str) -> pd.DataFrame:
-    """Rows of pairs of runs; of a single run one empty value, so that a table can say why there is none."""
+    """Rows of pairs of runs. A single run gives NaN for every image, so that a table can say why there is no value."""
     if experiment.runs > 1:
         return experiment.pairs(measure)
     rows = experiment.rows("entropy").query("variant == 'spatial'")
@@ -200,7 +204,7 @@ def _pairs(experiment: Experiment, measure: str) -> pd.DataFrame:
 
 
 def _over_images(experiment: Experiment, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Summaries of one run, live or not, with intervals over images alone; a pair of runs counts as one, too."""
+    """Summaries of one run, or of one pair of runs, with intervals over images alone."""
     alone = rows.drop(columns="run_other", errors="ignore")
     return (part.assign(runs=1) for part in _summaries(experiment, alone, over="images"))
 

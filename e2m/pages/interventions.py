@@ -1,4 +1,4 @@
-"""Interventions with known answers: what they must do to a measure, and whether they did."""
+"""Judge interventions whose effect on a measure is known beforehand, and claims about guidance."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ RELATIONS: dict[str, Callable] = {
     "around": lambda low, high, number: (low <= number) & (number <= high),
     "exactly": lambda low, high, number: (low == number) & (high == number),
 }
-"""How an interval must lie to a number. NaN satisfies no relation."""
+"""Relation -> whether an interval has it to a number. NaN satisfies no relation."""
 
 _WORDS = {1: "higher", -1: "lower"}
 
 
 def judge(
-    found: pd.DataFrame, intervention: str, measure: str, expected: str, relation: str, number: float
+    summary: pd.DataFrame, intervention: str, measure: str, expected: str, relation: str, number: float
 ) -> pd.DataFrame:
-    """Whether an interval lies where it must, known before anything was trained.
+    """Whether intervals have the relation to a number that was expected before training.
 
     Args:
-        found: rows of ``statistics.summarise`` (column mean) or ``statistics.compare`` (column difference): detector,
+        summary: rows of ``statistics.summarise`` (column mean) or ``statistics.compare`` (column difference): detector,
             low, high, runs, images, missing, note, status.
         intervention: what was done to the training or to the images.
         measure: what was observed.
         expected: the expectation in words.
-        relation: the expectation as a rule: the whole interval is "below" or "above" the number, the number lies
-            within it ("around"), or both ends are that number ("exactly").
-        number: what the interval is held against.
+        relation: the expectation as a rule: the whole interval is "below" or "above" the number, the interval
+            contains the number ("around"), or both ends equal the number ("exactly").
+        number: the number that the interval is compared with.
 
     Returns:
-        One row a row of ``found``: intervention, measure, expected, relation, number, detector, observed, low, high,
-        passed, runs, images, missing, note. An interval that cannot be estimated has not passed; where it cannot
-        because all runs and images agree, it is the value that they agree on.
+        One row for each row of ``summary``: intervention, measure, expected, relation, number, detector, observed, low,
+        high, passed, runs, images, missing, note. An interval that cannot be estimated has not passed. If it cannot be
+        estimated because all runs and images agree, both ends are the value that they agree on.
 
     Raises:
         InputError: an unknown relation.
     """
     if relation not in RELATIONS:
         raise InputError(f"no relation named {relation!r}; choose from {', '.join(RELATIONS)}")
-    table = found.rename(columns={"difference": "observed", "mean": "observed"})
+    table = summary.rename(columns={"difference": "observed", "mean": "observed"})
     agreed = table["status"] == Status.NO_SPREAD
     table = table.assign(
         note=table["note"].mask(agreed, "all runs and images agree"),
@@ -60,21 +60,17 @@ def judge(
     return table[[*columns, "passed", "runs", "images", "missing", "note"]].reset_index(drop=True)
 
 
-def claims(
-    differences: pd.DataFrame,
-    unguided: str = "cross_entropy",
-    controls: Sequence[str] = ("shuffled_maps", "fixed_map"),
-) -> pd.DataFrame:
-    """Guidance or regularisation? What may be said of every measure, in words.
+def claims(differences: pd.DataFrame, *, unguided: str, controls: Sequence[str]) -> pd.DataFrame:
+    """Whether guidance or regularisation explains the difference in every measure, as a verdict in words.
 
-    An effect of human guidance is claimed only where guided detectors differ, in one direction, from those trained
-    without maps and from those of every control, which were trained with maps that say nothing about their image.
+    An effect of human guidance is claimed only where guided detectors differ, in one direction, from unguided ones and
+    from those of every control. Controls are trained with maps that say nothing about their image.
 
     Args:
-        differences: guided minus another regime, as ``statistics.compare`` found: row (the measure), detector,
+        differences: guided minus another regime, as ``statistics.compare`` returns it: row (the measure), detector,
             salience, against (the other regime), low, high.
         unguided: the regime trained without maps.
-        controls: regimes trained with maps that are not the image's own.
+        controls: regimes trained with maps that do not belong to the image.
 
     Returns:
         One row a detector, salience method and measure: detector, salience, row, claimed (bool), verdict.
@@ -82,18 +78,18 @@ def claims(
     Raises:
         InputError: a measure without a difference to one of the regimes.
     """
-    found = []
+    verdicts = []
     for names, group in differences.groupby(["detector", "salience", "row"], sort=False):
         against = group.set_index("against")
         if absent := sorted({unguided, *controls} - set(against.index)):
             raise InputError(f"{names[-1]}: no difference to {', '.join(absent)}; compare guided detectors with it too")
         signs = {regime: _sign(*against.loc[regime, ["low", "high"]]) for regime in (unguided, *controls)}
-        found.append((*names, *_claim(signs, unguided, controls)))
-    return pd.DataFrame(found, columns=["detector", "salience", "row", "claimed", "verdict"])
+        verdicts.append((*names, *_claim(signs, unguided, controls)))
+    return pd.DataFrame(verdicts, columns=["detector", "salience", "row", "claimed", "verdict"])
 
 
 def _sign(low: float, high: float) -> float:
-    """1 where an interval lies above 0, -1 below, 0 where it holds 0, NaN where there is none."""
+    """1 if an interval lies above 0, -1 if below, 0 if it contains 0, NaN if there is no interval."""
     return np.nan if np.isnan(low + high) else float((low > 0) - (high < 0))
 
 
@@ -102,12 +98,12 @@ def _claim(signs: Mapping[str, float], unguided: str, controls: Sequence[str]) -
         return False, f"nothing can be said: no interval against {' and '.join(unknown)}"
     sign = signs[unguided]
     beyond = [signs[regime] for regime in controls]
-    if sign and all(one == sign for one in beyond):
+    if sign and all(other == sign for other in beyond):
         return True, f"an effect of guidance: {_WORDS[sign]} than without maps, and than with either kind of wrong map"
     if sign:
         alike = ", ".join(_label(regime) for regime in controls if signs[regime] != sign)
         return False, f"regularisation may be all: {_WORDS[sign]} than without maps, but not than with: {alike}"
-    if beyond[0] and all(one == beyond[0] for one in beyond):
+    if beyond[0] and all(other == beyond[0] for other in beyond):
         return (
             False,
             f"no effect: {_WORDS[beyond[0]]} than with wrong maps, but not told apart from training without maps",

@@ -18,13 +18,13 @@ ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 def headlines(
     experiment: Experiment, scores: pd.DataFrame, method: str, levels: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """One row a quantity, detector and regime, with intervals: what the forest plot shows.
+    """Means and intervals of the forest plot: one row a quantity, detector and regime.
 
     Args:
-        experiment: whose results are read.
+        experiment: the experiment whose results are read.
         scores: ``experiment.scores()``.
         method: salience method of the measures.
-        levels: measure -> level of its headlines, where another is wanted: ``{"noise": 0.25}``.
+        levels: measure -> level that replaces the one of its headlines: ``{"noise": 0.25}``.
 
     Returns:
         row (the quantity, with an arrow towards better), detector, regime and the attributes of ``Interval``.
@@ -50,9 +50,9 @@ def differences(
 def selected(
     experiment: Experiment, scores: pd.DataFrame, method: str, levels: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """Tidy rows of the quantities of the forest plot on the in-set sources, told apart by the column ``row``.
+    """Tidy rows of the forest plot's quantities on the in-set sources; the column ``row`` names the quantity.
 
-    Those are the accuracy and the headlines that every measure brings along (``e2m.types.Headline``).
+    The quantities are the accuracy and the headlines that every measure declares (``e2m.types.Headline``).
     """
     parts = {"accuracy ↑": statistics.accuracies(scores)}
     for name, module in measures(experiment):
@@ -74,7 +74,7 @@ def selected(
 
 
 def measures(experiment: Experiment) -> Iterator[tuple[str, ModuleType]]:
-    """Name and module of every measure that the experiment has rows of, by letter."""
+    """Name and module of every measure that the experiment has rows of, in the order of their letters."""
     modules = {name: plugins.load("measure", name) for name in plugins.names("measure")}
     for name, module in sorted(modules.items(), key=lambda item: item[1].LETTER):
         if experiment.has_rows(name):
@@ -82,7 +82,7 @@ def measures(experiment: Experiment) -> Iterator[tuple[str, ModuleType]]:
 
 
 def chosen_level(headline: Headline, measure: str, levels: Mapping[str, float] | None) -> float | str:
-    """The level of a headline, or the number that a page wants in its place."""
+    """The level of a headline; a number in ``levels`` replaces a numeric level."""
     return headline.level if isinstance(headline.level, str) else (levels or {}).get(measure, headline.level)
 
 
@@ -100,18 +100,18 @@ def _rows_of(headline: Headline, rows: pd.DataFrame, level: float | str) -> pd.D
 
 
 def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """Do the AUCs of both regimes differ by less than ``margin``? ``statistics.equal_auc`` of each detector."""
+    """Whether the AUCs of both regimes are equal up to ``margin``: ``statistics.equal_auc`` of each detector."""
     settings = {**experiment.roles, **experiment.resampling}
     table = statistics.equal_auc(scores, ["detector"], experiment.authentic, margin, **settings)
     return table.rename(columns={"difference": "AUC difference", "low_90": "90 % low", "high_90": "90 % high"})
 
 
 def glue_summary(glue: Callable, headlines: pd.DataFrame, differences: pd.DataFrame, synthetic: str) -> None:
-    """Hand the numbers that the introduction quotes to the book: means, intervals and verdicts of the first detector.
+    """Glue the numbers that the introduction quotes: means, intervals and verdicts of the first detector.
 
     Args:
         glue: ``myst_nb.glue``.
-        headlines, differences: of this module.
+        headlines, differences: the results of these functions.
         synthetic: the synthetic in-set source, whose AUC is quoted.
     """
     rows = {
@@ -121,30 +121,30 @@ def glue_summary(glue: Callable, headlines: pd.DataFrame, differences: pd.DataFr
     }
     first = headlines["detector"].iloc[0]
     for key, row in rows.items():
-        own = headlines[(headlines["row"] == row) & (headlines["detector"] == first)]
-        for _, found in own.iterrows():
-            glue(f"{key}_{found['regime']}", float(found["mean"]))
-            glue(f"{key}_{found['regime']}_low", float(found["low"]))
-            glue(f"{key}_{found['regime']}_high", float(found["high"]))
+        subset = headlines[(headlines["row"] == row) & (headlines["detector"] == first)]
+        for _, line in subset.iterrows():
+            glue(f"{key}_{line['regime']}", float(line["mean"]))
+            glue(f"{key}_{line['regime']}_low", float(line["low"]))
+            glue(f"{key}_{line['regime']}_high", float(line["high"]))
         apart = differences[(differences["row"] == row) & (differences["detector"] == first)].iloc[0]
         glue("verdict_" + key.removeprefix("spatial_"), verdict(apart))
     glue("runs", int(headlines["runs"].max()))
 
 
 def verdict(difference: pd.Series, digits: int = 2) -> str:
-    """One row of ``statistics.compare`` as half a sentence."""
+    """One row of ``statistics.compare`` in words: "higher (difference +0.05, 95 % interval +0.01 to +0.09)"."""
     low, high = difference["low"], difference["high"]
-    found = f"difference {difference['difference']:+.{digits}f}"
+    value = f"difference {difference['difference']:+.{digits}f}"
     if not np.isfinite(low):
-        return f"not comparable ({found}; {difference['note']})"
+        return f"not comparable ({value}; {difference['note']})"
     word = "higher" if low > 0 else "lower" if high < 0 else "not clearly different"
-    return f"{word} ({found}, 95 % interval {low:+.{digits}f} to {high:+.{digits}f})"
+    return f"{word} ({value}, 95 % interval {low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def at_level(rows: pd.DataFrame, level: float) -> pd.DataFrame:
     """Rows of the level nearest to a number."""
     levels = rows["level"].astype(float)
-    return rows[levels == min(levels.unique(), key=lambda found: abs(found - level))]
+    return rows[levels == min(levels.unique(), key=lambda other: abs(other - level))]
 
 
 def _named(aucs: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The second half of measure (b): changes on sources that training did not see."""
+"""Measure (b) on sources that training did not see: entropy, distance to the mean in-set map, and AUC."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ TITLES = {
 
 
 def table(experiment: Experiment, method: str) -> pd.DataFrame:
-    """Every source against the in-set source of its class, and its AUC, with intervals.
+    """Every source compared with the in-set source of its class, and its AUC, with intervals.
 
     Args:
-        experiment: with an authentic and a synthetic source in ``in_set``.
+        experiment: an experiment with one authentic and one synthetic source in ``in_set``.
         method: the salience method.
 
     Returns:
         detector, regime, source, salience, variant (a key of ``TITLES``), and the attributes of ``Interval``.
-        In-set sources have a distance too: it says how much their maps scatter by themselves.
+        In-set sources have a distance too: it shows how much their maps scatter.
     """
     compared = [
         row
@@ -63,7 +63,7 @@ def _one(experiment: Experiment, detector: str, regime: str, method: str):
 
 
 def _distances(maps: np.ndarray, in_set: np.ndarray) -> np.ndarray:
-    """(R, N): every run is compared with its own mean in-set map."""
+    """(R, N): distance of every map to the mean in-set map of the same run."""
     return np.stack([distance_to_mean(of_run, known) for of_run, known in zip(maps, in_set, strict=True)])
 
 

@@ -47,22 +47,22 @@ def explain(
             "IntegratedGradients", ...
         target: the class explained: "predicted", "authentic", "synthetic", "label" (then give ``labels``),
             a class number, or (N,) class numbers.
-        batch_size: images at once, fewer where memory does not hold them; maps and scores depend on it by less than
-            1e-5. A processor's share of them goes through the network together, see ``images_at_once``.
+        batch_size: most images at once; fewer if memory runs out. Maps and scores depend on it by less than 1e-5. On a
+            CPU the network takes a batch in smaller parts, see ``images_at_once``.
         labels: (N,) "authentic" or "synthetic", for ``target="label"``.
-        mixed_precision: let the network multiply in bfloat16 where the device does so by itself; faster, and maps and
-            scores change in their third digit.
-        seed: of methods that draw random numbers; draws are keyed by image.
+        mixed_precision: let the network multiply in bfloat16 if the device does so in hardware. This is faster, and
+            maps and scores change in their third digit.
+        seed: seed of methods that draw random numbers; draws are keyed by image.
         regions: (N, H, W) bool, true regions, for methods that read them.
 
     Returns:
-        Explanation of the N images in order; maps constant to six digits or not finite are marked dead, their
-        rows NaN.
+        Explanation of the N images in order. Maps that are not finite, or constant to six digits, are marked dead and
+        are NaN.
 
     Raises:
-        InputError: unknown method or target, no masker for "masker", arrays of another shape or type, as many targets
-            as images not given, a batch size below 1, a layer whose output is no stack of maps, no memory for one
-            image.
+        InputError: an unknown method or target; no masker for "masker"; arrays of another shape or type; a number of
+            targets other than that of images; a batch size below 1; a layer whose output is no stack of maps; no memory
+            for one image.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give a whole number from 1 up")
@@ -80,20 +80,20 @@ def explain(
         parts = list(in_parts(explained, _rebatch(images, batch_size), batch_size))
     if not parts:
         raise InputError("no images to explain")
-    found = Explanation.join(parts)
-    _check_number(classes, len(found.dead))
-    return found
+    joined = Explanation.join(parts)
+    _check_number(classes, len(joined.dead))
+    return joined
 
 
 def in_parts(work: Callable[..., T], batches: Iterable[tuple[Sequence, ...]], most: int) -> Iterator[T]:
-    """What ``work`` makes of every batch, or of its parts where memory does not hold the work on the whole.
+    """Results of ``work`` on every batch, or on parts of it if memory runs out.
 
-    Each time that memory runs out, parts become half as large, from there to the end, and a warning says so.
+    Each time memory runs out, the parts of all further work become half as large, and a warning says so.
 
     Args:
-        work: takes the sequences of a batch, or as many of the first, the next, ... of each; may be called again.
-        batches: tuples of sequences of one length each: images, and what belongs to them.
-        most: images of a part, at first.
+        work: takes the sequences of a batch, or the same slice of each; it is called again after memory ran out.
+        batches: tuples of sequences of equal length: images, and data about them.
+        most: largest number of images of a part at the start.
 
     Raises:
         InputError: memory does not hold the work on one image.
@@ -114,7 +114,7 @@ def in_parts(work: Callable[..., T], batches: Iterable[tuple[Sequence, ...]], mo
 
 
 def _out_of_memory(error: Exception) -> bool:
-    # Not all of torch's errors for it have a type of their own.
+    # Some of torch's errors for it are plain RuntimeErrors.
     words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
@@ -122,26 +122,26 @@ def _out_of_memory(error: Exception) -> bool:
 def _half(images: int, error: Exception) -> int:
     if images == 1:
         raise InputError(
-            f"memory does not hold the work on one image ({str(error).splitlines()[0]}); end what else uses it, "
-            "choose a smaller detector or image_size, or another device"
+            f"memory does not hold the work on one image ({str(error).splitlines()[0]}); end other programs that use "
+            "it, choose a smaller detector or image_size, or another device"
         ) from error
     warnings.warn(f"out of memory with {images} images at once: going on with {images // 2}", stacklevel=3)
     return images // 2
 
 
 class Explainer:
-    """A detector with its salience methods open, for explaining many batches: one forward pass serves all methods.
+    """A detector with its salience methods open, to explain many batches; one forward pass serves all methods.
 
-    Used as a context manager; outside it the network is as it was.
+    Use it as a context manager, which leaves the network as it was.
 
     Args:
         detector: the detector to explain.
         methods: names of salience methods, see ``e2m.methods``.
         mixed_precision: as in ``explain``.
-        seed: of methods that draw random numbers.
+        seed: seed of methods that draw random numbers.
 
     Raises:
-        InputError: an unknown method, or one that needs what the detector lacks.
+        InputError: an unknown method, or one that needs something the detector lacks.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class Explainer:
         Args:
             images: (n, H, W, 3) uint8.
             targets: classes to explain: "predicted", a class number, or (n,) class numbers.
-            methods: some of the open ones; None takes all.
+            methods: a selection of the open methods; None takes all.
             regions: (n, H, W) bool, true regions, for methods that read them.
         """
         pixels = as_input(images, self.detector, self._device)
@@ -255,7 +255,7 @@ class Explainer:
         return min_max(raw)
 
     def _forward(self, images: np.ndarray, pixels: Tensor, regions: np.ndarray | None) -> tuple[ForwardPass, Tensor]:
-        """The pass that all methods share, and its logits."""
+        """The forward pass that all methods share, and its logits."""
         pixels = pixels.requires_grad_() if "input" in self._needs else pixels
         bfloat16 = torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed)
         for method in self._open.values():
@@ -271,15 +271,15 @@ class Explainer:
         return ForwardPass(images, pixels, self._grid(self._features), regions, self.seed), logits
 
     def _cut(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor | None:
-        """Begin the graph at the layer's output, unless a method differentiates by the input."""
+        """Start the graph at the layer's output, unless a method differentiates by the input."""
         if not self._passing:
             return None
-        # Maps are summed in single precision always.
+        # Maps are always summed in single precision.
         features = output.float() if "input" in self._needs else output.detach().float()
         if "layer" in self._needs and not features.requires_grad:
             features.requires_grad_()
         self._features = features.detach()
-        # The clone is what in-place operations behind the layer write on.
+        # In-place operations after the layer write on the clone.
         return features.clone()
 
     def _grid(self, features: Tensor) -> Tensor:
@@ -311,14 +311,14 @@ _AT_ONCE: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 def images_at_once(detector: Detector, device: torch.device) -> int:
-    """How many images go through a network together: on a processor, so many that no layer's output is a large block.
+    """Number of images in one pass through a network; on a CPU, few enough that no layer's output is a large block.
 
-    Large blocks are not kept for the next layer but fetched from the system anew, page by page: with 32 images at once,
-    a ResNet-50 at 224 px spends a fifth of its time on that.
+    The allocator does not reuse large blocks for the next layer; it fetches them from the system page by page. With 32
+    images at once, a ResNet-50 at 224 px spends a fifth of its time on that.
 
     Args:
-        detector: in evaluation mode; one blank image goes through it the first time.
-        device: where its weights are.
+        detector: a detector in evaluation mode; the first call passes one blank image through it.
+        device: device of its weights.
 
     Returns:
         6 for a ResNet-50, 69 for the demo's network; no limit on a GPU.
@@ -334,7 +334,7 @@ def images_at_once(detector: Detector, device: torch.device) -> int:
 
 @torch.inference_mode()
 def _largest_output(detector: Detector) -> int:
-    """Bytes of the largest output that any module of the network has for one image."""
+    """Bytes of the largest output of any module of the network for one image."""
     sizes = [1]
 
     def note(_module: nn.Module, _inputs: tuple, output: object) -> None:
@@ -343,7 +343,7 @@ def _largest_output(detector: Detector) -> int:
     with ExitStack() as stack:
         for module in detector.model.modules():
             stack.callback(module.register_forward_hook(note).remove)
-        # Not called as a module: whoever watches the network sees real images only.
+        # Not called as a module: hooks on the network see real images only.
         detector.model.forward(torch.zeros(1, 3, detector.size, detector.size))
     return max(sizes)
 
@@ -379,17 +379,17 @@ def _as_classes(target: str | np.ndarray, predicted: Tensor) -> Tensor:
 
 
 def _rows(target: str | int | Sequence | np.ndarray, start: int, count: int) -> str | int | np.ndarray:
-    """What a part of the batch needs of a target that may name a class for every image."""
+    """The target of a part of the batch: one for all images, or a slice of one for each."""
     return target if isinstance(target, str) or np.ndim(target) == 0 else np.asarray(target)[start : start + count]
 
 
 def _check_number(classes: str | np.ndarray, images: int) -> None:
     if isinstance(classes, np.ndarray) and classes.ndim and len(classes) != images:
-        raise InputError(f"{len(classes)} targets for {images} images; give one a picture")
+        raise InputError(f"{len(classes)} targets for {images} images; give one an image")
 
 
 def _rebatch(images: np.ndarray | Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches of at most so many images, with the images' positions."""
+    """Batches of at most ``batch_size`` images, with the images' indices."""
     batches = [images] if isinstance(images, np.ndarray) else images
     before = 0
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Salience and scores of changed images, compared with those of the clean ones."""
+"""Salience and scores of changed images, compared with those of the clean images."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def respond(
 ) -> pd.DataFrame:
     """Compare salience and scores of one batch before and after a measure's perturbations, as tidy rows.
 
-    Changed images live no longer than the call. SSIM is taken on 8-bit maps upsampled to the images' size
+    Changed images are freed when the call ends. SSIM is taken on 8-bit maps upsampled to the images' size
     (scikit-image's defaults).
 
     Args:
-        explainer: open.
+        explainer: an open explainer.
         images: (n, H, W, 3) uint8.
         clean: explanations of the images, by method.
-        about: n rows of columns about the images, repeated in the result.
-        perturbations: of a measure; takes the images and their 8-bit clean maps (n, H, W) by method, yields
-            ``Perturbation``s.
-        regions: (n, H, W) bool, true regions, for methods that read them; they move as the images do.
+        about: n rows with columns about the images, repeated in the result.
+        perturbations: function of a measure; takes the images and their 8-bit clean maps (n, H, W) by method, and
+            yields ``Perturbation``s.
+        regions: (n, H, W) bool, true regions, for methods that read them; they are moved like the images.
 
     Returns:
         The columns of ``about`` and salience, target, variant, region, level, value. Variants: "ssim"; "ssim_valid" on
-        the pixels that the perturbation calls valid; "score" (softmax) and "score_sigmoid" (sigmoid of the synthetic
-        logit, as published). Target "clean" explains the class that was predicted for the clean image. Values of dead
-        maps are NaN.
+        the pixels that the perturbation marks as valid; "score" (softmax) and "score_sigmoid" (sigmoid of the synthetic
+        logit, as published). Target "clean" explains the class predicted for the clean image. Values of dead maps are
+        NaN.
 
     Raises:
         InputError: ``perturbations`` yields nothing.
     """
-    before = {method: _Compared(found, images.shape[1:3]) for method, found in clean.items()}
+    before = {method: _Compared(explanation, images.shape[1:3]) for method, explanation in clean.items()}
     predicted = next(iter(clean.values())).predicted
     maps = {method: compared.maps for method, compared in before.items()}
     rows = [
@@ -58,23 +58,23 @@ def respond(
 
 
 class _Compared:
-    """Clean maps as the 8-bit pictures of the images' size that SSIM compares, with the sums that it reuses."""
+    """Clean 8-bit maps upsampled to the images' size, with the local sums that every SSIM against them reuses."""
 
-    def __init__(self, found: Explanation, shape: tuple[int, int]):
+    def __init__(self, clean: Explanation, shape: tuple[int, int]):
         self.shape = shape
-        self.maps = upsample(found.maps, *shape)
-        self.dead = found.dead
+        self.maps = upsample(clean.maps, *shape)
+        self.dead = clean.dead
         self.moments = ssim.local_moments(self.maps)
 
-    def ssim(self, found: Explanation, change: Perturbation, which: np.ndarray) -> dict[str, np.ndarray]:
+    def ssim(self, changed: Explanation, change: Perturbation, which: np.ndarray) -> dict[str, np.ndarray]:
         """Similarity of the maps of some of the images, by variant; NaN where either map is dead."""
-        after = change.undo(upsample(found.maps, *self.shape))
+        after = change.undo(upsample(changed.maps, *self.shape))
         before = ssim.Moments(*(getattr(self.moments, part)[which] for part in ("maps", "sums", "variances")))
-        gone = self.dead[which] | found.dead
+        dead = self.dead[which] | changed.dead
         if change.valid is None:
-            return {"ssim": np.where(gone, np.nan, ssim.ssim(before, after, data_range=255))}
+            return {"ssim": np.where(dead, np.nan, ssim.ssim(before, after, data_range=255))}
         areas = np.stack([np.ones_like(change.valid), change.valid])[: 1 if change.valid.all() else 2]
-        values = np.where(gone, np.nan, ssim.ssim(before, after, data_range=255, valid=areas))
+        values = np.where(dead, np.nan, ssim.ssim(before, after, data_range=255, valid=areas))
         return {"ssim": values[0], "ssim_valid": values[-1]}
 
 
@@ -84,16 +84,16 @@ def _compare(
     methods = (change.guide,) if change.guide else explainer.methods
     moved = None if regions is None else change.move(regions)
     explained = explainer.several(change.images, ("predicted", predicted), methods, moved)
-    found = explained[methods[0], 0]
+    first = explained[methods[0], 0]
     unguided = before[change.guide].dead if change.guide else np.zeros(len(predicted), bool)
-    scores = {"score": found.scores, "score_sigmoid": 1 / (1 + np.exp(-found.logits[:, 1].astype(np.float64)))}
+    scores = {"score": first.scores, "score_sigmoid": 1 / (1 + np.exp(-first.logits[:, 1].astype(np.float64)))}
     for variant, values in scores.items():
         values = np.where(unguided, np.nan, values)
         yield {"salience": change.guide, "target": "", "variant": variant, "value": values}
-    flipped = found.predicted != predicted
+    flipped = first.predicted != predicted
     for method in methods:
         now = before[method].ssim(explained[method, 0], change, np.full(len(flipped), True))
-        # Where the prediction has not flipped, both targets are one class, and the maps the same.
+        # If the prediction has not flipped, both targets are the same class and have the same map.
         then = {variant: values.copy() for variant, values in now.items()}
         if flipped.any():
             for variant, values in before[method].ssim(explained[method, 1][flipped], change, flipped).items():
@@ -104,7 +104,7 @@ def _compare(
 
 
 def _tidy(about: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
-    """Rows of (N,) values, and columns about the N images, as one long frame."""
+    """One long frame from rows of (N,) values and the columns about the N images."""
     long = pd.concat([about] * len(rows), ignore_index=True)
     for column in ("salience", "target", "variant", "region", "level"):
         long[column] = np.repeat([row[column] for row in rows], len(about))

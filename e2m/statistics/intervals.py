@@ -16,20 +16,20 @@ from scipy import special, stats
 from e2m.types import InputError
 
 FEW_RUNS = 10
-"""An interval's note says that runs are few where there are fewer than these."""
+"""Below this number of runs, the note of an interval says that runs are few."""
 
 UNDEFINED_SHARE = 0.05
-"""An AUC has no interval where more than this share of the resamples of images leaves one class out."""
+"""An AUC has no interval if more than this share of the resamples of images lacks one class."""
 
 WEIGHTS_AT_ONCE = 500_000
-"""Resampling weights held in memory at a time (4 MB)."""
+"""Number of resampling weights held in memory at a time (4 MB)."""
 
 OVER = ("runs and images", "images")
-"""What an interval can be over."""
+"""The factors that an interval can be over."""
 
 
 class Status(StrEnum):
-    """Whether an interval was estimated and, if not, why: the first reason where there are several."""
+    """Whether an interval was estimated and, if not, the first reason why not."""
 
     ESTIMATED = "estimated"
     NO_LIVE_VALUE = "no live value"
@@ -47,15 +47,15 @@ class Interval:
     """An estimate and its interval.
 
     Attributes:
-        mean: the estimate; NaN where nothing is alive.
-        low, high: ends of the interval; NaN where it cannot be estimated, and ``status`` and ``note`` say why.
+        mean: the estimate; NaN if no value is alive.
+        low, high: ends of the interval; NaN if it cannot be estimated, for the reason in ``status`` and ``note``.
         runs: runs with a live value, alone or in a pair; of two regimes, the smaller number.
-        images: images with a live value (in both regimes, where two are compared); None where run-level values came in.
-        missing: values that do not enter: dead, or on an image without a live value in the other regime.
-        note: a remark for readers, "" where there is nothing to remark.
-        kind: what is estimated, in the words of ``studies/coverage.py``, which says how far to trust the interval; ""
-            for intervals that the study does not know, such as those over images alone.
-        status: whether ``low`` and ``high`` were estimated, and why not.
+        images: images with a live value (in both regimes, if two are compared); None for run-level values.
+        missing: values left out, because they are dead or their image has no live value in the other regime.
+        note: a remark for readers, or "".
+        kind: the kind of estimate, by its name in ``studies/coverage.py``, which measures the interval's coverage; ""
+            if the study does not cover it, for example over images alone.
+        status: whether ``low`` and ``high`` were estimated, or the reason why not.
     """
 
     mean: float
@@ -69,7 +69,7 @@ class Interval:
     status: Status = Status.ESTIMATED
 
     def as_row(self) -> dict:
-        """The attributes by name, for a row of a table: the status is plain text."""
+        """The attributes by name, for a row of a table; the status is plain text."""
         return {**asdict(self), "status": self.status.value}
 
 
@@ -83,19 +83,19 @@ def mean_interval(
 ) -> Interval:
     """Mean of all live values, with an interval over other runs and other images.
 
-    Where all values are 0 or 1, the interval of their share is taken on log odds, as an AUC's.
+    If all values are 0 or 1, the interval of their share is computed on log odds, as for an AUC.
 
     Args:
         values: (R, N), NaN where dead or missing.
-        clusters: (N,) labels, say subjects, that are resampled whole; each image by itself where None.
-        resamples: how often runs and images are drawn.
-        seed: the same input and seed give the same bytes.
-        level: how often such intervals should hold the mean.
-        over: "runs and images"; or "images", which keeps the runs as they are, so that the interval says nothing about
-            other runs, and needs one run only.
+        clusters: (N,) labels of clusters that are resampled whole, for example subjects; None resamples single images.
+        resamples: number of resamples of runs and of images.
+        seed: seed of the resampling; the same input and seed give the same bytes.
+        level: share of such intervals that should contain the mean.
+        over: "runs and images"; or "images", which keeps the runs fixed: the interval then says nothing about other
+            runs, and needs one run only.
 
     Raises:
-        InputError: not (R, N), clusters of another length, or an unknown ``over``.
+        InputError: values that are not (R, N), clusters of another length, or an unknown ``over``.
     """
     table = as_table(values)
     return interval([table], sums_of, clusters, resamples, seed, level, over=over, **scale_of(table))
@@ -119,7 +119,7 @@ def difference_interval(
         clusters, resamples, seed, level: as in ``mean_interval``.
 
     Raises:
-        InputError: not (R, N), or another number of images or clusters.
+        InputError: values that are not (R, N), or different numbers of images or clusters.
     """
     tables = [as_table(guided), as_table(traditional)]
     return interval(tables, sums_of, clusters, resamples, seed, level, kind="difference")
@@ -133,15 +133,15 @@ def pairs_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Mean over pairs of runs, say how alike their maps are, with an interval over other runs and other images.
+    """Mean over pairs of runs, for example of their maps' similarity, with an interval over other runs and images.
 
     Args:
         values: (P, N), one row a pair, NaN where dead or missing.
         pairs: P times (run, other run), each pair once, in either order.
-        clusters, resamples, seed, level: as in ``mean_interval``; runs are left out one by one instead of drawn.
+        clusters, resamples, seed, level: as in ``mean_interval``; runs are left out one by one, not drawn.
 
     Raises:
-        InputError: as ``mean_interval``; also pairs that are not P different ones of two different runs.
+        InputError: as ``mean_interval``; also repeated pairs, or a pair that is not two different runs.
     """
     table = as_table(values)
     members = [_pairs(pairs, len(table))]
@@ -156,17 +156,16 @@ def contrast_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Mean of the second class of images minus mean of the first, run by run, averaged over these same runs.
+    """Mean of the second class of images minus mean of the first, computed run by run and averaged over runs.
 
     Args:
         values: (R, N), NaN where dead or missing; a run without a live value in one class is left out.
         second: (N,) bool, True for images of the second class. Each class is resampled by itself.
-        clusters: as in ``mean_interval``; what a cluster has in one class is resampled apart from what it has in the
-            other.
+        clusters: as in ``mean_interval``; a cluster with images of both classes is split into one cluster a class.
         resamples, seed, level: as in ``mean_interval``.
 
     Raises:
-        InputError: as ``mean_interval``; also where all images are of one class.
+        InputError: as ``mean_interval``; also images of one class only.
     """
     classes = _two_classes(second, "contrast", "first", "second")
     tables = [_both_classes(as_table(values), classes)]
@@ -177,11 +176,11 @@ def contrast_interval(
 
 
 def auc(authentic: ArrayLike, synthetic: ArrayLike, source: str = "these scores") -> float:
-    """Chance that a synthetic image scores above an authentic one, ties half: the area under the ROC curve.
+    """Area under the ROC curve: the probability that a synthetic image scores above an authentic one, ties half.
 
     Args:
         authentic, synthetic: (A,) and (S,) scores, higher for synthetic; those that are not finite are left out.
-        source: what the scores belong to, for the message.
+        source: name of the scores in messages.
 
     Raises:
         InputError: no score of one of the classes.
@@ -207,12 +206,12 @@ def auc_interval(
 
     Args:
         scores: (R, N), higher for synthetic, NaN where missing; a run without a score of one class is left out.
-        synthetic: (N,) bool, True where the image is.
+        synthetic: (N,) bool, True for synthetic images.
         clusters, resamples, seed, level, over: as in ``mean_interval``.
-        source: what the scores belong to, for the message.
+        source: name of the scores in messages.
 
     Raises:
-        InputError: as ``mean_interval``; also where all images are of one class.
+        InputError: as ``mean_interval``; also images of one class only.
     """
     classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
     tables = [_both_classes(as_table(scores), classes)]
@@ -240,7 +239,7 @@ def auc_difference_interval(
     return interval(tables, statistic, clusters, resamples, seed, level, _clipped, kind="AUC difference")
 
 
-# One table or two, one statistic, one interval.
+# The interval of one table's value, or of the difference of two
 
 
 def _around(estimate: float, reach: float) -> tuple[float, float]:
@@ -248,19 +247,19 @@ def _around(estimate: float, reach: float) -> tuple[float, float]:
 
 
 def _inside_unit(estimate: float, reach: float) -> tuple[float, float]:
-    """The same interval on the scale of log odds, where an AUC near 1 has room on both sides (delta method)."""
+    """Ends computed on log odds (delta method), where an AUC near 1 has room on both sides."""
     low, high = special.expit(_around(special.logit(estimate), reach / (estimate * (1 - estimate))))
     return float(low), float(high)
 
 
 def scale_of(values: np.ndarray) -> dict:
-    """Arguments of ``interval``: the ends of a share, values of 0 and 1 alone, stay between 0 and 1."""
+    """Arguments of ``interval`` by the kind of values: a share of 0 and 1 has ends between 0 and 1."""
     share = np.isin(values[np.isfinite(values)], (0, 1)).all()
     return {"ends": _inside_unit, "kind": "share"} if share else {"kind": "mean"}
 
 
 def _clipped(estimate: float, reach: float) -> tuple[float, float]:
-    """Ends that a difference of two AUCs can reach."""
+    """Ends clipped to the range of a difference of two AUCs."""
     return max(-1.0, estimate - reach), min(1.0, estimate + reach)
 
 
@@ -281,16 +280,17 @@ def interval(
     kind: str = "",
     over: str = "runs and images",
 ) -> Interval:
-    """Interval of the first table's value, minus the second's where there are two.
+    """Interval of the value of one table, or of the first table's value minus the second's.
 
     Args:
         tables: (R, N) or, of pairs, (P, N), NaN where not finite.
-        statistic: takes a table, which of the N images have a column in it, and each column's cluster.
+        statistic: takes a table, (N,) bool, True for images with a column in it, and the cluster of each column.
         clusters, resamples, seed, level, over: as in ``mean_interval``.
-        ends: takes the estimate and the reach of the interval on either side.
-        pairs: where rows are pairs, each table's (P, 2) numbers of runs.
-        classes: (N,) bool; images of one class are drawn while those of the other stay whole. No cluster may span both.
-        kind: as the attribute of ``Interval``.
+        ends: takes the estimate and half the width of the interval; returns its ends.
+        pairs: (P, 2) numbers of runs for each table, if rows are pairs.
+        classes: (N,) bool; images of one class are resampled while the other class stays whole. No cluster may span
+            both.
+        kind: the attribute of ``Interval``.
     """
     if over not in OVER:
         raise InputError(f"over {over!r} arrived; choose from {', '.join(map(repr, OVER))}")
@@ -348,15 +348,15 @@ def interval(
 
 
 def _run_draws(numerators: np.ndarray, denominators: np.ndarray, resamples: int, seed: list[int]) -> np.ndarray:
-    """(resamples,) values of one regime on all images, its runs drawn with replacement."""
+    """(resamples,) values of one regime on all images, with its runs drawn with replacement."""
     counts = _counts(np.random.default_rng(seed), resamples, numerators.shape[1])
     return _ratio(counts * numerators, counts * denominators)
 
 
 def _left_out(numerators: np.ndarray, denominators: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """(R,) values of one regime without one run and its pairs, NaN where no pair is left.
+    """(R,) values of one regime, each without one run and its pairs; NaN if no pair is left.
 
-    They are stretched by (R - 1) / sqrt(R), after which R / (R - 1) times their variance is the jackknife's.
+    They are multiplied by (R - 1) / sqrt(R), so that R / (R - 1) times their variance is the jackknife variance.
     """
     names = np.unique(pairs)
     kept = (pairs[None] != names[:, None, None]).all(axis=2)
@@ -367,7 +367,7 @@ def _left_out(numerators: np.ndarray, denominators: np.ndarray, pairs: np.ndarra
 def _image_draws(
     regimes: Sequence[Statistic], group: np.ndarray, clusters: int, resamples: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """(resamples,) values, or differences, of all runs, one group of clusters of images drawn with replacement."""
+    """(resamples,) values, or differences, of all runs, with one group of clusters drawn with replacement."""
     at_once = max(1, WEIGHTS_AT_ONCE // clusters)
     drawn = []
     for start in range(0, resamples, at_once):
@@ -378,32 +378,32 @@ def _image_draws(
 
 
 def _counts(generator: np.random.Generator, resamples: int, size: int) -> np.ndarray:
-    """(resamples, size) float: how often each of ``size`` things is drawn in ``size`` draws with replacement."""
+    """(resamples, size) float: how often each of ``size`` items is drawn in ``size`` draws with replacement."""
     indices = generator.integers(size, size=(resamples, size)) + size * np.arange(resamples)[:, None]
     return np.bincount(indices.ravel(), minlength=resamples * size).reshape(resamples, size).astype(float)
 
 
 def sums_of(table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
-    """Mean of live values: their weighted sum over their weighted number, both summed by cluster once."""
+    """The statistic "mean of live values": their weighted sum over their weighted number."""
     sums, numbers = _cluster_sums(table, codes)
     return lambda weights: (weights @ sums.T, weights @ numbers.T)
 
 
 def _sums_of_fixed_runs(table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
-    """``sums_of`` where no run is resampled: all runs are added up once, and stand as a single one."""
+    """``sums_of`` if runs are not resampled: all runs are added up once and count as a single one."""
     both = np.stack([part.sum(axis=0) for part in _cluster_sums(table, codes)])
     return lambda weights: tuple(np.split(weights @ both.T, 2, axis=1))
 
 
 def _cluster_sums(table: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(R, C) sums of live values, and (R, C) their numbers."""
+    """(R, C) sums of live values, and (R, C) counts of them, by run and cluster."""
     live = np.isfinite(table)
     sums = np.array([np.bincount(codes, row) for row in np.where(live, table, 0.0)])
     return sums, np.array([np.bincount(codes, row) for row in live])
 
 
 def _contrasts_of(second: np.ndarray, table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
-    """Mean of the second class minus mean of the first, a run; the denominators are 1."""
+    """The statistic "mean of the second class minus mean of the first" of every run; the denominators are 1."""
     classes = second[columns]
     after, before = (sums_of(np.where(members, table, np.nan), columns, codes) for members in (classes, ~classes))
 
@@ -415,10 +415,10 @@ def _contrasts_of(second: np.ndarray, table: np.ndarray, columns: np.ndarray, co
 
 
 def _aucs_of(synthetic: np.ndarray, table: np.ndarray, columns: np.ndarray, codes: np.ndarray) -> Statistic:
-    """AUC a run; the denominators are 1.
+    """The statistic "AUC" of every run; the denominators are 1.
 
-    Authentic scores are sorted once a run; the weight of those below a synthetic score is then one look-up in their
-    cumulative weights, and half of those that tie with it is the mean of two.
+    Authentic scores are sorted once a run. The weight of those below a synthetic score is then one look-up in their
+    cumulative weights, and ties count half as the mean of two look-ups.
     """
     classes = synthetic[columns]
     ranks = [_ranks(scores, classes) for scores in table]
@@ -437,7 +437,7 @@ def _aucs_of(synthetic: np.ndarray, table: np.ndarray, columns: np.ndarray, code
 
 
 def _ranks(scores: np.ndarray, synthetic: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Live authentic images by score, live synthetic ones; how many of the former are below, and not above, each."""
+    """Live authentic images by score; live synthetic ones; numbers of authentic scores below and not above each."""
     authentic = np.flatnonzero(np.isfinite(scores) & ~synthetic)
     authentic = authentic[np.argsort(scores[authentic], kind="stable")]
     fake = np.flatnonzero(np.isfinite(scores) & synthetic)
@@ -450,7 +450,7 @@ def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """The quotient, NaN (and no warning) where the denominator is 0."""
+    """The quotient; NaN, without a warning, where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
 
 
@@ -459,7 +459,7 @@ def _difference(values: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def satterthwaite(variances: ArrayLike, sizes: ArrayLike) -> float:
-    """Degrees of freedom of a sum of variances, each estimated from ``size`` things."""
+    """Degrees of freedom of a sum of variances, each estimated from ``size`` items."""
     variances, sizes = np.asarray(variances), np.asarray(sizes)
     return variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
 
@@ -471,7 +471,7 @@ def greater(a: np.ndarray, b: np.ndarray) -> float:
     return float(ranks.mean() / (2 * b.size))
 
 
-# Input, and why there may be no interval.
+# Checks of input, and reasons for no interval
 
 
 def as_table(values: ArrayLike) -> np.ndarray:
@@ -490,7 +490,7 @@ def as_table(values: ArrayLike) -> np.ndarray:
 
 
 def _labels(tables: Sequence[np.ndarray], clusters: ArrayLike | None) -> np.ndarray:
-    """(N,) labels of clusters; where none are given, every image is a cluster."""
+    """(N,) labels of clusters; without any, every image is a cluster."""
     images = tables[0].shape[1]
     if tables[-1].shape[1] != images:
         raise InputError(f"tables of {images} and {tables[-1].shape[1]} images arrived; give the same images to both")
@@ -521,7 +521,7 @@ def _pairs(pairs: Sequence[tuple[Hashable, Hashable]], rows: int) -> np.ndarray:
 
 
 def _two_classes(second: ArrayLike, what: str, first_name: str, second_name: str) -> np.ndarray:
-    """(N,) bool with both classes in it."""
+    """Check that classes are (N,) bool with both values, and return them."""
     classes = np.asarray(second)
     if classes.ndim != 1 or classes.dtype != bool:
         raise InputError(
@@ -534,7 +534,7 @@ def _two_classes(second: ArrayLike, what: str, first_name: str, second_name: str
 
 
 def _both_classes(table: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The table, NaN in all of a run that has no live value of one class."""
+    """The table with NaN for all of a run that has no live value of one class."""
     if table.shape[1] != len(classes):
         raise InputError(f"values of {table.shape[1]} images arrived with {len(classes)} classes; give one an image")
     live = np.isfinite(table)
@@ -543,7 +543,7 @@ def _both_classes(table: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def alive(values: ArrayLike) -> np.ndarray:
-    """(n,) float without the values that are not finite.
+    """(n,) float, the finite values only.
 
     Raises:
         InputError: another shape.
@@ -557,7 +557,7 @@ def alive(values: ArrayLike) -> np.ndarray:
 def _no_interval(
     estimate: float, runs: int | None, groups: Sequence[int], clusters: ArrayLike | None, paired: bool
 ) -> dict[Status, str]:
-    """Why there is no interval over runs (None where they are fixed) or over the clusters of each group of images."""
+    """Reasons for no interval over runs (None if they are fixed) or over the clusters of each group of images."""
     if not np.isfinite(estimate):
         return {Status.NO_LIVE_CLASS: "a class without live scores"}
     reasons = {}
@@ -573,5 +573,5 @@ def _no_interval(
 
 
 def few_runs(runs: int) -> str:
-    """The note of an interval over so many runs."""
+    """The note of an interval over this number of runs: "" if they are enough."""
     return f"few runs ({runs})" if runs < FEW_RUNS else ""

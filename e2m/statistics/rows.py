@@ -1,4 +1,4 @@
-"""From tidy rows to tidy rows: decisions of scores, flips of decisions, means over levels."""
+"""Derive tidy rows from tidy rows: decisions from scores, flipped decisions, means over levels."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import pandas as pd
 
 
 def by_decision(rows: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows twice, told apart by the column ``decision``: "all", and "right" for images classified rightly."""
+    """All rows with ``decision`` "all", and the rows of correctly classified images again with "right"."""
     right = rows[rows["correct"].astype(bool)]
     both = pd.concat([rows.assign(decision="all"), right.assign(decision="right")])
-    # Sorted by row, so that groups of both appear by turns in a table.
+    # Sorted by row, so that the groups of both decisions alternate in a table.
     return both.sort_index(kind="stable", ignore_index=True)
 
 
 def over_levels(rows: pd.DataFrame) -> pd.DataFrame:
     """Tidy rows with the levels of each image (all transformations, say) replaced by the mean of those not NaN.
 
-    ``flipped``, where it is there, becomes a number: on so many levels the decision flipped.
+    The column ``flipped``, if there is one, becomes the number of levels on which the decision flipped.
     """
     pooled = {"value": "mean"} | ({"flipped": "sum"} if "flipped" in rows else {})
     keys = [name for name in rows.columns if name not in ("level", *pooled) and rows[name].notna().any()]
@@ -24,16 +24,16 @@ def over_levels(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracies(rows: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows of scores as rows of right (1) and wrong (0) decisions, variant "accuracy"."""
+    """Rows of correct (1) and wrong (0) decisions from rows of scores, variant "accuracy"."""
     rows = softmax_scores(rows)
     right = (rows["value"] >= 0.5) == (rows["label"] == "synthetic")
     return _renamed(rows, "accuracy", right)
 
 
 def flips(rows: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows of scores of changed images as rows of flipped (1) and kept (0) decisions, variant "flipped".
+    """Rows of flipped (1) and kept (0) decisions from rows of scores of changed images, variant "flipped".
 
-    A decision is flipped where it is not that on the clean image.
+    A decision is flipped if it differs from the decision on the clean image.
     """
     rows = softmax_scores(rows)
     clean = rows["correct"].to_numpy(bool) == (rows["label"] == "synthetic").to_numpy()
@@ -41,14 +41,14 @@ def flips(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_flips(rows: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows of changed images with a column ``flipped``: is the decision another one than on the clean image?
+    """Tidy rows of changed images with a column ``flipped``: whether the decision differs from that on the clean image.
 
-    The scores tell, also for the maps of the same changed image. Rows without any scores come back as they are.
+    Scores decide it, for the maps of the same changed image too. Rows without any scores are returned unchanged.
     """
     decided = flips(rows)
     if decided.empty:
         return rows
-    # A map guides the change of a region, so that each salience method has its own changed images.
+    # A map guides the change of a region, so that every salience method has different changed images.
     region = rows["region"].astype(str)
     guide = rows["salience"].astype(object).where(region != "", "")
     keys = [rows[name] for name in ("detector", "regime", "run", "image", "level")] + [region, guide]

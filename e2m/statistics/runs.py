@@ -1,4 +1,4 @@
-"""Run-level values (R,), one mean or AUC a run: chances, a permutation test, Holm's correction, equivalence."""
+"""Statistics of run-level values (R,), one mean or AUC a run: probabilities, permutation test, Holm, equivalence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from e2m.statistics.intervals import Interval, Status, alive, few_runs, greater,
 from e2m.types import InputError
 
 MAX_SPLITS = 200_000
-"""A permutation test with more splits draws this many instead of listing all."""
+"""Largest number of splits that a permutation test lists; above it, this many are drawn."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class PermutationTest:
     Attributes:
         difference: mean of the first runs minus mean of the second.
         p: share of splits with a difference of means at least as far from 0.
-        smallest: the least p that any split of these values can reach.
-        splits: splits that were looked at.
-        exact: whether these are all there are.
-        note: a remark for readers, "" where there is nothing to remark.
+        smallest: the smallest p that any split of these values can reach.
+        splits: number of splits evaluated.
+        exact: whether all splits were evaluated.
+        note: a remark for readers, or "".
     """
 
     difference: float
@@ -47,9 +47,9 @@ class Equivalence:
         difference: mean of the first runs minus mean of the second.
         margin: differences smaller than this count as none.
         p: the larger of both one-sided p.
-        low, high: the interval that has to lie within the margin.
-        equivalent: whether p < 0.05 and the interval lies within the margin; False also where there is no test.
-        note: a remark for readers, "" where there is nothing to remark.
+        low, high: the interval that must lie within the margin.
+        equivalent: whether p < 0.05 and the interval lies within the margin; False if there is no test.
+        note: a remark for readers, or "".
     """
 
     difference: float
@@ -62,11 +62,11 @@ class Equivalence:
 
 
 def probability_greater(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
-    """Chance that a run of ``a`` lies above a run of ``b``, ties half; run-level values (Ra,) and (Rb,).
+    """Probability that a run of ``a`` lies above a run of ``b``, ties half; run-level values (Ra,) and (Rb,).
 
-    The interval is Newcombe's method 5 (2006, Statistics in Medicine 25, 559): all t with |P - t| <= z sqrt(V(t)), P
-    the estimate, V(t) = t (1 - t) / (Ra Rb) * (1 + m (1 - t) / (2 - t) + m t / (1 + t)), m = (Ra + Rb) / 2 - 1. It
-    remains honest where all runs of one regime lie above the other's; there a bootstrap has no spread left to resample.
+    The interval is Newcombe's method 5 (2006, Statistics in Medicine 25, 559): all t with |P - t| <= z sqrt(V(t)). P is
+    the estimate, V(t) = t (1 - t) / (Ra Rb) * (1 + m (1 - t) / (2 - t) + m t / (1 + t)), and m = (Ra + Rb) / 2 - 1. It
+    stays valid if all runs of one regime lie above the other's, where a bootstrap has no spread to resample.
     """
     first, second = alive(a), alive(b)
     runs = min(first.size, second.size)
@@ -89,8 +89,8 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
 def permutation_test(a: ArrayLike, b: ArrayLike, seed: int = 0) -> PermutationTest:
     """Two-sample permutation test on the difference of means of run-level values (Ra,) and (Rb,), two-sided.
 
-    All C(Ra + Rb, Ra) splits are looked at; above ``MAX_SPLITS``, that many are drawn, and the p counts the split at
-    hand as one more: (1 + extreme) / (1 + drawn).
+    All C(Ra + Rb, Ra) splits are evaluated. If there are more than ``MAX_SPLITS``, that many are drawn, and p counts
+    the observed split as one more: (1 + extreme) / (1 + drawn).
     """
     first, second = alive(a), alive(b)
     missing = np.size(a) + np.size(b) - first.size - second.size
@@ -104,7 +104,7 @@ def permutation_test(a: ArrayLike, b: ArrayLike, seed: int = 0) -> PermutationTe
     centred = pooled - pooled.mean()
     exact = comb(pooled.size, first.size) <= MAX_SPLITS
     splits = _all_splits(pooled.size, first.size) if exact else _drawn_splits(pooled.size, first.size, seed)
-    # As the values sum to 0, the difference of means is this sum times one constant, whatever the split.
+    # The centred values sum to 0, so that the difference of means is this sum times the same constant for every split.
     distances = np.abs(centred[splits].sum(axis=1))
     observed = abs(centred[: first.size].sum())
     rounding = 1e-12 * np.abs(pooled).sum()
@@ -120,7 +120,7 @@ def permutation_test(a: ArrayLike, b: ArrayLike, seed: int = 0) -> PermutationTe
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """Holm's (1979) adjusted p of a family of tests, (T,) in the order given; NaN stays NaN and counts as no test.
+    """Holm's (1979) adjusted p of a family of tests, (T,) in the given order; NaN stays NaN and counts as no test.
 
     The k-th smallest of T is multiplied by T - k + 1, is no smaller than the one before, and is at most 1.
 
@@ -137,13 +137,13 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
 
 def equivalent(a: ArrayLike, b: ArrayLike, margin: float, interval: Interval | None = None) -> Equivalence:
-    """Whether two regimes are equal up to a margin: two one-sided Welch t-tests (Schuirmann 1987) on runs.
+    """Test whether two regimes are equal up to a margin: two one-sided Welch t-tests (Schuirmann 1987) on runs.
 
     Args:
         a, b: (Ra,) and (Rb,), one AUC (or other mean) a run.
         margin: differences smaller than this count as none.
         interval: a 90 % interval of the difference over runs and images (``auc_difference_interval`` with level=0.9),
-            which then has to lie within the margin as well; Welch's own, over runs alone, where None.
+            which must lie within the margin as well; None takes Welch's interval over runs alone.
 
     Raises:
         InputError: the margin is not a positive number.
@@ -157,7 +157,7 @@ def equivalent(a: ArrayLike, b: ArrayLike, margin: float, interval: Interval | N
     difference = float(first.mean() - second.mean()) if runs else np.nan
     variances = np.array([values.var(ddof=1) / values.size for values in (first, second)]) if runs > 1 else np.zeros(2)
     error = np.sqrt(variances.sum())
-    # Values that differ by rounding alone have no spread to test against.
+    # Values that differ by rounding alone have no spread.
     if runs < 2 or error <= 1e-12 * np.abs(np.concatenate([first, second])).max():
         notes.append("no spread between runs: no test" if runs > 1 else f"{runs} run{'s' * (runs != 1)}: no test")
         low, high = (interval.low, interval.high) if interval else (np.nan, np.nan)
@@ -167,7 +167,7 @@ def equivalent(a: ArrayLike, b: ArrayLike, margin: float, interval: Interval | N
     reach = float(stats.t.ppf(0.95, freedom) * error)
     low, high = (interval.low, interval.high) if interval else (difference - reach, difference + reach)
     notes += filter(None, [interval.note if interval else few_runs(runs)])
-    # Comparisons with NaN are False: an interval that cannot be estimated lies within no margin.
+    # Comparisons with NaN are False, so that an interval that cannot be estimated lies within no margin.
     inside = bool(-margin < low and high < margin)
     return Equivalence(difference, margin, p, low, high, inside and p < 0.05, "; ".join(notes))
 
@@ -180,7 +180,7 @@ def _newcombe(estimate: float, runs_a: int, runs_b: int, level: float) -> tuple[
         variance = t * (1 - t) / (runs_a * runs_b) * (1 + more * ((1 - t) / (2 - t) + t / (1 + t)))
         return (estimate - t) ** 2 - z**2 * variance
 
-    # The excess is positive at 0 and 1 and negative at the estimate; where that is 0 or 1 itself, right beside it.
+    # The excess is positive at 0 and 1, and negative at the estimate or, if that is 0 or 1, right beside it.
     low = optimize.brentq(excess, 0, min(estimate, 1 - 1e-9)) if estimate > 0 else 0.0
     high = optimize.brentq(excess, max(estimate, 1e-9), 1) if estimate < 1 else 1.0
     return low, high

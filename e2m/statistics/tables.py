@@ -1,4 +1,4 @@
-"""Summary tables of tidy rows: means, AUCs, differences between two regimes and their tests, a row a group."""
+"""Summary tables of tidy rows, one row a group: means, AUCs, and differences between two regimes with tests."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def summarise(
     """Mean of every group of tidy rows, with an interval over other runs and other images.
 
     Args:
-        rows: columns run, image, value and those of ``by``, one row a run and image; where ``run_other`` is there and
-            not null, one row a pair of runs and image.
-        by: columns that tell groups apart; null is a group too, "" in the result.
-        clusters: image -> subject, say; images of one subject are resampled together.
+        rows: columns run, image, value and those of ``by``, one row a run and image; with a ``run_other`` that is not
+            null, one row a pair of runs and image.
+        by: columns that define the groups; null is a group too, "" in the result.
+        clusters: image -> cluster, for example its subject; images of one cluster are resampled together.
         resamples, seed, over: as in ``mean_interval``.
 
     Returns:
         One row a group, in order of first appearance: ``by``, then the attributes of ``Interval``, 95 %. ``missing``
-        also counts runs (or pairs of the runs there) that have no row on an image that others of the group have.
-        Where rows have a column ``flipped`` (``with_flips``), so has the table: how many of them are true.
+        also counts runs (or pairs of them) without a row on an image that others of the group have. If rows have a
+        column ``flipped`` (``with_flips``), the table has it too, with the number of flipped rows.
 
     Raises:
-        InputError: a column that is not there, no rows, a run and image with two values in a group (the message names
-            the columns that tell them apart), an image without a cluster, pairs and single runs in one group, an
-            unknown ``over``.
+        InputError: a missing column; no rows; two values of a run and image in a group (the message names the columns
+            in which they differ); an image without a cluster; pairs and single runs in one group; an unknown
+            ``over``.
     """
     names, groups = _groups(rows, by, clusters)
     intervals = []
@@ -74,11 +74,11 @@ def compare(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Two regimes in every group of tidy rows: how far apart they are, and whether runs tell them apart.
+    """Compare two regimes in every group of tidy rows: their difference, and tests of it over runs.
 
     Args:
-        rows: as in ``summarise``, with the column ``regime``; rows of further regimes are left aside.
-        by: columns that tell groups apart, without ``regime``.
+        rows: as in ``summarise``, with the column ``regime``; rows of further regimes are ignored.
+        by: columns that define the groups, without ``regime``.
         guided, traditional: the regimes.
         clusters, resamples, seed: as in ``summarise``.
 
@@ -118,7 +118,7 @@ def summarise_auc(
 
     Args:
         rows: columns run, image, label, source, variant, value and those of ``by``; only scores are read.
-        by: columns that tell groups apart, without ``source``.
+        by: columns that define the groups, without ``source``.
         authentic: the source whose images are the negatives.
         clusters, resamples, seed, over: as in ``summarise``.
 
@@ -146,9 +146,9 @@ def compare_auc(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Two regimes by their AUC, a row a group and synthetic source: ``by``, source, then the columns of ``compare``.
+    """Compare the AUCs of two regimes: one row a group and synthetic source, with the columns of ``compare``.
 
-    Arguments and errors as in ``summarise_auc`` and ``compare``; ``by`` goes without ``regime``.
+    Arguments and errors are those of ``summarise_auc`` and ``compare``; ``by`` does not contain ``regime``.
     """
     table = []
     for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, (guided, traditional), clusters):
@@ -171,7 +171,7 @@ def equal_auc(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Whether the AUCs of two regimes are equal up to a margin, in every group and for every synthetic source.
+    """Test whether the AUCs of two regimes are equal up to a margin, in every group and for every synthetic source.
 
     Args:
         rows, by, authentic, guided, traditional, clusters, resamples, seed: as in ``compare_auc``.
@@ -179,8 +179,8 @@ def equal_auc(
 
     Returns:
         One row a group and synthetic source: ``by``, source, verdict, difference, low_90 and high_90 (the 90 % interval
-        over runs and images), margin, p and note of ``equivalent``. The verdict is "equal" where both one-sided tests
-        and the 90 % interval say so, "different" where the 95 % interval leaves out 0, and "undecided" otherwise.
+        over runs and images), margin, p and note of ``equivalent``. The verdict is "equal" if both one-sided tests
+        and the 90 % interval show it, "different" if the 95 % interval excludes 0, and "undecided" otherwise.
 
     Raises:
         InputError: as ``compare_auc``; also a margin that is not positive.
@@ -207,7 +207,7 @@ def _run_aucs(tables: Sequence[np.ndarray], synthetic: np.ndarray, source: str) 
 def _auc_groups(
     rows: pd.DataFrame, by: Sequence[str], authentic: str, regimes: Sequence[str | None], clusters: Mapping | None
 ) -> Iterator[tuple[dict, str, list[np.ndarray], np.ndarray, np.ndarray | None]]:
-    """Names, source, one (R, N) table of scores a regime, which images are synthetic, and their clusters."""
+    """Groups: names, source, one (R, N) table of scores a regime, (N,) bool of synthetic images, and clusters."""
     rows = softmax_scores(rows)
     sources = list(dict.fromkeys(rows.loc[rows["label"] == "synthetic", "source"]))
     if authentic not in set(rows["source"]) or not sources:
@@ -247,7 +247,7 @@ def _compared(
 
 
 def _tested(apart: Interval, means: Sequence[ArrayLike], seed: int) -> dict:
-    """A difference, and what the means (R,) of the runs of both regimes say about it; no means where rows are pairs."""
+    """A difference with tests on the run-level means (R,) of both regimes; no means if rows are pairs."""
     both = means or ([], [])
     chance, delta, test = probability_greater(*both), cliffs_delta(*both), permutation_test(*both, seed)
     untested = test.note if apart.runs else ""
@@ -273,13 +273,13 @@ def _tested(apart: Interval, means: Sequence[ArrayLike], seed: int) -> dict:
 
 
 def _run_means(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Means of the live runs of each table, on the images that are alive in all."""
+    """Means of the live runs of each table, on the images with live values in all tables."""
     columns = np.logical_and.reduce([np.isfinite(table).any(axis=0) for table in tables])
     shared = [table[:, columns] for table in tables]
     return [np.nanmean(table[np.isfinite(table).any(axis=1)], axis=1) for table in shared]
 
 
-# Groups of tidy rows as (R, N) tables.
+# Groups of tidy rows as (R, N) tables
 
 
 def _groups(
@@ -288,10 +288,10 @@ def _groups(
     clusters: Mapping | pd.Series | None,
     regimes: Sequence[str] = (),
 ) -> tuple[pd.DataFrame, Iterator[tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray] | None]]]:
-    """What groups are called (one row each), and of each its tables, labels (N,) of clusters and pairs.
+    """Names of groups (one row each); and for each group its tables, cluster labels (N,) and pairs.
 
-    There is one table, or one a regime, on the same images; pairs are (P, 2) numbers of runs a table, None where rows
-    are runs. Runs and images are sorted: the order of rows changes no number.
+    A group has one table, or one a regime, on the same images. Pairs are (P, 2) numbers of runs for each table, None if
+    rows are runs. Runs and images are sorted, so that the order of rows changes no number.
     """
     _check_columns(rows, ["run", "image", "value"], by)
     if not len(rows):
@@ -334,7 +334,7 @@ def _groups(
 def _pivot(
     run: np.ndarray, other: np.ndarray, column: np.ndarray, images: int, value: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(R, images) of runs, or (P, images) of all pairs of the runs there; and the rows' members, (R, 1) or (P, 2)."""
+    """(R, images) of runs, or (P, images) of all pairs of runs; and the runs of each row, (R, 1) or (P, 2)."""
     paired = bool((other >= 0).any())
     runs = np.unique(np.concatenate([run, other]) if paired else run)
     members = np.array(list(combinations(range(len(runs)), 1 + paired)), dtype=int).reshape(-1, 1 + paired)
@@ -347,7 +347,7 @@ def _pivot(
 
 
 def _run_numbers(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of ``run`` and ``run_other``, the smaller first; the other is -1 where the row is no pair."""
+    """Numbers of ``run`` and ``run_other``, the smaller first; the second is -1 if the row is not a pair."""
     if "run_other" not in rows or rows["run_other"].isna().all():
         return pd.factorize(rows["run"], sort=True)[0], np.full(len(rows), -1)
     numbers = pd.factorize(pd.concat([rows["run"], rows["run_other"]]), sort=True)[0]
@@ -360,7 +360,7 @@ def _run_numbers(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cluster_numbers(clusters: Mapping | pd.Series, images: pd.Index) -> np.ndarray:
-    """(images,) numbers of the cluster that each image belongs to."""
+    """(images,) number of each image's cluster."""
     of_image = clusters if isinstance(clusters, pd.Series) else pd.Series(dict(clusters))
     if not of_image.index.is_unique:
         twice = of_image.index[of_image.index.duplicated()][0]
@@ -373,7 +373,7 @@ def _cluster_numbers(clusters: Mapping | pd.Series, images: pd.Index) -> np.ndar
 
 
 def _plain(column: pd.Series) -> pd.Series:
-    """Numbers as they are, anything else as text, "" where null."""
+    """Numeric columns unchanged, others as text, with "" for null."""
     column = column.reset_index(drop=True)
     return column if pd.api.types.is_numeric_dtype(column) else column.astype(str).where(column.notna(), "")
 
@@ -388,7 +388,7 @@ def _check_columns(rows: pd.DataFrame, needed: Sequence[str], by: Sequence[str])
 
 
 def _check_repeats(rows: pd.DataFrame, by: Sequence[str], keys: np.ndarray) -> None:
-    """Raise where a run (or pair) has two values on an image, and name the columns by which they differ."""
+    """Raise if a run (or pair) has two values on an image, and name the columns in which they differ."""
     key = np.zeros(len(keys), dtype=np.int64)
     for codes in keys.T:
         key = pd.factorize(key * (int(codes.max()) + 2) + codes + 1)[0]
@@ -398,6 +398,6 @@ def _check_repeats(rows: pd.DataFrame, by: Sequence[str], keys: np.ndarray) -> N
     kinds = rows[repeated].groupby(key[repeated])
     others = [column for column in rows if column not in {*by, "run", "run_other", "image", "value", "flipped"}]
     differing = [column for column in others if kinds[column].nunique(dropna=False).max() > 1]
-    one = rows[repeated].iloc[0]
+    first = rows[repeated].iloc[0]
     advice = f"add {', '.join(differing)} to by" if differing else "give each of them one row"
-    raise InputError(f"run {one['run']} has more than one value on image {one['image']!r} in a group; {advice}")
+    raise InputError(f"run {first['run']} has more than one value on image {first['image']!r} in a group; {advice}")

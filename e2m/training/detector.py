@@ -1,4 +1,4 @@
-"""Training a detector; a regime is only the loss and the targets that it receives."""
+"""Train a detector; a regime is the loss and the targets that it receives."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from e2m.types import Detector, InputError
 
 @dataclass
 class Batch:
-    """What a regime's loss may read of one training batch.
+    """One training batch, as the loss of a regime reads it.
 
     Attributes:
         logits: (n, 2), authentic and synthetic.
         classes: (n,) true class numbers.
         features: (n, channels, h, w) output of the guided layer.
-        weights: (2, channels) of the head, authentic and synthetic; None where the detector names no head.
-        human_maps: (n, H, W) in [0, 1], human salience at any size; None where the regime is not guided.
+        weights: (2, channels) of the head, authentic and synthetic; None if the detector names no head.
+        human_maps: (n, H, W) in [0, 1], human salience of any size; None if the regime is not guided.
     """
 
     logits: Tensor
@@ -41,7 +41,7 @@ class Batch:
 
     @property
     def cam(self) -> Tensor:
-        """(n, h, w) in [0, 1]: the predicted class's weights times the features, not rectified, min-max normalised."""
+        """(n, h, w) in [0, 1]: the predicted class's weights times the features, unrectified, min-max normalised."""
         if self._cam is None:
             if self.weights is None:
                 raise InputError(
@@ -60,7 +60,7 @@ class Batch:
 
 
 def min_max(maps: Tensor) -> Tensor:
-    """(n, h, w) maps stretched to [0, 1] each, with their gradient; a constant map becomes zeros."""
+    """(n, h, w) maps, each scaled to [0, 1], with their gradient; a constant map becomes zeros."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     span = high - low
     # Division by 1 instead of a tiny number bounds the gradient of a constant map.
@@ -84,26 +84,26 @@ def fit(
 ) -> pd.DataFrame:
     """Train a detector and keep the weights of its best epoch.
 
-    The best epoch has the highest validation accuracy, and among equals the lowest validation cross-entropy. An
-    interrupted training goes on where it stopped, and a finished one is read: see ``e2m.training.loop.run``.
+    The best epoch has the highest validation accuracy; ties are broken by the lowest validation cross-entropy. An
+    interrupted training is resumed, and a finished one is read: see ``e2m.training.loop.run``.
 
     Args:
-        detector: with initial weights; trained in place.
+        detector: a detector with initial weights; it is trained in place.
         train, validate: samples with ``path``, ``label`` and, if ``guided``, ``salience``.
-        loss: of a regime.
-        path: of the checkpoint to write.
+        loss: loss of a regime.
+        path: path of the checkpoint.
         settings: hyper-parameters.
         regime, run: recorded in the checkpoint.
         guided: whether the loss reads human salience.
-        replace_targets: of a regime that trains on other labels or human maps than the true ones: see ``e2m.regimes``.
-        origin: names the images and the initial weights; a checkpoint of another origin is not taken for finished.
-        progress: show a bar.
+        replace_targets: function of a regime that replaces the true labels or human maps: see ``e2m.regimes``.
+        origin: names the images and the initial weights; a checkpoint of another origin is trained anew.
+        progress: show a progress bar.
 
     Returns:
         Learning curves: epoch, loss, train_accuracy, validation_accuracy, validation_cross_entropy, kept.
 
     Raises:
-        InputError: no images of one class, no human salience for a guided regime, a loss that is not finite.
+        InputError: no images of a class, no human salience for a guided regime, or a loss that is not finite.
     """
 
     def trainer() -> DetectorTrainer:
@@ -162,7 +162,7 @@ class DetectorTrainer(loop.Trainer):
         }
 
     def rank(self, row: dict) -> list[float]:
-        """The highest validation accuracy comes first, and among equals the lowest cross-entropy."""
+        """Rank by the highest validation accuracy, then by the lowest cross-entropy."""
         return [row["validation_accuracy"], -row["validation_cross_entropy"]]
 
     def files(self, path: Path, about: dict, weights: dict[str, Tensor], curves: list[dict]) -> dict[Path, dict]:

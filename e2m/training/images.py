@@ -1,4 +1,4 @@
-"""Training images in memory: the order of an epoch, and augmentation."""
+"""Training images in memory, the order of an epoch, and augmentation."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Images:
     """Images of a split in memory at the detector's size, with their classes and human maps.
 
     Args:
-        samples: with ``path``, ``label`` and, if ``guided``, ``salience``.
-        detector: whose input they become.
-        guided: read human maps, too.
-        replace_targets: of a regime that trains on other labels or human maps than the true ones: see ``e2m.regimes``.
-        seed: of ``replace_targets``.
+        samples: samples with ``path``, ``label`` and, if ``guided``, ``salience``.
+        detector: the detector that receives the images.
+        guided: whether to read human maps.
+        replace_targets: function of a regime that replaces the true labels or human maps: see ``e2m.regimes``.
+        seed: seed of ``replace_targets``.
     """
 
     def __init__(
@@ -40,21 +40,21 @@ class Images:
         classes = (samples["label"] == LABELS[1]).to_numpy(np.int64)
         human = read_maps(samples["salience"], shape=(detector.size, detector.size)) if guided else None
         if replace_targets is not None:
-            # A separate stream: order and augmentation stay those of the other regimes. The bytes are the key of the
-            # stream; another key would change every such training.
+            # A separate stream keeps order and augmentation equal to those of other regimes. The bytes key the stream;
+            # another key would change every training of these regimes.
             classes, human = replace_targets(classes, human, np.random.default_rng([seed, *b"told"]))
         self.classes, self.human = torch.from_numpy(classes), human
 
     def batch(
         self, rows: np.ndarray, settings: Settings, random: np.random.Generator, device: torch.device
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Some images, augmented: the detector's input (n, 3, size, size), classes (n,), human maps (n, H, W) or None.
+        """An augmented batch: the detector's input (n, 3, size, size), classes (n,), and human maps (n, H, W) or None.
 
         Args:
-            rows: (n,) positions of the images.
-            settings: of augmentation.
-            random: numbers of the epoch.
-            device: of the result.
+            rows: (n,) indices of the images.
+            settings: settings of augmentation.
+            random: generator of the epoch.
+            device: device of the result.
         """
         images, human = self.images[rows], None if self.human is None else self.human[rows]
         images, human = augment(images, human, settings, random)
@@ -66,10 +66,10 @@ class Images:
 
 
 def check_trainable(samples: pd.DataFrame, guided: bool = False) -> None:
-    """Whether there is something to train on.
+    """Check that samples can be trained on.
 
     Raises:
-        InputError: no images of one class, or images without human salience where it is needed.
+        InputError: no images of a class; or, if ``guided``, images without human salience.
     """
     missing = sorted(set(LABELS) - set(samples["label"]))
     if missing:
@@ -83,9 +83,9 @@ def check_trainable(samples: pd.DataFrame, guided: bool = False) -> None:
 
 
 def draw(classes: np.ndarray, settings: Settings, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """Row numbers of an epoch's batches: every image once, or ``images_per_epoch`` of them, half of each class.
+    """Indices of an epoch's batches: every image once, or ``images_per_epoch`` images, half of each class.
 
-    No image is drawn twice before all of its class were drawn once.
+    No image is drawn twice before all images of its class were drawn once.
     """
     if settings.images_per_epoch is None:
         order = random.permutation(len(classes))
@@ -103,9 +103,9 @@ def draw(classes: np.ndarray, settings: Settings, random: np.random.Generator) -
 def augment(
     images: np.ndarray, human: np.ndarray | None, settings: Settings, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Mirror, move and turn images (n, H, W, 3), and their human maps (n, H, W) in the same way; noise is the images'.
+    """Mirror, shift and turn images (n, H, W, 3) and their human maps (n, H, W) alike; add noise to the images alone.
 
-    Borders are replicated. Turns and noise draw random numbers only where the settings ask for them.
+    Borders are replicated. Turns and noise draw random numbers only if the settings switch them on.
     """
     flips = random.random(len(images)) < 0.5 if settings.flip else np.zeros(len(images), bool)
     reach = settings.shift_px
@@ -119,7 +119,7 @@ def augment(
 
 
 def as_share(maps: np.ndarray, device: torch.device) -> Tensor:
-    """8-bit maps as float32 in [0, 1]; float maps as they are."""
+    """8-bit maps as float32 in [0, 1]; float maps keep their values."""
     tensor = torch.from_numpy(maps).to(device)
     return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor.float()
 

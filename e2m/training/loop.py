@@ -1,4 +1,4 @@
-"""The training loop of detectors and maskers: epochs, resuming, curves, and the file that is written in the end."""
+"""The training loop of detectors and maskers: epochs, resuming, learning curves, and the file written at the end."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from e2m.types import Detector, InputError
 
 
 class Trainer(ABC):
-    """A network with its images, optimiser and schedule; a subclass says what one step is and what is written.
+    """A network with its images, optimiser and schedule; a subclass defines one step and the files to write.
 
     Args:
-        detector: whose input the images become.
-        network: what is trained.
+        detector: the detector that receives the images.
+        network: the network to train.
         train, held_out: images to train and to validate on.
         settings: hyper-parameters.
-        optimiser: of the network's weights.
+        optimiser: optimiser of the network's weights.
         decay_every: epochs between two steps of the schedule "step".
     """
 
@@ -64,33 +64,33 @@ class Trainer(ABC):
     def step(
         self, batch: Tensor, classes: Tensor, human: Tensor | None, random: np.random.Generator
     ) -> tuple[float, float]:
-        """Learn from one batch: its loss, and a number that ``summary`` reads."""
+        """Learn from one batch; return its loss, and a number for ``summary``."""
 
     @abstractmethod
     def summary(self, numbers: list[float], images: int) -> dict[str, float]:
-        """Columns of the curves beside the loss, from the numbers of an epoch's batches, which held so many images."""
+        """Further columns of the curves, from the numbers of an epoch's batches and its number of images."""
 
     @abstractmethod
     def validate(self) -> dict[str, float | str]:
-        """Columns of the curves that come from the validation images."""
+        """Columns of the curves from the validation images."""
 
     @abstractmethod
     def rank(self, row: dict) -> list[float] | None:
-        """The rank of an epoch by its row of the curves: the highest is kept. None keeps the last epoch."""
+        """Rank of an epoch from its row of the curves; the highest-ranked epoch is kept. None keeps the last epoch."""
 
     @abstractmethod
     def files(self, path: Path, about: dict, weights: dict[str, Tensor], curves: list[dict]) -> dict[Path, dict]:
-        """The files of a finished training, in the order of writing: ``path`` comes last.
+        """The files of a finished training with their contents, in the order of writing; ``path`` comes last.
 
         Args:
-            path: of the finished file.
-            about: the recipe and the epoch that is kept.
-            weights: of the network after that epoch.
-            curves: a row an epoch.
+            path: path of the finished file.
+            about: the recipe and the kept epoch.
+            weights: weights of the network after that epoch.
+            curves: one row an epoch.
         """
 
     def epoch(self, epoch: int) -> dict[str, float]:
-        """Train for one epoch: columns of the curves.
+        """Train for one epoch; return its columns of the curves.
 
         Raises:
             InputError: the loss is not finite.
@@ -112,7 +112,7 @@ class Trainer(ABC):
         return {"loss": total / images, **self.summary(numbers, images)}
 
     def state(self) -> dict:
-        """All that another process needs to go on after an epoch."""
+        """Everything that another process needs to continue after an epoch."""
         return {
             "weights": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -120,7 +120,7 @@ class Trainer(ABC):
         }
 
     def load(self, state: dict) -> None:
-        """Go on from the ``state`` of another process."""
+        """Continue from the ``state`` of another process."""
         self.network.load_state_dict(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
@@ -129,24 +129,24 @@ class Trainer(ABC):
 def run(
     trainer: Callable[[], Trainer], path: Path, recipe: dict, kind: str = CHECKPOINT_FORMAT, progress: bool = True
 ) -> dict:
-    """Train, or read what is finished.
+    """Train, or read the file of a finished training.
 
-    After every epoch the whole state is kept beside the file (``.resume``); a call that reads it goes on from there,
-    with the same result as a call that was never interrupted. A finished file of the same recipe is left as it is.
+    After every epoch the whole state is saved beside the file (``.resume``). The next call continues from it, with the
+    same result as an uninterrupted call. A finished file of the same recipe is read and not written again.
 
     Args:
-        trainer: makes the trainer, where there is something to train.
-        path: of the finished file.
-        recipe: what the training depends on: detector, regime, run, origin, settings.
+        trainer: makes the trainer; called only if something is to be trained.
+        path: path of the finished file.
+        recipe: everything that the training depends on: detector, regime, run, origin, settings.
         kind: format of the file.
-        progress: show a bar.
+        progress: show a progress bar.
 
     Returns:
         The content of the finished file: the recipe, weights, curves, ...
 
     Raises:
         InputError: the loss is not finite, or ``path`` holds another kind of file.
-        OSError: a file that cannot be written; the message names it.
+        OSError: a file cannot be written; the message names it.
     """
     if path.is_file() and recipe_of(content := read_checkpoint(path, kind)) == recipe:
         return content
@@ -164,7 +164,7 @@ def run(
         save({"recipe": recipe, "curves": curves, "best": best, "state": trainer.state()}, resume)
     if best is not None:
         curves = [{**row, "kept": row["epoch"] == best["epoch"]} for row in curves]
-    # Through JSON, the file's bytes do not depend on which epochs were read back.
+    # After a pass through JSON, the file's bytes do not depend on which epochs were resumed.
     curves = json.loads(json.dumps(curves))
     kept, weights = (best["epoch"], best["weights"]) if best else (epochs - 1, trainer.network.state_dict())
     for file, content in trainer.files(path, {**recipe, "epoch": kept}, weights, curves).items():
@@ -174,8 +174,8 @@ def run(
 
 
 def save(content: dict, path: Path) -> None:
-    """Write tensors and plain values, readable with ``weights_only``, or leave ``path`` as it was."""
-    # Through memory: torch's error for a full disk does not say that the disk is full.
+    """Write tensors and plain values, readable with ``weights_only``; if writing fails, ``path`` stays unchanged."""
+    # Saved to memory first: torch's error for a full disk does not name the cause.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomically(path, lambda file: file.write(buffer.getbuffer()))
@@ -188,9 +188,9 @@ def recipe_of(content: dict) -> dict:
 
 @contextmanager
 def random_numbers(seed: int, epoch: int) -> Iterator[np.random.Generator]:
-    """The random numbers of an epoch, of numpy and (in a separate stream) of torch, whose state is restored.
+    """Random numbers of an epoch: a NumPy generator, and a seeded torch stream whose state is restored at the end.
 
-    They depend on seed and epoch alone, so that going on from a saved epoch repeats an uninterrupted training.
+    They depend on seed and epoch alone, so that a resumed training repeats an uninterrupted one.
     """
     with torch.random.fork_rng():
         # Dropout draws from torch's stream.
@@ -199,7 +199,7 @@ def random_numbers(seed: int, epoch: int) -> Iterator[np.random.Generator]:
 
 
 def _resumed(trainer: Trainer, resume: Path, recipe: dict) -> tuple[list[dict], dict | None]:
-    """Load the state of an interrupted training of the same recipe into a trainer: its curves and best epoch so far."""
+    """Load an interrupted training of the same recipe into the trainer; return its curves and best epoch so far."""
     if not resume.is_file():
         return [], None
     state = torch.load(resume, map_location="cpu", weights_only=True)

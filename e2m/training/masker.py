@@ -1,4 +1,4 @@
-"""Training a masker for a trained detector, which is fixed or trained alongside.
+"""Train a masker for a trained detector, which is fixed or trained alongside.
 
 After Phang, Park and Geras 2020 (arXiv 2010.09750).
 """
@@ -26,7 +26,7 @@ from e2m.training.settings import MaskerSettings
 from e2m.types import LABELS, Detector
 
 ZOO = 30
-"""States of a classifier trained alongside that are kept; one more every ``ZOO_EVERY`` batches."""
+"""Largest number of kept states of a classifier trained alongside; one is added every ``ZOO_EVERY`` batches."""
 ZOO_EVERY = 100
 
 
@@ -44,27 +44,26 @@ def fit(
 ) -> pd.DataFrame:
     """Train a masker for a trained detector, and keep the weights of the last epoch.
 
-    The detector is left as it is; with ``alongside`` a copy of it is trained and written as a checkpoint
-    (``alongside_of(path)``), which this masker explains. An interrupted training goes on where it stopped, and a
-    finished one is read: see ``e2m.training.loop.run``.
+    The detector is not changed. With ``alongside``, a copy of it is trained and written as a checkpoint
+    (``alongside_of(path)``), which this masker explains. An interrupted training is resumed, and a finished one is
+    read: see ``e2m.training.loop.run``.
 
     Args:
-        detector: with trained weights.
+        detector: a detector with trained weights.
         train, validate: samples with ``path`` and ``label``.
-        path: of the masker's file.
+        path: path of the masker's file.
         settings: hyper-parameters.
-        regime, run: of the detector, recorded in the file.
-        origin: names the images; a file of another origin, or of other weights, is not taken for finished.
-        progress: show a bar.
+        regime, run: regime and run of the detector, recorded in the file.
+        origin: names the images; a file of another origin, or of other weights, is trained anew.
+        progress: show a progress bar.
 
     Returns:
-        Learning curves: epoch; loss; against_zoo, the share of batches on which an earlier state of the classifier was
-        used; and on the validation images accuracy, masked_in_accuracy, masked_out_accuracy, mask_mean, collapsed (the
-        share of masks that show all pixels alike) and never_predicted (the class that the classifier gives no image,
-        or "").
+        Learning curves: epoch; loss; against_zoo, the share of batches judged by an earlier state of the classifier. On
+        the validation images: accuracy, masked_in_accuracy, masked_out_accuracy, mask_mean, collapsed (the share of
+        masks that show all pixels alike) and never_predicted (the class that the classifier never predicts, or "").
 
     Raises:
-        InputError: no images of one class, an unknown stage, a loss that is not finite.
+        InputError: no images of a class, an unknown stage, or a loss that is not finite.
     """
 
     def trainer() -> MaskerTrainer:
@@ -78,7 +77,7 @@ def fit(
 
 
 def alongside_of(path: str | Path) -> Path:
-    """The checkpoint of the classifier that was trained alongside a masker: run-0.alongside.pt for run-0.masker.pt."""
+    """The checkpoint of the classifier trained alongside a masker: run-0.alongside.pt for run-0.masker.pt."""
     path = Path(path)
     return path.with_name(f"{path.stem.removesuffix('.masker')}.alongside.pt")
 
@@ -144,7 +143,7 @@ class MaskerTrainer(loop.Trainer):
         return loss, entropies
 
     def drawn(self, logits: Tensor) -> Tensor:
-        """Soft masks, or binary ones drawn at their odds, with the gradient of soft ones (Gumbel-Softmax)."""
+        """Soft masks, or binary masks drawn with their probabilities and the gradient of soft ones (Gumbel-Softmax)."""
         if not self.settings.gumbel:
             return logits.sigmoid()
         uniform = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
@@ -157,7 +156,7 @@ class MaskerTrainer(loop.Trainer):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float | str]:
-        """Decisions on what the mask shows and on what it hides, and the masks themselves, of the validation images."""
+        """Accuracy on clean, masked-in and masked-out validation images, and properties of their masks."""
         self.masker.eval()
         self.classifier.eval()
         data, infill = self.held_out, self.settings.infill
@@ -174,7 +173,7 @@ class MaskerTrainer(loop.Trainer):
                     "masked_in_accuracy": self._logits(self.classifier, shown(batch, mask, infill)),
                     "masked_out_accuracy": self._logits(self.classifier, shown(batch, 1 - mask, infill)),
                 }
-                values = {name: one.argmax(1) == classes for name, one in decisions.items()}
+                values = {name: output.argmax(1) == classes for name, output in decisions.items()}
                 values |= {"mask_mean": small.mean((1, 2)), "collapsed": collapsed(small)}
                 for name, value in (values | {"predicted": logits.argmax(1)}).items():
                     collected.setdefault(name, []).append(value.float())
@@ -183,7 +182,7 @@ class MaskerTrainer(loop.Trainer):
         return {**means, "never_predicted": {0.0: LABELS[1], 1.0: LABELS[0]}.get(predicted, "")}
 
     def rank(self, row: dict) -> None:
-        """The last epoch is kept."""
+        """No rank: the last epoch is kept."""
 
     def files(self, path: Path, about: dict, weights: dict[str, Tensor], curves: list[dict]) -> dict[Path, dict]:
         """The masker, after the checkpoint of the classifier trained alongside."""
@@ -196,11 +195,11 @@ class MaskerTrainer(loop.Trainer):
         return files
 
     def state(self) -> dict:
-        """All that another process needs to go on after an epoch."""
+        """Everything that another process needs to continue after an epoch."""
         return super().state() | ({"alongside": self.alongside.state()} if self.alongside else {})
 
     def load(self, state: dict) -> None:
-        """Go on from the ``state`` of another process."""
+        """Continue from the ``state`` of another process."""
         super().load(state)
         if self.alongside:
             self.alongside.load(state["alongside"])
@@ -212,10 +211,10 @@ class MaskerTrainer(loop.Trainer):
 
 
 class Alongside:
-    """A classifier that learns beside the masker, and the zoo of its earlier states.
+    """A classifier trained alongside the masker, and the zoo of its earlier states.
 
-    A masker that one classifier judges learns the weak spots of that classifier; one that many judge learns where
-    evidence lies.
+    A masker judged by one classifier learns the weak spots of that classifier. A masker judged by many learns where the
+    evidence is.
     """
 
     def __init__(self, classifier: nn.Module, settings: MaskerSettings):
@@ -229,12 +228,12 @@ class Alongside:
         self.batches = 0
 
     def learn_clean(self, logits_of: Callable[[], Tensor], classes: Tensor, random: np.random.Generator) -> Tensor:
-        """One step on clean images: their logits. Every ``ZOO_EVERY`` batches the new state joins the zoo."""
+        """Take a step on clean images and return their logits; the state joins the zoo every ``ZOO_EVERY`` batches."""
         self.classifier.train()
         logits = logits_of()
         self.step(torch.autograd.grad(cross_entropy(logits, classes), self.weights))
         if self.batches % ZOO_EVERY == 0:
-            # Cloned: on a CPU, .cpu() returns the very weights that go on learning.
+            # Cloned: on a CPU, .cpu() returns the tensors that training goes on changing.
             state = {name: tensor.detach().cpu().clone() for name, tensor in self.classifier.state_dict().items()}
             if len(self.zoo) < ZOO:
                 self.zoo.append(state)
@@ -246,7 +245,8 @@ class Alongside:
     def judge(self, random: np.random.Generator) -> tuple[nn.Module, bool]:
         """The classifier that judges the masks of a batch, and whether it is the present one.
 
-        Half of the time it is, and then also learns from the masked images; otherwise it is one of the zoo.
+        With probability 0.5 it is the present one, which then also learns from the masked images. Otherwise it is drawn
+        from the zoo.
         """
         if random.random() < 0.5:
             return self.classifier, True
@@ -260,7 +260,7 @@ class Alongside:
         self.optimiser.step()
 
     def state(self) -> dict:
-        """All that another process needs to go on."""
+        """Everything that another process needs to continue."""
         return {
             "weights": self.classifier.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -269,7 +269,7 @@ class Alongside:
         }
 
     def load(self, state: dict) -> None:
-        """Go on from the ``state`` of another process."""
+        """Continue from the ``state`` of another process."""
         self.classifier.load_state_dict(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.zoo, self.batches = state["zoo"], state["batches"]

@@ -1,4 +1,4 @@
-"""Objectives of maskers: keep the evidence in (mask-in), leave none outside (mask-out), with a small and smooth mask.
+"""Objectives of maskers: evidence inside the mask (mask-in), none outside (mask-out), and a small, smooth mask.
 
 After Phang, Park and Geras 2020 (arXiv 2010.09750), whose constants are the defaults.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, cross_entropy, pad
 
 Infill = Callable[[Tensor, Tensor], Tensor]
-"""Normalised images (n, 3, H, W) and the share of each pixel that is shown (n, 1, H, W) -> what replaces the rest."""
+"""Normalised images (n, 3, H, W) and the shown share of each pixel (n, 1, H, W) -> values of the hidden rest."""
 
 
 def mask_in_loss(logits: Tensor, classes: Tensor, mask: Tensor, size: float = 1.0) -> Tensor:
@@ -37,7 +37,7 @@ def mask_out_loss(logits: Tensor, classes: Tensor, correct: Tensor, mask: Tensor
     Args:
         logits: (n, 2) of the masked-out images.
         classes: (n,) true classes.
-        correct: (n,) bool, was the clean image classified correctly?
+        correct: (n,) bool, True if the clean image was classified correctly.
         mask: (n, 1, H, W) in [0, 1].
         size: weight of a small mask.
     """
@@ -61,11 +61,11 @@ def total_variation(mask: Tensor, border: float = 0.3) -> Tensor:
     return (steps + border * edges) / (2 * len(mask))
 
 
-# In-fills: what replaces the hidden pixels
+# In-fills: values of the hidden pixels
 
 
 def zeros(images: Tensor, shown: Tensor) -> Tensor:
-    """0 after normalisation: the detector's mean colour."""
+    """The detector's mean colour, which is 0 after normalisation."""
     return torch.zeros_like(images)
 
 

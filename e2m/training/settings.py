@@ -16,21 +16,21 @@ INFILLS = ["zeros", "mean", "blur", "noise"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Hyper-parameters; the defaults are the paper's.
+    """Hyper-parameters of training a detector; the defaults are the paper's.
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate, momentum, weight_decay: of stochastic gradient descent.
+        batch_size: images of a step.
+        learning_rate, momentum, weight_decay: parameters of stochastic gradient descent.
         schedule: "step" (learning rate times 0.1 every 12 epochs) or "one_cycle" (up to ``learning_rate`` and down).
-        images_per_epoch: draws an epoch, half of them of each class; None shows every image once.
+        images_per_epoch: images of an epoch, half of each class; None shows every image once.
         flip: mirror half of the images left to right.
-        shift_px: move images by up to so many pixels, border replicated.
+        shift_px: shift images by up to this number of pixels; the border is replicated.
         contrast: multiply normalised images by 1 plus or minus up to this share.
         turns: turn images by 0, 90, 180 or 270 degrees.
         noise: salt and pepper on up to this share of the channel values of half of the images.
-        mixed_precision: multiply in bfloat16 where the CPU or GPU does so in hardware, at about half the time.
-        seed: of the order of images and of augmentation; the initial weights have their own.
+        mixed_precision: multiply in bfloat16 if the CPU or GPU does so in hardware, in about half the time.
+        seed: seed of the order of images and of augmentation; the initial weights have a separate seed.
 
     Raises:
         InputError: a value of another type or out of range.
@@ -58,22 +58,23 @@ class Settings:
 
 @dataclass(frozen=True)
 class MaskerSettings(Settings):
-    """Hyper-parameters of a masker; the defaults are the paper's. Those of training a detector mean the same.
+    """Hyper-parameters of training a masker; the defaults are the paper's. Inherited ones mean the same.
 
     Attributes:
-        decay_every: with the schedule "step", the learning rate is multiplied by 0.1 after so many epochs.
+        decay_every: epochs after which the schedule "step" multiplies the learning rate by 0.1.
         clip: largest norm of the masker's gradient.
-        stages: names of the detector's modules that are read; None reads its last two stages.
-        channels: of the masker.
+        stages: names of the detector's modules that the masker reads; None reads the last two stages.
+        channels: channels of the masker's layers.
         conditioned: whether the masker receives the class.
-        mask_in: the classifier should still recognise the class in what the mask shows.
-        mask_out: the classifier should be undecided about the rest.
-        size_in: weight of a small mask where the masked-in image is classified correctly; 0 leaves it out.
-        size_out: the same where the rest is classified wrongly; None is 10, or 15 with ``alongside``.
+        mask_in: train the mask so that the classifier recognises the class in the shown part.
+        mask_out: train the mask so that the classifier is undecided about the hidden part.
+        size_in: weight of a small mask if the masked-in image is classified correctly; 0 removes the term.
+        size_out: weight of a small mask if the masked-out image is classified wrongly; None is 10, or 15 with
+            ``alongside``.
         variation: weight of total variation, in each of the two objectives.
-        infill: what replaces the image where the mask hides it, one of ``INFILLS``.
-        gumbel: temperature of binary masks drawn while training; 0 trains on the soft masks.
-        alongside: train the classifier, too ("CA"); otherwise it is fixed ("FIX").
+        infill: values of hidden pixels, one of ``INFILLS``.
+        gumbel: temperature of binary masks drawn in training; 0 trains on the soft masks.
+        alongside: train the classifier too ("CA"); otherwise it is fixed ("FIX").
         classifier_rate: learning rate of the classifier trained alongside.
 
     Raises:

@@ -43,5 +43,5 @@ def test_the_cascade(toy, photographs):
     # With the features untouched, only the weights of the sum are new.
     raw = torch.einsum("k,nkhw->nhw", untrained.model.classifier.weight[1], features[0]).detach().numpy()
     low, high = raw.min(axis=(1, 2), keepdims=True), raw.max(axis=(1, 2), keepdims=True)
-    found = explain(head, photographs, "CAM", target=1)
-    np.testing.assert_allclose(found.maps, (raw - low) / (high - low), atol=1e-4)
+    result = explain(head, photographs, "CAM", target=1)
+    np.testing.assert_allclose(result.maps, (raw - low) / (high - low), atol=1e-4)

@@ -58,9 +58,9 @@ HELD = {"train": "of train", "test": "of test"}
 
 def differ(root, **changed):
     """The parts whose list no longer holds; and that they have one new state each."""
-    found = states(root, **changed)
-    assert found == states(root, **changed)
-    return {part for part, state in found.items() if state != HELD[part]}
+    result = states(root, **changed)
+    assert result == states(root, **changed)
+    return {part for part, state in result.items() if state != HELD[part]}
 
 
 def test_images_that_were_never_listed(faces):
@@ -69,10 +69,10 @@ def test_images_that_were_never_listed(faces):
 
 def test_a_list_holds_the_files_of_its_part_with_their_hashes(listed):
     assert states(listed) == HELD
-    found = pd.read_parquet(paths.images("smoke", "test"))
-    assert found["image"].unique().tolist() == ["test/0.png", "test/1.png"]  # one image a source
-    assert found.groupby("image").size().tolist() == [4, 4]  # image, map, and the maps of both people
-    assert found["sha256"].tolist() == [disk.file_hash(path) for path in found["path"]]
+    result = pd.read_parquet(paths.images("smoke", "test"))
+    assert result["image"].unique().tolist() == ["test/0.png", "test/1.png"]  # one image a source
+    assert result.groupby("image").size().tolist() == [4, 4]  # image, map, and the maps of both people
+    assert result["sha256"].tolist() == [disk.file_hash(path) for path in result["path"]]
     train = pd.read_parquet(paths.images("smoke", "train"))
     assert set(train["split"]) == {"train", "validate"}
 

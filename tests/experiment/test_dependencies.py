@@ -90,13 +90,13 @@ def test_all_modules_of_the_package_as_import_linter_sees_them():
     graph = grimp.build_graph("e2m", exclude_type_checking_imports=True, cache_dir=None)
 
     def closure(module):
-        found, waiting = set(), {module}
+        closed, waiting = set(), {module}
         while waiting:
             one = waiting.pop()
-            found.add(one)
+            closed.add(one)
             parents = {one.rpartition(".")[0]} - {""}
-            waiting |= (graph.find_modules_directly_imported_by(one) | parents) - found
-        return found
+            waiting |= (graph.find_modules_directly_imported_by(one) | parents) - closed
+        return closed
 
     for module in sorted(graph.modules):
         path = CHECKOUT / module.replace(".", "/")

@@ -69,11 +69,11 @@ def maps(experiment, source="fake", method="CAM"):
     return disk.read_maps(paths.maps(experiment.profile, ONE.detector, ONE.regime, ONE.run, method, source))
 
 
-def check_same(found, before):
+def check_same(result, before):
     """Rows in the same order, and values that differ by no more than rounding does."""
-    pd.testing.assert_frame_equal(found.drop(columns="value"), before.drop(columns="value"))
-    apart = (found["value"] - before["value"]).abs()
-    assert (found["value"].isna() == before["value"].isna()).all()
+    pd.testing.assert_frame_equal(result.drop(columns="value"), before.drop(columns="value"))
+    apart = (result["value"] - before["value"]).abs()
+    assert (result["value"].isna() == before["value"].isna()).all()
     scores = before["variant"].str.startswith("score")
     assert apart[scores].max() < 1e-5
     assert apart[~scores].dropna().max() < 0.02  # a grey level of a map may fall to the other side
@@ -111,22 +111,22 @@ def test_an_image_that_cannot_be_read_is_marked_and_the_rest_is_done(experiment,
     spoil(experiment, bad)
     explain.explain(experiment, ONE, progress=False, detector=toy())
     assert f"{bad}: cannot be read as an image" in capsys.readouterr().err
-    found = maps(experiment)
-    at = found["image"].to_numpy().tolist().index(bad)
-    assert np.isnan(found["salience"][at]).all()
-    assert np.isnan(found["score"][at])
-    assert np.isnan(found["logits"][at]).all()
-    assert [int(found[name][at]) for name in ("dead", "predicted", "target")] == [1, -1, -1]
+    result = maps(experiment)
+    at = result["image"].to_numpy().tolist().index(bad)
+    assert np.isnan(result["salience"][at]).all()
+    assert np.isnan(result["score"][at])
+    assert np.isnan(result["logits"][at]).all()
+    assert [int(result[name][at]) for name in ("dead", "predicted", "target")] == [1, -1, -1]
     good = np.arange(10) != at
     for name in ("salience", "score", "predicted"):
-        np.testing.assert_allclose(found[name][good], before[1][name][good], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(result[name][good], before[1][name][good], rtol=0, atol=1e-5)
     for measure, expected in before[0].items():
-        own = rows(experiment, measure)
-        marked = own["image"] == bad
-        assert own.loc[marked, "value"].isna().all()
-        assert not own.loc[marked, "correct"].any()
+        subset = rows(experiment, measure)
+        marked = subset["image"] == bad
+        assert subset.loc[marked, "value"].isna().all()
+        assert not subset.loc[marked, "correct"].any()
         assert marked.sum() == (expected["image"] == bad).sum() > 0
-        check_same(own[~marked], expected[~marked])
+        check_same(subset[~marked], expected[~marked])
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -166,8 +166,8 @@ def test_tables_count_unreadable_images_as_missing(experiment, toy):
     pairs = experiment.pairs("stability")
     assert pairs.loc[pairs["image"].isin(bad), "value"].isna().all()
     assert not pairs.loc[pairs["image"].isin(bad), "correct"].any()
-    for _, own in experiment.each():
-        assert not correct(own)[:, np.isin(own["image"], bad)].any()
+    for _, subset in experiment.each():
+        assert not correct(subset)[:, np.isin(subset["image"], bad)].any()
     assert len(experiment.images([*bad, "fake/4.png"])) == 3
     chosen = (experiment, scores, "CAM", {"noise": 0.5})
     assert selection.headlines(*chosen)["mean"].notna().all()

@@ -28,7 +28,7 @@ def experiment(tmp_path_factory, one_thread):
         Image.fromarray(pixels).save(path)
         rows.append((path.name, label, label, ("train", "train", "validate", "test")[number // 2 % 4]))
     pd.DataFrame(rows, columns=["path", "label", "source", "split"]).to_csv(root / "images.csv", index=False)
-    found = Experiment.load(
+    loaded = Experiment.load(
         "demo",
         dataset="folder",
         dataset_options={"root": str(root), "csv": str(root / "images.csv")},
@@ -46,14 +46,14 @@ def experiment(tmp_path_factory, one_thread):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "RESULTS", tmp_path_factory.mktemp("results"))
-        train.train(found, ONE, progress=False)
+        train.train(loaded, ONE, progress=False)
         with pytest.raises(InputError, match=r"run-0\.masker\.pt: no checkpoint there; .*`e2m run train_masker`"):
-            explain.explain(found, ONE, progress=False)
-        curves, path = train.train_masker(found, ONE, progress=False)
+            explain.explain(loaded, ONE, progress=False)
+        curves, path = train.train_masker(loaded, ONE, progress=False)
         assert len(curves) == 1
-        assert path == found.masker_file(ONE)
-        explain.explain(found, ONE, progress=False)
-        yield found
+        assert path == loaded.masker_file(ONE)
+        explain.explain(loaded, ONE, progress=False)
+        yield loaded
 
 
 def test_files(experiment):

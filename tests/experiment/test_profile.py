@@ -48,7 +48,7 @@ BAD = [
     ("sources", [], "sources: [] arrived; a list (not empty) of text fits"),
     ("sources", "orl", "sources: 'orl' arrived; a list (not empty) of text fits"),
     ("sources", ["orl", "swap", 3], "sources[2]: 3 arrived; text fits"),
-    ("sources", ["orl", "swap", "orl"], "sources[2]: 'orl' arrived a second time; every entry may stand there once"),
+    ("sources", ["orl", "swap", "orl"], "sources[2]: 'orl' arrived a second time; entries must differ"),
     ("sources", ["orl", "swap", ""], "sources[2]: '' arrived; text fits"),
     ("in_set", [], "in_set: [] arrived; a list (not empty) of text fits"),
     ("in_set", ["orl", "nobody"], "in_set[1]: 'nobody' arrived; one of orl, swap, morph, eigenface, dcgan fits"),
@@ -99,7 +99,7 @@ BAD = [
     ("measures", [], "measures: [] arrived; a mapping of any of ... to a mapping fits"),
     ("measures.noises", {}, "measures.noises: no such key; did you mean noise?"),
     ("measures.noise", None, "measures.noise: null arrived; a mapping fits"),
-    ("measures.entropy", {}, "measures.entropy: no such key; this measure changes no images, ..."),
+    ("measures.entropy", {}, "measures.entropy: no such key; this measure changes no images and has no settings"),
     ("measures.noise.amounts", [0.1, 0.2, 1.5], "measures.noise.amounts[2]: 1.5 arrived; a number from 0 to 1 fits"),
     ("measures.noise.amounts", [0.1, 0.1], "measures.noise.amounts[1]: 0.1 arrived a second time; ..."),
     (
@@ -237,14 +237,14 @@ def test_a_number_that_yaml_takes_for_text_is_named(tmp_path, number, better):
         ("EPOCHS_FACTOR = 0", "regime mine: EPOCHS_FACTOR: 0 arrived; a whole number from 1 up fits"),
     ],
 )
-@pytest.mark.parametrize("place", ["regimes", "controls", "study"])
-def test_settings_of_a_regime_are_checked_too(tmp_path, monkeypatch, settings, line, place):
+@pytest.mark.parametrize("section", ["regimes", "controls", "study"])
+def test_settings_of_a_regime_are_checked_too(tmp_path, monkeypatch, settings, line, section):
     (tmp_path / "regimes").mkdir()
     (tmp_path / "regimes" / "mine.py").write_text(settings)
     monkeypatch.setenv("E2M_PLUGINS", str(tmp_path))
     monkeypatch.setattr(e2m.regimes, "__path__", [*e2m.regimes.__path__])
-    value = {"mine": 3} if place == "study" else [*DEMO[place], "mine"]
-    path = written(tmp_path, DEMO | {place: value})
+    value = {"mine": 3} if section == "study" else [*DEMO[section], "mine"]
+    path = written(tmp_path, DEMO | {section: value})
     try:
         assert refusal(path).startswith(f"{path}: {line}")
     finally:

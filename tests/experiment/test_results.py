@@ -136,9 +136,9 @@ def test_rows_do_not_depend_on_batches(explained, monkeypatch, tmp_path):
     alone.checkpoint(ONE).write_bytes(weights)
     explain.explain(alone, ONE, progress=False)
     keys = ["source", "image", "salience", "target", "variant", "level"]
-    found, before = (rows.astype(dict.fromkeys(keys, str)) for rows in (alone.rows("noise"), before))
-    both = found.merge(before, on=keys)
-    assert len(both) == len(found)
+    result, before = (rows.astype(dict.fromkeys(keys, str)) for rows in (alone.rows("noise"), before))
+    both = result.merge(before, on=keys)
+    assert len(both) == len(result)
     scores = both["variant"] == "score"
     assert np.abs(both["value_x"] - both["value_y"])[scores].max() < 1e-5
     # A grey level of the map may fall to the other side when floating-point sums change.
@@ -254,12 +254,12 @@ def test_other_people_in_the_detectors_place(faces, monkeypatch):
     demo = Experiment.load("demo")
     rows = annotator_rows(demo, "alignment", (7, 7))
     assert set(rows["regime"]) == {"annotator"}
-    found = rows.pivot(index="image", columns="variant", values="value")
-    assert len(found) == 3
+    result = rows.pivot(index="image", columns="variant", values="value")
+    assert len(result) == 3
     one, two, three = (read_maps([path], (7, 7)) for path in (first, second, third))
     pairs = {0: [(two, one)], 1: [(three, two), (one, two)], 2: [(two, three)]}
-    for place, maps in pairs.items():
-        for variant, value in found.loc[samples["image"][place]].items():
+    for index, maps in pairs.items():
+        for variant, value in result.loc[samples["image"][index]].items():
             assert value == pytest.approx(np.mean([with_human(*pair)[variant] for pair in maps]))
     for fewer in (samples.drop(columns="annotations"), samples.tail(1)):
         monkeypatch.setattr(Experiment, "samples", fewer)
@@ -268,9 +268,9 @@ def test_other_people_in_the_detectors_place(faces, monkeypatch):
 
 def test_folders_of_human_maps_lie_in_the_checkout():
     options = {"root": "faces", "salience": ["maps/anna", "maps/ben"]}
-    found = Experiment.load("paper", dataset_options=options).options
-    assert found["salience"] == [str(CHECKOUT / "maps/anna"), str(CHECKOUT / "maps/ben")]
-    assert found["root"] == str(CHECKOUT / "faces")
+    result = Experiment.load("paper", dataset_options=options).options
+    assert result["salience"] == [str(CHECKOUT / "maps/anna"), str(CHECKOUT / "maps/ben")]
+    assert result["root"] == str(CHECKOUT / "faces")
 
 
 def test_in_set_sources_by_their_labels(faces, monkeypatch):
@@ -281,9 +281,9 @@ def test_in_set_sources_by_their_labels(faces, monkeypatch):
     monkeypatch.setattr(Experiment, "samples", samples)
     demo = Experiment.load("demo")
     for in_set in (["a", "b"], ["b", "a"]):
-        found = replace(demo, in_set=in_set)
-        assert found.by_label == {"authentic": "b", "synthetic": "a"}
-        assert (found.authentic, found.synthetic) == ("b", "a")
+        result = replace(demo, in_set=in_set)
+        assert result.by_label == {"authentic": "b", "synthetic": "a"}
+        assert (result.authentic, result.synthetic) == ("b", "a")
     for in_set, known in (
         (["a", "c"], "a: synthetic; c: synthetic"),
         (["b"], "b: authentic"),

@@ -376,5 +376,5 @@ def test_rows_of_a_profile(written):
 
 def test_a_profile_without_regions(written):
     written.samples["region"] = ""
-    with pytest.raises(InputError, match="localisation takes images whose true region is known, and none of orl, swap"):
+    with pytest.raises(InputError, match="localisation needs true regions, and no image of orl, swap"):
         written.rows("localisation")

@@ -105,11 +105,11 @@ def answers(toy, photographs, regions):
 
 
 def test_noise(answers):
-    found = answers(lambda images, maps: noise.perturbations(images, maps, [0.1, 0.5]))
-    np.testing.assert_allclose(found.loc[["fixed", "centre", "oracle"]], 1)
-    assert found.loc["random"].max() < 0.3
-    assert (found.loc["random"] < found.loc["edges"]).all()
-    assert found.loc["edges", "0.5"] < found.loc["edges", "0.1"] < 1
+    result = answers(lambda images, maps: noise.perturbations(images, maps, [0.1, 0.5]))
+    np.testing.assert_allclose(result.loc[["fixed", "centre", "oracle"]], 1)
+    assert result.loc["random"].max() < 0.3
+    assert (result.loc["random"] < result.loc["edges"]).all()
+    assert result.loc["edges", "0.5"] < result.loc["edges", "0.1"] < 1
 
 
 WHOLE, SHIFTS = ["flip_left_right", "rotate_left"], ["shift_left", "shift_down_right"]
@@ -124,13 +124,13 @@ def moved_without_telling(images, maps):
 
 
 def test_the_oracle_moves_along(answers, photographs, regions):
-    found, still = answers(moved).loc["oracle"], answers(moved_without_telling).loc["oracle"]
-    assert found[WHOLE].min() > 0.99
-    assert (still < found).all()
+    result, still = answers(moved).loc["oracle"], answers(moved_without_telling).loc["oracle"]
+    assert result[WHOLE].min() > 0.99
+    assert (still < result).all()
     ceiling = transformations.interpolation_ceiling(drawn("oracle", photographs, (8, 8), regions=regions), 112)
     ceiling = ceiling[ceiling["variant"] == "whole"].groupby("transformation")["value"].mean()
     # Shares of cells are smoother than the points that the ceiling reads.
-    assert (found[SHIFTS] > ceiling[SHIFTS] - 0.06).all()
+    assert (result[SHIFTS] > ceiling[SHIFTS] - 0.06).all()
 
 
 def test_a_fixed_map_does_not_follow(answers):

@@ -184,14 +184,14 @@ def patched(random):
 def test_occlusion_finds_what_the_decision_rests_on(reader, patched, monkeypatch):
     monkeypatch.setattr(occlusion, "PATCH", 16 / 32)
     monkeypatch.setattr(occlusion, "STRIDE", 8 / 32)
-    found = explain(reader, patched, "occlusion", np.array([1, 0])).maps
+    result = explain(reader, patched, "occlusion", np.array([1, 0])).maps
     # The patch lies wholly under two rows and two columns of the three hiding patches that fit each way.
-    assert found.shape == (2, 3, 3)
-    np.testing.assert_allclose(found, np.broadcast_to([[0, 1, 1], [0, 1, 1], [0, 0, 0]], (2, 3, 3)), atol=1e-5)
+    assert result.shape == (2, 3, 3)
+    np.testing.assert_allclose(result, np.broadcast_to([[0, 1, 1], [0, 1, 1], [0, 0, 0]], (2, 3, 3)), atol=1e-5)
 
 
 def test_rise_finds_what_the_decision_rests_on(reader, patched):
-    found = explain(reader, patched, "RISE", np.array([1, 0])).maps
-    assert found.shape == (2, 8, 8)
-    assert (found[:, 2:4, 4:6].mean((1, 2)) > 2 * found.mean((1, 2))).all()
-    np.testing.assert_array_equal(found, explain(reader, patched, "RISE", np.array([1, 0])).maps)
+    result = explain(reader, patched, "RISE", np.array([1, 0])).maps
+    assert result.shape == (2, 8, 8)
+    assert (result[:, 2:4, 4:6].mean((1, 2)) > 2 * result.mean((1, 2))).all()
+    np.testing.assert_array_equal(result, explain(reader, patched, "RISE", np.array([1, 0])).maps)

@@ -88,8 +88,8 @@ def test_the_maps_of_tokens_are_those_of_the_formula():
     cells = kept[0][:, 1:].unflatten(1, (4, 4)).detach()
     raw = (cells @ detector.model.head.weight[1]).relu().detach().numpy()
     low, high = raw.min((1, 2), keepdims=True), raw.max((1, 2), keepdims=True)
-    found = explain(detector, images, "GradCAM", target="synthetic").maps
-    np.testing.assert_allclose(found, (raw - low) / (high - low), atol=1e-5)
+    result = explain(detector, images, "GradCAM", target="synthetic").maps
+    np.testing.assert_allclose(result, (raw - low) / (high - low), atol=1e-5)
 
 
 def test_a_network_without_a_grid_is_refused_with_its_outputs(toy):

@@ -26,7 +26,7 @@ def equal(verdict="equal", p=0.01):
 
 
 @pytest.mark.parametrize(
-    ("expected", "low", "high", "found"),
+    ("expected", "low", "high", "result"),
     [
         ("higher", 0.1, 0.3, ("reproduced", "")),
         ("lower", -0.3, -0.1, ("reproduced", "")),
@@ -37,12 +37,12 @@ def equal(verdict="equal", p=0.01):
         ("higher", NAN, NAN, ("not testable", "1 run")),
     ],
 )
-def test_a_verdict_follows_from_the_interval(expected, low, high, found):
-    assert claims.verdict(expected, pd.Series({"low": low, "high": high, "note": "1 run"})) == found
+def test_a_verdict_follows_from_the_interval(expected, low, high, result):
+    assert claims.verdict(expected, pd.Series({"low": low, "high": high, "note": "1 run"})) == result
 
 
 @pytest.mark.parametrize(
-    ("verdict", "p", "found"),
+    ("verdict", "p", "result"),
     [
         ("equal", 0.01, ("reproduced", "equal up to 0.05")),
         ("different", 0.9, ("not reproduced", "AUCs differ")),
@@ -50,8 +50,8 @@ def test_a_verdict_follows_from_the_interval(expected, low, high, found):
         ("undecided", NAN, ("not testable", "1 run: no test")),
     ],
 )
-def test_equality_is_tested_not_assumed(verdict, p, found):
-    assert claims.equality(equal(verdict, p).iloc[0]) == found
+def test_equality_is_tested_not_assumed(verdict, p, result):
+    assert claims.equality(equal(verdict, p).iloc[0]) == result
 
 
 def test_a_table_of_claims():
@@ -67,23 +67,23 @@ def test_a_table_of_claims():
         Claim("gan", "us", "higher", "AUC, gan", published=".6"),
         Claim("seven times the data", "us", reason="no data"),
     ]
-    found = claims.table(listed, rows, equal())
-    assert found["claim"].tolist() == ["noise", "noise", "same", "gan", "seven times the data"]
-    assert found["detector"].tolist()[:4] == ["d", "other", "d", "d"]
-    assert found["verdict"].tolist() == [
+    result = claims.table(listed, rows, equal())
+    assert result["claim"].tolist() == ["noise", "noise", "same", "gan", "seven times the data"]
+    assert result["detector"].tolist()[:4] == ["d", "other", "d", "d"]
+    assert result["verdict"].tolist() == [
         *("reproduced", "not reproduced", "reproduced", "not reproduced", "not testable")
     ]
-    assert found["why"].tolist()[-1] == "no data"
+    assert result["why"].tolist()[-1] == "no data"
     numbers = ["difference", "low", "high", "level"]
     np.testing.assert_array_equal(
-        found[numbers],
+        result[numbers],
         [(0.2, 0.1, 0.3, 0.95), (0.2, -0.1, 0.5, 0.95), (0.01, -0.02, 0.04, 0.9), (-0.2, -0.3, -0.1, 0.95), [NAN] * 4],
     )
-    assert [*found] == [
+    assert [*result] == [
         *("claim", "by", "expected", "published", *numbers, "p_holm", "verdict", "why", "detector"),
         *("kind", "status", "runs", "note"),
     ]
-    assert found["p_holm"].fillna(-1).tolist() == [0.1, 0.1, -1, 0.1, -1]
+    assert result["p_holm"].fillna(-1).tolist() == [0.1, 0.1, -1, 0.1, -1]
 
 
 def test_a_claim_needs_its_row():
@@ -127,10 +127,10 @@ def test_unseen_sources_count_alike(monkeypatch):
     monkeypatch.setattr(Experiment, "scores", lambda self: scores)
     monkeypatch.setattr(Experiment, "subjects", None)
     experiment = Experiment.load("demo", resamples=50, regimes=["cross_entropy", "cyborg"])
-    (found,) = claims.unseen_contrast(experiment).to_dict("records")
+    (result,) = claims.unseen_contrast(experiment).to_dict("records")
     means = statistics.summarise_auc(scores, ["regime"], "orl", resamples=50).set_index(["regime", "source"])["mean"]
     expected = [means[regime][["morph", "dcgan"]].mean() for regime in ("cyborg", "cross_entropy")]
-    assert (found["row"], found["difference"]) == ("unseen", pytest.approx(expected[0] - expected[1]))
+    assert (result["row"], result["difference"]) == ("unseen", pytest.approx(expected[0] - expected[1]))
     seen = Experiment.load("demo", in_set=["orl", "swap", "morph", "eigenface", "dcgan"])
     assert claims.unseen_contrast(seen).empty
 
@@ -156,8 +156,8 @@ def test_blur_contrast_by_hand(monkeypatch):
     experiment = replace(Experiment.load("demo", resamples=50), regimes=["cyborg"])
     monkeypatch.setattr(Experiment, "rows", lambda self, measure, **kept: rows)
     monkeypatch.setattr(Experiment, "subjects", None)
-    (found,) = claims.blur_contrast(experiment, "CAM", max_sigma=9.0).to_dict("records")
-    assert (found["row"], found["difference"], found["runs"], found["images"]) == ("blur, cyborg", -0.75, 2, 2)
-    assert found["missing"] == 2  # image c of run 1, and of run 0, which has no row
+    (result,) = claims.blur_contrast(experiment, "CAM", max_sigma=9.0).to_dict("records")
+    assert (result["row"], result["difference"], result["runs"], result["images"]) == ("blur, cyborg", -0.75, 2, 2)
+    assert result["missing"] == 2  # image c of run 1, and of run 0, which has no row
     (none,) = claims.blur_contrast(experiment, "CAM", max_sigma=5.0).to_dict("records")
     assert none["difference"] == 0

@@ -84,10 +84,10 @@ def test_everything_promised_is_written(measured):
 
 
 def value(table, control, measure, variant, source="swap", level="", salience=None, region=""):
-    own = table[(table["control"] == control) & (table["measure"] == measure) & (table["variant"] == variant)]
-    own = own[(own["source"] == source) & (own["level"] == level) & (own["region"] == region)]
-    (found,) = (own if salience is None else own[own["salience"] == salience]).to_dict("records")
-    return found
+    subset = table[(table["control"] == control) & (table["measure"] == measure) & (table["variant"] == variant)]
+    subset = subset[(subset["source"] == source) & (subset["level"] == level) & (subset["region"] == region)]
+    (result,) = (subset if salience is None else subset[subset["salience"] == salience]).to_dict("records")
+    return result
 
 
 def test_floors_and_ceilings(measured):
@@ -105,18 +105,18 @@ def test_floors_and_ceilings(measured):
 def test_images_without_a_region_are_counted(measured):
     _, table = measured
     for measure, variant, level, images in (("entropy", "spatial", "", 6), ("noise", "ssim", "0.1", 5)):
-        found = value(table, "oracle", measure, variant, source="real", level=level)
-        assert np.isnan(found["mean"])
-        assert found["missing"] == images
-        assert found["note"] == "no true region is known"
+        result = value(table, "oracle", measure, variant, source="real", level=level)
+        assert np.isnan(result["mean"])
+        assert result["missing"] == images
+        assert result["note"] == "no true region is known"
         assert value(table, "oracle", measure, variant, level=level)["missing"] == 0
 
 
 def test_a_single_run_has_no_stability(measured):
     _, table = measured
-    found = value(table, "shuffled_labels", "stability", "ssim", salience="CAM")
-    assert np.isnan(found["mean"])
-    assert found["note"] == "1 run: nothing to compare it with"
+    result = value(table, "shuffled_labels", "stability", "ssim", salience="CAM")
+    assert np.isnan(result["mean"])
+    assert result["note"] == "1 run: nothing to compare it with"
     assert np.isfinite(value(table, "random_weights", "stability", "ssim", salience="CAM")["mean"])
 
 
@@ -138,25 +138,25 @@ def test_scores_beside_known_maps_are_the_trained_detectors(measured):
 
 def test_intervals_of_one_run_are_over_images(measured):
     experiment, table = measured
-    found = value(table, "edges", "entropy", "spatial")
+    result = value(table, "edges", "entropy", "spatial")
     maps = experiment.salience([f"swap-{number}" for number in range(6)], "demo_cnn", "known", "edges")
     values = spatial_entropy(maps)
-    assert found["mean"] == pytest.approx(values.mean())
+    assert result["mean"] == pytest.approx(values.mean())
     expected = stats.t.interval(0.95, 5, values.mean(), stats.sem(values))
     # The bootstrap has 100 resamples here.
-    assert found["high"] - found["low"] == pytest.approx(expected[1] - expected[0], rel=0.3)
-    assert (found["note"], found["kind"], found["status"]) == ("1 run: interval over images alone", "", "estimated")
+    assert result["high"] - result["low"] == pytest.approx(expected[1] - expected[0], rel=0.3)
+    assert (result["note"], result["kind"], result["status"]) == ("1 run: interval over images alone", "", "estimated")
     assert (table.loc[table["control"].isin(["edges", "oracle", "random_weights"]), "runs"] == 1).all()
 
 
 def test_the_cascade_of_a_profile(measured):
     experiment, _ = measured
-    found = controls.cascade(experiment).set_index(["regime", "salience", "source", "variant", "level"])["mean"]
+    result = controls.cascade(experiment).set_index(["regime", "salience", "source", "variant", "level"])["mean"]
     assert controls.layers(experiment, "demo_cnn")[0] == "classifier"
     for regime in experiment.regimes:
-        assert found[regime, "CAM", "swap", "ssim", "0"] == pytest.approx(1)
-        assert found[regime, "CAM", "swap", "rank_correlation", "0"] == pytest.approx(1)
-        assert abs(found[regime, "CAM", "swap", "ssim", "7"]) < 0.9
+        assert result[regime, "CAM", "swap", "ssim", "0"] == pytest.approx(1)
+        assert result[regime, "CAM", "swap", "rank_correlation", "0"] == pytest.approx(1)
+        assert abs(result[regime, "CAM", "swap", "ssim", "7"]) < 0.9
 
 
 def test_reference_lines_and_headlines(measured):

@@ -13,13 +13,13 @@ from e2m.store.paths import CHECKOUT
 from e2m.types import InputError
 
 
-def found(low, high, **changed):
+def summary(low, high, **changed):
     about = {"detector": "toy", "mean": (low + high) / 2, "low": low, "high": high}
     return pd.DataFrame([{**about, "runs": 5, "images": 9, "missing": 0, "note": "", "status": "estimated", **changed}])
 
 
 def passed(low, high, relation, number):
-    (row,) = judge(found(low, high), "blur", "accuracy", "falls", relation, number).to_dict("records")
+    (row,) = judge(summary(low, high), "blur", "accuracy", "falls", relation, number).to_dict("records")
     return row["passed"]
 
 
@@ -39,12 +39,14 @@ def test_an_interval_passes_only_where_it_must_lie(relation, number, inside, out
 
 
 def test_a_row_says_what_was_expected_and_what_was_seen():
-    told = judge(found(-0.9, -0.7, note="few runs"), "the patch blurred", "(e) accuracy", "collapses", "below", -0.5)
-    (row,) = told.to_dict("records")
+    result = judge(
+        summary(-0.9, -0.7, note="few runs"), "the patch blurred", "(e) accuracy", "collapses", "below", -0.5
+    )
+    (row,) = result.to_dict("records")
     assert (row["intervention"], row["measure"], row["expected"]) == ("the patch blurred", "(e) accuracy", "collapses")
     assert (row["observed"], row["low"], row["high"]) == (pytest.approx(-0.8), -0.9, -0.7)
     assert (row["passed"], row["runs"], row["images"], row["missing"], row["note"]) == (True, 5, 9, 0, "few runs")
-    failed = judge(found(-0.9, -0.3), "the patch blurred", "(e) accuracy", "collapses", "below", -0.5)
+    failed = judge(summary(-0.9, -0.3), "the patch blurred", "(e) accuracy", "collapses", "below", -0.5)
     assert len(failed) == 1  # and stays
 
 
@@ -63,7 +65,7 @@ def test_where_all_agree_the_interval_is_what_they_agree_on():
 
 
 def test_differences_are_judged_too():
-    row = judge(found(0.1, 0.2).rename(columns={"mean": "difference"}), "noise", "(b)", "higher", "above", 0).iloc[0]
+    row = judge(summary(0.1, 0.2).rename(columns={"mean": "difference"}), "noise", "(b)", "higher", "above", 0).iloc[0]
     assert row["passed"]
     assert row["observed"] == pytest.approx(0.15)
 
@@ -75,6 +77,7 @@ def test_an_unknown_relation():
 
 HIGHER, NONE, LOWER = (0.1, 0.3), (-0.1, 0.2), (-0.4, -0.2)
 REGIMES = ("cross_entropy", "shuffled_maps", "fixed_map")
+NAMES = {"unguided": REGIMES[0], "controls": REGIMES[1:]}
 
 
 def differences(*ends, row="(d) SSIM"):
@@ -103,16 +106,16 @@ def differences(*ends, row="(d) SSIM"):
     ],
 )
 def test_guidance_is_claimed_only_beyond_every_control(ends, claimed, words):
-    (row,) = claims(differences(*ends)).to_dict("records")
+    (row,) = claims(differences(*ends), **NAMES).to_dict("records")
     assert row["claimed"] is claimed
     assert words in row["verdict"]
 
 
 def test_measures_are_judged_one_by_one_in_their_order():
     table = pd.concat([differences(HIGHER, HIGHER, HIGHER, row=row) for row in ("(e)", "(a)", "(d)")])
-    assert claims(table)["row"].tolist() == ["(e)", "(a)", "(d)"]
+    assert claims(table, **NAMES)["row"].tolist() == ["(e)", "(a)", "(d)"]
     with pytest.raises(InputError, match=r"\(b\): no difference to fixed_map"):
-        claims(pd.concat([table, differences(HIGHER, HIGHER, row="(b)")]))
+        claims(pd.concat([table, differences(HIGHER, HIGHER, row="(b)")]), **NAMES)
 
 
 # The script that asks

@@ -63,21 +63,21 @@ def test_maps_are_those_of_torchcam(named_detector, pictures, name, method):
     detector = named_detector(name)
     images, classes = pictures(2, detector.size)[[0, 1, 0]], np.array([0, 1, 1])
     expected = one_at_a_time(detector, images, method, classes)
-    found = explain(detector, images, method, classes)
-    assert not found.dead.all()
-    np.testing.assert_allclose(found.maps, expected, rtol=0, atol=1e-5)
-    changed = int((quantise(found.maps) != quantise(expected)).sum())
+    result = explain(detector, images, method, classes)
+    assert not result.dead.all()
+    np.testing.assert_allclose(result.maps, expected, rtol=0, atol=1e-5)
+    changed = int((quantise(result.maps) != quantise(expected)).sum())
     assert changed <= 0.01 * expected.size, f"{changed} grey levels differ"
 
 
 @pytest.mark.parametrize("method", TORCHCAM)
 def test_every_method_gives_normalised_maps(named_detector, pictures, method):
     n = 1 if method == "ISCAM" else 3  # 1,920 forward passes an image
-    found = explain(named_detector("demo_cnn"), pictures(3, 112)[-n:], method)
-    assert found.maps.shape == (n, 7, 7)
-    assert found.maps.dtype == np.float32
-    assert not found.dead.all()
-    for salience, dead in zip(found.maps, found.dead, strict=True):
+    result = explain(named_detector("demo_cnn"), pictures(3, 112)[-n:], method)
+    assert result.maps.shape == (n, 7, 7)
+    assert result.maps.dtype == np.float32
+    assert not result.dead.all()
+    for salience, dead in zip(result.maps, result.dead, strict=True):
         np.testing.assert_array_equal([salience.min(), salience.max()], [np.nan, np.nan] if dead else [0, 1])
 
 
@@ -85,10 +85,10 @@ def test_scores_are_the_softmax_of_the_networks_logits(toy, pictures):
     detector, images = toy(), pictures(5, 32)
     with torch.no_grad():
         logits = detector.model(as_input(images, detector)).numpy().astype(float)
-    found = explain(detector, images)
-    np.testing.assert_allclose(found.logits, logits, atol=1e-6)
-    np.testing.assert_allclose(found.scores, np.exp(logits[:, 1]) / np.exp(logits).sum(1), atol=1e-6)
-    np.testing.assert_array_equal(found.predicted, logits.argmax(1))
+    result = explain(detector, images)
+    np.testing.assert_allclose(result.logits, logits, atol=1e-6)
+    np.testing.assert_allclose(result.scores, np.exp(logits[:, 1]) / np.exp(logits).sum(1), atol=1e-6)
+    np.testing.assert_array_equal(result.predicted, logits.argmax(1))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -114,8 +114,8 @@ def test_parts_that_go_through_the_network_together_do_not_show(toy, pictures, m
         with pytest.raises(InputError, match="6 targets for 7 images"):
             explainer(images, targets[:6])
     assert sizes == [3, 3, 1]
-    for key, found in parts.items():
-        same(found, whole[key])
+    for key, result in parts.items():
+        same(result, whole[key])
 
 
 def test_so_many_images_go_together_that_no_output_is_a_large_block(toy):
@@ -150,8 +150,8 @@ def test_the_scale_of_the_logits_does_not_show(toy, pictures, method):
     detector, faint, images = toy(), toy(), pictures(4, 32)
     with torch.no_grad():
         faint.model.classifier.weight.mul_(1e-9)
-    found = [explain(one, images, method, "synthetic").maps for one in (detector, faint)]
-    np.testing.assert_allclose(*found, rtol=0, atol=1e-5)
+    result = [explain(one, images, method, "synthetic").maps for one in (detector, faint)]
+    np.testing.assert_allclose(*result, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("order", [METHODS, METHODS[::-1]])
@@ -160,24 +160,24 @@ def test_methods_and_targets_share_a_pass_without_disturbing_each_other(toy, pic
     mixed = np.array([1, 0, 0, 1])
     with Explainer(detector, order) as explainer:
         for _ in range(2):
-            found = explainer.several(images, ("predicted", mixed, "synthetic"))
-    for (method, position), one in found.items():
+            result = explainer.several(images, ("predicted", mixed, "synthetic"))
+    for (method, position), one in result.items():
         same(one, explain(detector, images, method, ("predicted", mixed, "synthetic")[position]), 1e-6)
-    assert set(found) == {(method, position) for method in METHODS for position in range(3)}
+    assert set(result) == {(method, position) for method in METHODS for position in range(3)}
 
 
 def test_targets_name_the_class_that_is_explained(toy, pictures):
     detector, images = toy(), pictures(4, 32)
     labels = ["synthetic", "authentic", "authentic", "synthetic"]
-    found = {name: explain(detector, images, target=name, labels=labels) for name in ("predicted", "label", *LABELS)}
-    assert found["predicted"].target.tolist() == found["predicted"].predicted.tolist()
-    assert found["label"].target.tolist() == [1, 0, 0, 1]
-    assert [found[name].target.tolist() for name in LABELS] == [[0] * 4, [1] * 4]
+    result = {name: explain(detector, images, target=name, labels=labels) for name in ("predicted", "label", *LABELS)}
+    assert result["predicted"].target.tolist() == result["predicted"].predicted.tolist()
+    assert result["label"].target.tolist() == [1, 0, 0, 1]
+    assert [result[name].target.tolist() for name in LABELS] == [[0] * 4, [1] * 4]
     for other, name in ((0, "authentic"), (1, "synthetic"), ([1, 0, 0, 1], "label"), (torch.ones(4), "synthetic")):
-        same(explain(detector, images, target=other), found[name], 0)
-    assert not np.allclose(found["authentic"].maps, found["synthetic"].maps, equal_nan=True)
-    mixed = np.where([[[True]], [[False]], [[False]], [[True]]], found["synthetic"].maps, found["authentic"].maps)
-    np.testing.assert_allclose(found["label"].maps, mixed, atol=1e-6)
+        same(explain(detector, images, target=other), result[name], 0)
+    assert not np.allclose(result["authentic"].maps, result["synthetic"].maps, equal_nan=True)
+    mixed = np.where([[[True]], [[False]], [[False]], [[True]]], result["synthetic"].maps, result["authentic"].maps)
+    np.testing.assert_allclose(result["label"].maps, mixed, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_targets_name_the_class_that_is_explained(toy, pictures):
         ({"target": "label"}, "give labels= too"),
         ({"target": "label", "labels": ["real"] * 4}, r"labels \['real'\] are neither of"),
         ({"target": "label", "labels": ["synthetic"] * 3}, "3 targets for 4 images"),
-        ({"target": [0, 1, 1]}, "3 targets for 4 images; give one a picture"),
+        ({"target": [0, 1, 1]}, "3 targets for 4 images; give one an image"),
         ({"target": [0, 1, 1, 0, 1]}, "5 targets for 4 images"),
         ({"target": 2}, "0 authentic or 1 synthetic"),
         ({"target": [[0, 1, 1, 0]]}, r"one or \(N,\); got shape \(1, 4\)"),
@@ -259,9 +259,9 @@ def test_one_logit_counts_as_half_for_and_half_against(toy, pictures, method):
         logits = single.model(as_input(images, single))[:, 0]
     pair.model.features.load_state_dict(single.model.features.state_dict())
     for target in LABELS:
-        found = explain(single, images, method, target)
-        np.testing.assert_allclose(found.scores, logits.sigmoid(), atol=1e-6)
-        same(found, explain(pair, images, method, target))
+        result = explain(single, images, method, target)
+        np.testing.assert_allclose(result.scores, logits.sigmoid(), atol=1e-6)
+        same(result, explain(pair, images, method, target))
 
 
 # Dead maps
@@ -271,10 +271,10 @@ def test_a_network_of_nans_gives_dead_maps(toy, pictures):
     detector = toy()
     nn.init.constant_(detector.model.features[0].weight, float("nan"))
     for method in METHODS:
-        found = explain(detector, pictures(3, 32), method)
-        assert found.dead.all()
-        assert np.isnan(found.maps).all()
-        assert np.isnan(found.scores).all()
+        result = explain(detector, pictures(3, 32), method)
+        assert result.dead.all()
+        assert np.isnan(result.maps).all()
+        assert np.isnan(result.scores).all()
 
 
 @pytest.mark.parametrize("method", ["CAM", "GradCAM"])
@@ -290,10 +290,10 @@ def test_a_map_of_a_score_that_is_no_number_is_dead(toy, pictures, method):
 def test_constant_and_infinite_maps_are_dead(toy, pictures, method, value):
     detector = toy()
     nn.init.constant_(detector.model.classifier.weight, value)
-    found = explain(detector, pictures(3, 32), method)
-    assert found.dead.all()
-    assert np.isnan(found.maps).all()
-    assert np.isfinite(found.scores).all() == (value == 0)
+    result = explain(detector, pictures(3, 32), method)
+    assert result.dead.all()
+    assert np.isnan(result.maps).all()
+    assert np.isfinite(result.scores).all() == (value == 0)
 
 
 @pytest.fixture
@@ -307,9 +307,9 @@ def blind(toy):
 def test_one_dead_map_leaves_the_others_alone(blind, pictures):
     images = pictures(4, 32)
     images[2] = 0
-    found = explain(blind, images, "CAM")
-    assert found.dead.tolist() == [False, False, True, False]
-    same(found[np.array([0, 1, 3])], explain(blind, images[[0, 1, 3]], "CAM"))
+    result = explain(blind, images, "CAM")
+    assert result.dead.tolist() == [False, False, True, False]
+    same(result[np.array([0, 1, 3])], explain(blind, images[[0, 1, 3]], "CAM"))
 
 
 # The network afterwards
@@ -378,7 +378,7 @@ def test_no_change_is_perfect_similarity(toy, pictures):
     assert set(kinds) == {4}
     assert rows["image"].tolist() == list("abcd") * (len(rows) // 4)
     values = rows.groupby("variant")["value"]
-    dead = {method: found.dead for method, found in clean.items()}
+    dead = {method: result.dead for method, result in clean.items()}
     assert not any(map(np.any, dead.values()))
     assert (values.get_group("ssim") == 1).all()
     assert (values.get_group("ssim_valid") == 1).all()
@@ -418,8 +418,8 @@ def test_similarity_is_taken_for_the_class_now_predicted_and_for_the_one_before(
     for target, numbers in classes.items():
         others = upsample(explain(detector, changed, "CAM", numbers).maps, 32, 32)
         for variant, area in ({"ssim": None} if region is None else {"ssim": None, "ssim_valid": valid}).items():
-            found = rows.loc[(rows["target"] == target) & (rows["variant"] == variant), "value"]
-            np.testing.assert_allclose(found, ssim.ssim(maps, others, data_range=255, valid=area), atol=1e-3)
+            result = rows.loc[(rows["target"] == target) & (rows["variant"] == variant), "value"]
+            np.testing.assert_allclose(result, ssim.ssim(maps, others, data_range=255, valid=area), atol=1e-3)
 
 
 def test_a_guided_change_is_explained_by_its_own_method_only(toy, pictures):

@@ -55,8 +55,8 @@ def slow_draws(tables, clusters, value, resamples, seed):
 
 
 def slow_means(tables, columns):
-    found = [np.nanmean(table[:, columns]) for table in tables]
-    return found[0] - found[1] if len(found) == 2 else found[0]
+    result = [np.nanmean(table[:, columns]) for table in tables]
+    return result[0] - result[1] if len(result) == 2 else result[0]
 
 
 def slow_auc(scores, synthetic):

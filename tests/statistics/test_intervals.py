@@ -32,14 +32,14 @@ def test_two_runs_of_two_images_by_enumeration():
     assert (v_run, v_image) == (4.0, 0.25)
     freedom = (v_run + v_image) ** 2 / (v_run**2 + v_image**2)
     reach = t.ppf(0.975, freedom) * np.sqrt(v_run + v_image)
-    found = mean_interval(values, resamples=40_000)
-    assert (found.mean, found.runs, found.images, found.missing, found.note) == (2.5, 2, 2, 0, "few runs (2)")
-    assert np.allclose([found.low, found.high], [2.5 - reach, 2.5 + reach], rtol=0.02)
+    result = mean_interval(values, resamples=40_000)
+    assert (result.mean, result.runs, result.images, result.missing, result.note) == (2.5, 2, 2, 0, "few runs (2)")
+    assert np.allclose([result.low, result.high], [2.5 - reach, 2.5 + reach], rtol=0.02)
 
 
 def test_missing_values_are_left_out_and_counted():
-    found = mean_interval([[1.0, 2.0, np.nan, np.nan], [3.0, np.nan, 6.0, np.inf], [np.nan] * 4])
-    assert (found.mean, found.runs, found.images, found.missing) == (3.0, 2, 3, 8)
+    result = mean_interval([[1.0, 2.0, np.nan, np.nan], [3.0, np.nan, 6.0, np.inf], [np.nan] * 4])
+    assert (result.mean, result.runs, result.images, result.missing) == (3.0, 2, 3, 8)
     # The third image has no live value in one regime: 1, 2 against 5, 5.
     difference = difference_interval([[1.0, 2.0, 9.0]] * 2, [[5.0, 5.0, np.nan]] * 2)
     assert (difference.mean, difference.images, difference.missing) == (-3.5, 2, 4)
@@ -48,18 +48,18 @@ def test_missing_values_are_left_out_and_counted():
 def test_three_pairs_by_hand():
     # Without one run a single pair remains: 1, 2 or 6, whose variance is 14 / 3; the jackknife takes it 2 times.
     values = np.array([[0.0, 2.0], [1.0, 3.0], [5.0, 7.0]])
-    found = pairs_interval(values, [("a", "b"), ("c", "a"), ("b", "c")], resamples=40_000)
+    result = pairs_interval(values, [("a", "b"), ("c", "a"), ("b", "c")], resamples=40_000)
     v_run, v_image = 2 * 14 / 3, 1.0
     reach = t.ppf(0.975, (v_run + v_image) ** 2 / (v_run**2 / 2 + v_image**2)) * np.sqrt(v_run + v_image)
-    assert (found.mean, found.runs, found.images, found.missing, found.note) == (3.0, 3, 2, 0, "few runs (3)")
-    assert np.allclose([found.low, found.high], [3 - reach, 3 + reach], rtol=0.02)
+    assert (result.mean, result.runs, result.images, result.missing, result.note) == (3.0, 3, 2, 0, "few runs (3)")
+    assert np.allclose([result.low, result.high], [3 - reach, 3 + reach], rtol=0.02)
 
 
 def test_contrast_by_hand():
     second = np.array([True, False, False, True])
     # Run by run 6 - 2 and 1 - 3: the third run has no live value of the first class, the gap costs its run no weight.
-    found = contrast_interval([[5.0, 1, 3, 7], [1.0, np.nan, 3, np.nan], [1.0, np.nan, np.nan, 1]], second)
-    assert (found.mean, found.runs, found.images, found.missing) == (1.0, 2, 4, 6)
+    result = contrast_interval([[5.0, 1, 3, 7], [1.0, np.nan, 3, np.nan], [1.0, np.nan, np.nan, 1]], second)
+    assert (result.mean, result.runs, result.images, result.missing) == (1.0, 2, 4, 6)
 
 
 def test_auc_by_hand():
@@ -82,11 +82,13 @@ def slow_spread(tables, clusters, value, resamples, seed, level):
 def test_mean_and_difference_against_repeated_rows():
     guided, traditional = normal(4, 10), normal(3, 10, seed=1)
     guided[0, 3] = traditional[1, 8] = np.nan
-    found = mean_interval(guided, CLUSTERS, resamples=60, seed=3)
-    assert found.high - found.mean == pytest.approx(slow_spread([guided], CLUSTERS, slow_means, 60, 3, 0.95))
-    found = difference_interval(guided, traditional, CLUSTERS, resamples=60, seed=3, level=0.9)
-    assert found.mean == pytest.approx(np.nanmean(guided) - np.nanmean(traditional))
-    assert found.mean - found.low == pytest.approx(slow_spread([guided, traditional], CLUSTERS, slow_means, 60, 3, 0.9))
+    result = mean_interval(guided, CLUSTERS, resamples=60, seed=3)
+    assert result.high - result.mean == pytest.approx(slow_spread([guided], CLUSTERS, slow_means, 60, 3, 0.95))
+    result = difference_interval(guided, traditional, CLUSTERS, resamples=60, seed=3, level=0.9)
+    assert result.mean == pytest.approx(np.nanmean(guided) - np.nanmean(traditional))
+    assert result.mean - result.low == pytest.approx(
+        slow_spread([guided, traditional], CLUSTERS, slow_means, 60, 3, 0.9)
+    )
 
 
 def test_auc_intervals_against_repeated_rows():
@@ -95,31 +97,33 @@ def test_auc_intervals_against_repeated_rows():
     guided, traditional = normal(4, 10).round(0) + synthetic, normal(3, 10, seed=1).round(0)
 
     def slow_aucs(tables, columns):
-        found = [np.mean([slow_auc(row[columns], synthetic[columns]) for row in table]) for table in tables]
-        return found[0] - found[1] if len(found) == 2 else found[0]
+        result = [np.mean([slow_auc(row[columns], synthetic[columns]) for row in table]) for table in tables]
+        return result[0] - result[1] if len(result) == 2 else result[0]
 
-    found = auc_interval(guided, synthetic, CLUSTERS, resamples=60, seed=5)
-    assert found.mean == pytest.approx(slow_aucs([guided], np.arange(10)))
-    reach = slow_spread([guided], CLUSTERS, slow_aucs, 60, 5, 0.95) / (found.mean * (1 - found.mean))
-    odds = np.log([found.low / (1 - found.low), found.high / (1 - found.high)])
-    assert np.allclose(odds, np.log(found.mean / (1 - found.mean)) + np.array([-reach, reach]))
+    result = auc_interval(guided, synthetic, CLUSTERS, resamples=60, seed=5)
+    assert result.mean == pytest.approx(slow_aucs([guided], np.arange(10)))
+    reach = slow_spread([guided], CLUSTERS, slow_aucs, 60, 5, 0.95) / (result.mean * (1 - result.mean))
+    odds = np.log([result.low / (1 - result.low), result.high / (1 - result.high)])
+    assert np.allclose(odds, np.log(result.mean / (1 - result.mean)) + np.array([-reach, reach]))
 
-    found = auc_difference_interval(guided, traditional, synthetic, CLUSTERS, resamples=60, seed=5, level=0.5)
-    assert found.mean == pytest.approx(slow_aucs([guided, traditional], np.arange(10)))
-    assert found.high - found.mean == pytest.approx(slow_spread([guided, traditional], CLUSTERS, slow_aucs, 60, 5, 0.5))
+    result = auc_difference_interval(guided, traditional, synthetic, CLUSTERS, resamples=60, seed=5, level=0.5)
+    assert result.mean == pytest.approx(slow_aucs([guided, traditional], np.arange(10)))
+    assert result.high - result.mean == pytest.approx(
+        slow_spread([guided, traditional], CLUSTERS, slow_aucs, 60, 5, 0.5)
+    )
 
 
 def test_pairs_against_loops():
     pairs = [pair for pair in combinations("vwxyz", 2) if pair != ("w", "z")]
     values = normal(9, 10)
     values[2, 4] = values[5, 1] = np.nan
-    found = pairs_interval(values, pairs, CLUSTERS, resamples=60, seed=3)
+    result = pairs_interval(values, pairs, CLUSTERS, resamples=60, seed=3)
     without = [np.nanmean(values[[run not in pair for pair in pairs]]) for run in "vwxyz"]
     v_run = 4 / 5 * sum((value - np.mean(without)) ** 2 for value in without)
     v_image = 7 / 6 * slow_draws([values], CLUSTERS, slow_means, 60, 3)[-1].var()
     freedom = (v_run + v_image) ** 2 / (v_run**2 / 4 + v_image**2 / 6)
-    assert (found.mean, found.runs) == (pytest.approx(np.nanmean(values)), 5)
-    assert found.high - found.mean == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(v_run + v_image))
+    assert (result.mean, result.runs) == (pytest.approx(np.nanmean(values)), 5)
+    assert result.high - result.mean == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(v_run + v_image))
 
 
 def test_contrast_against_repeated_rows():
@@ -130,13 +134,13 @@ def test_contrast_against_repeated_rows():
     def contrast(after, before):
         return np.nanmean(after, axis=1) - np.nanmean(before, axis=1)
 
-    def resampled(own, other, names):
+    def resampled(first, other, names):
         kinds = np.unique(names)
         for count in intervals._counts(generator, 60, len(kinds)).astype(int):
             columns = [n for kind in np.repeat(kinds, count) for n in np.flatnonzero(names == kind)]
-            yield contrast(own[:, columns], other).mean()
+            yield contrast(first[:, columns], other).mean()
 
-    found = contrast_interval(values, second, labels, resamples=60, seed=3)
+    result = contrast_interval(values, second, labels, resamples=60, seed=3)
     apart = contrast(values[:, second], values[:, ~second])
     draws = intervals._counts(np.random.default_rng([3, 1]), 60, 4)
     generator = np.random.default_rng([3, 0])
@@ -145,8 +149,8 @@ def test_contrast_against_repeated_rows():
         size = len(np.unique(labels[mine]))
         parts.append(size / (size - 1) * np.var(list(resampled(values[:, mine], values[:, ~mine], labels[mine]))))
     freedom = sum(parts) ** 2 / sum(part**2 / df for part, df in zip(parts, (3, 4, 2), strict=True))
-    assert found.mean == pytest.approx(apart.mean())
-    assert found.high - found.mean == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(sum(parts)))
+    assert result.mean == pytest.approx(apart.mean())
+    assert result.high - result.mean == pytest.approx(t.ppf(0.975, freedom) * np.sqrt(sum(parts)))
 
 
 def doubled(rows):
@@ -188,14 +192,14 @@ def same_numbers(fast, slow):
 
 def test_over_images_alone_runs_do_not_lengthen_the_interval():
     values = 100 * normal(5, 1) + normal(5, 30, seed=1)
-    found, alone = (
+    result, alone = (
         mean_interval(values, over="images"),
         mean_interval(values.mean(axis=0, keepdims=True), over="images"),
     )
-    assert found.mean == pytest.approx(values.mean())
-    assert [found.low, found.high] == pytest.approx([alone.low, alone.high])
-    assert (found.runs, found.note) == (5, "5 runs: interval over images alone")
-    assert mean_interval(values).high - found.mean > 20 * (found.high - found.mean)
+    assert result.mean == pytest.approx(values.mean())
+    assert [result.low, result.high] == pytest.approx([alone.low, alone.high])
+    assert (result.runs, result.note) == (5, "5 runs: interval over images alone")
+    assert mean_interval(values).high - result.mean > 20 * (result.high - result.mean)
 
 
 # Properties
@@ -207,25 +211,25 @@ scores_of_both = st.tuples(*[st.lists(st.integers(-3, 3), min_size=1, max_size=1
 @given(scores_of_both)
 def test_auc_is_the_double_loop_and_mann_whitneys_u(scores):
     authentic, synthetic = np.array(scores[0], float), np.array(scores[1], float)
-    found = auc(authentic, synthetic)
+    result = auc(authentic, synthetic)
     both = np.concatenate([authentic, synthetic])
-    assert found == pytest.approx(slow_auc(both, np.arange(both.size) >= authentic.size))
-    assert found == pytest.approx(mannwhitneyu(synthetic, authentic).statistic / (authentic.size * synthetic.size))
-    assert found == pytest.approx(1 - auc(synthetic, authentic))
+    assert result == pytest.approx(slow_auc(both, np.arange(both.size) >= authentic.size))
+    assert result == pytest.approx(mannwhitneyu(synthetic, authentic).statistic / (authentic.size * synthetic.size))
+    assert result == pytest.approx(1 - auc(synthetic, authentic))
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 6), st.integers(2, 12), st.integers(0, 99))
 def test_interval_properties(runs, images, seed):
     values = normal(runs, images, seed=seed)
-    found = mean_interval(values, resamples=100)
-    assert found == mean_interval(values, resamples=100)
-    assert found.low < found.mean < found.high
-    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+    result = mean_interval(values, resamples=100)
+    assert result == mean_interval(values, resamples=100)
+    assert result.low < result.mean < result.high
+    assert result.mean - result.low == pytest.approx(result.high - result.mean)
     moved = mean_interval(3 * values + 7, resamples=100)
-    assert np.allclose([moved.low, moved.high], [3 * found.low + 7, 3 * found.high + 7])
+    assert np.allclose([moved.low, moved.high], [3 * result.low + 7, 3 * result.high + 7])
     wider = mean_interval(values, resamples=100, level=0.99)
-    assert wider.low < found.low < found.high < wider.high
+    assert wider.low < result.low < result.high < wider.high
 
 
 @settings(max_examples=30, deadline=None)
@@ -244,8 +248,8 @@ def test_order_of_images_with_their_clusters_changes_nothing(images, runs):
 def test_difference_cancels_what_images_do_to_both():
     images = 100 * normal(1, 50)
     guided, traditional = images + normal(5, 50), images + normal(5, 50, seed=1)
-    found = difference_interval(guided, traditional)
-    assert found.high - found.low < 2 < 20 < mean_interval(guided).high - mean_interval(guided).low
+    result = difference_interval(guided, traditional)
+    assert result.high - result.low < 2 < 20 < mean_interval(guided).high - mean_interval(guided).low
 
 
 def test_clusters_and_runs_make_intervals_longer_than_their_values_would():
@@ -264,8 +268,8 @@ def test_memory_bound_changes_nothing(monkeypatch):
     before = mean_interval(values), auc_interval(values, synthetic)
     monkeypatch.setattr(intervals, "WEIGHTS_AT_ONCE", 170)
     after = mean_interval(values), auc_interval(values, synthetic)
-    for found, other in zip(before, after, strict=True):
-        assert np.allclose([found.low, found.high], [other.low, other.high], rtol=1e-12)
+    for result, other in zip(before, after, strict=True):
+        assert np.allclose([result.low, result.high], [other.low, other.high], rtol=1e-12)
 
 
 # What cannot be estimated, and what does not fit
@@ -335,17 +339,17 @@ def test_an_interval_that_was_estimated_says_so():
 
 def test_too_few_images_to_resample_both_classes():
     # Four draws from two images a class are all of one class with a chance of 2 / 16.
-    found = auc_interval([[0.1, 0.3, 0.2, 0.4], [0.1, 0.5, 0.2, 0.3]], np.array([False, False, True, True]))
-    assert found.mean == 0.625
-    assert np.isnan([found.low, found.high]).all()
-    assert found.note in {f"too few images of a class: {share}% of resamples have none" for share in (11, 12, 13, 14)}
-    assert found.status == Status.FEW_OF_A_CLASS
+    result = auc_interval([[0.1, 0.3, 0.2, 0.4], [0.1, 0.5, 0.2, 0.3]], np.array([False, False, True, True]))
+    assert result.mean == 0.625
+    assert np.isnan([result.low, result.high]).all()
+    assert result.note in {f"too few images of a class: {share}% of resamples have none" for share in (11, 12, 13, 14)}
+    assert result.status == Status.FEW_OF_A_CLASS
 
 
 def test_nothing_alive_yields_no_number():
     dead, synthetic = np.full((3, 4), np.nan), np.array([True, True, False, False])
     one_class = np.where(synthetic, 0.5, dead)
-    for found in (
+    for result in (
         mean_interval(dead),
         difference_interval(dead, np.ones((3, 4))),
         auc_interval(dead, synthetic),
@@ -354,10 +358,10 @@ def test_nothing_alive_yields_no_number():
         contrast_interval(one_class, synthetic),
         mean_interval(dead, over="images"),
     ):
-        assert np.isnan([found.mean, found.low, found.high]).all()
-        assert found.runs == 0
-        assert found.missing >= 1
-        assert (found.note, found.status) == ("no live value", Status.NO_LIVE_VALUE)
+        assert np.isnan([result.mean, result.low, result.high]).all()
+        assert result.runs == 0
+        assert result.missing >= 1
+        assert (result.note, result.status) == ("no live value", Status.NO_LIVE_VALUE)
 
 
 def test_regimes_that_share_no_class_have_no_live_scores():
@@ -365,24 +369,24 @@ def test_regimes_that_share_no_class_have_no_live_scores():
     synthetic = np.array([True, True, False, False])
     guided = [[0.9, np.nan, 0.1, np.nan]] * 2
     traditional = [[0.9, 0.8, np.nan, 0.2]] * 2
-    found = auc_difference_interval(guided, traditional, synthetic)
-    assert np.isnan([found.mean, found.low]).all()
-    assert (found.status, found.note) == (Status.NO_LIVE_CLASS, "a class without live scores")
+    result = auc_difference_interval(guided, traditional, synthetic)
+    assert np.isnan([result.mean, result.low]).all()
+    assert (result.status, result.note) == (Status.NO_LIVE_CLASS, "a class without live scores")
 
 
 def test_a_dead_pair_may_cost_the_interval():
     values = normal(3, 9)
     values[1] = np.nan
-    found = pairs_interval(values, ["ab", "bc", "ca"])
-    assert (found.runs, found.missing, found.note) == (3, 9, "all pairs share a run: no interval")
+    result = pairs_interval(values, ["ab", "bc", "ca"])
+    assert (result.runs, result.missing, result.note) == (3, 9, "all pairs share a run: no interval")
     values[2] = np.nan
     assert pairs_interval(values, ["ab", "bc", "ca"]).note == "2 runs: one pair, no interval"
 
 
 def test_a_run_without_scores_of_one_class_is_left_out():
     synthetic = np.array([True, True, False, False])
-    found = auc_interval([[0.9, 0.8, np.nan, np.nan], [0.9, 0.1, 0.5, 0.6]], synthetic)
-    assert (found.mean, found.runs, found.missing) == (0.5, 1, 4)
+    result = auc_interval([[0.9, 0.8, np.nan, np.nan], [0.9, 0.1, 0.5, 0.6]], synthetic)
+    assert (result.mean, result.runs, result.missing) == (0.5, 1, 4)
 
 
 def test_a_source_of_one_class_has_no_auc():

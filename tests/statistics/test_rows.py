@@ -10,15 +10,15 @@ def test_mean_over_levels_by_hand():
     rows = pd.DataFrame(
         {"run": 0, "image": list("aab"), "level": list("xyx"), "value": [1.0, 2.0, np.nan], "target": None}
     )
-    found = statistics.over_levels(rows)
-    assert found.columns.tolist() == ["run", "image", "value"]
-    np.testing.assert_array_equal(found["value"], [1.5, np.nan])
+    result = statistics.over_levels(rows)
+    assert result.columns.tolist() == ["run", "image", "value"]
+    np.testing.assert_array_equal(result["value"], [1.5, np.nan])
 
 
 def test_all_images_and_those_classified_rightly():
     rows = tidy(np.array([[1.0, 2.0, 3.0]] * 2), measure="m", correct=[True, False, True, True, False, False])
-    found = summarise(statistics.by_decision(rows), ["measure", "decision"])
-    assert found[["decision", "mean", "images", "missing"]].to_numpy().tolist() == [
+    result = summarise(statistics.by_decision(rows), ["measure", "decision"])
+    assert result[["decision", "mean", "images", "missing"]].to_numpy().tolist() == [
         ["all", 2.0, 3, 0],
         ["right", 5 / 3, 2, 1],
     ]
@@ -26,9 +26,9 @@ def test_all_images_and_those_classified_rightly():
 
 def test_accuracies_by_hand(score_rows):
     rows = score_rows.head(3).assign(value=[0.4, 0.5, np.nan], label=["authentic", "synthetic", "synthetic"])
-    found = statistics.accuracies(rows.assign(region="salient"))
-    assert found[["variant", "region"]].to_numpy().tolist() == [["accuracy", "salient"]] * 3
-    np.testing.assert_array_equal(found["value"], [1, 1, np.nan])
+    result = statistics.accuracies(rows.assign(region="salient"))
+    assert result[["variant", "region"]].to_numpy().tolist() == [["accuracy", "salient"]] * 3
+    np.testing.assert_array_equal(result["value"], [1, 1, np.nan])
 
 
 def test_flips_by_hand(score_rows):
@@ -58,11 +58,11 @@ def test_flips_of_maps_by_hand(score_rows):
     rows = pd.DataFrame(cases, columns=columns).assign(**row)
     expected = rows.pop("expected").tolist()
     for kind in (str, "category"):
-        found = statistics.with_flips(rows.astype(dict.fromkeys(("variant", "region", "salience", "level"), kind)))
-        assert found["flipped"].tolist() == expected
-    pooled = statistics.over_levels(found[(found["variant"] == "ssim") & (found["region"] == "")])
+        result = statistics.with_flips(rows.astype(dict.fromkeys(("variant", "region", "salience", "level"), kind)))
+        assert result["flipped"].tolist() == expected
+    pooled = statistics.over_levels(result[(result["variant"] == "ssim") & (result["region"] == "")])
     assert pooled[["value", "flipped"]].to_numpy().tolist() == [[0.5, 1]]
-    table = summarise(found, ["variant", "region", "salience", "level"])
+    table = summarise(result, ["variant", "region", "salience", "level"])
     assert table["flipped"].tolist() == expected
     assert summarise(pooled.assign(value=1, flipped=3), ["variant"])["flipped"].tolist() == [3]
     maps = rows[rows["variant"].str.startswith("ssim")]

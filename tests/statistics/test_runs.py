@@ -24,13 +24,13 @@ from tests.statistics.made import normal
 
 
 def test_chances_by_hand():
-    found = probability_greater([3.0, 1.0], [0.0, 2.0, 3.0])
-    assert found.mean == (1 + 1 + 0.5 + 1 + 0 + 0) / 6
-    assert cliffs_delta([3.0, 1.0], [0.0, 2.0, 3.0]).mean == pytest.approx(2 * found.mean - 1)
+    result = probability_greater([3.0, 1.0], [0.0, 2.0, 3.0])
+    assert result.mean == (1 + 1 + 0.5 + 1 + 0 + 0) / 6
+    assert cliffs_delta([3.0, 1.0], [0.0, 2.0, 3.0]).mean == pytest.approx(2 * result.mean - 1)
     # Newcombe's equation at the ends: |found - end| = 1.96 sqrt(V(end)).
-    for end in (found.low, found.high):
+    for end in (result.low, result.high):
         factor = 1 + 1.5 * ((1 - end) / (2 - end) + end / (1 + end))
-        assert abs(found.mean - end) == pytest.approx(1.959964 * np.sqrt(end * (1 - end) / 6 * factor), abs=1e-6)
+        assert abs(result.mean - end) == pytest.approx(1.959964 * np.sqrt(end * (1 - end) / 6 * factor), abs=1e-6)
     # All above: the lower end still says that there are only three runs each.
     apart = probability_greater([4.0, 5.0, 6.0], [1.0, 2.0, 3.0])
     assert apart.mean == apart.high == 1.0
@@ -80,10 +80,10 @@ def test_equivalence_against_two_t_tests():
     a, b = 0.8 + 0.01 * normal(6), 0.8 + 0.02 * normal(5, seed=1)
     lower = ttest_ind(a + 0.05, b, equal_var=False, alternative="greater")
     upper = ttest_ind(a - 0.05, b, equal_var=False, alternative="less")
-    found = equivalent(a, b, margin=0.05)
-    assert found.p == pytest.approx(max(lower.pvalue, upper.pvalue))
-    assert np.allclose([found.low, found.high], ttest_ind(a, b, equal_var=False).confidence_interval(0.9))
-    assert (found.margin, found.equivalent, found.note) == (0.05, True, "few runs (5)")
+    result = equivalent(a, b, margin=0.05)
+    assert result.p == pytest.approx(max(lower.pvalue, upper.pvalue))
+    assert np.allclose([result.low, result.high], ttest_ind(a, b, equal_var=False).confidence_interval(0.9))
+    assert (result.margin, result.equivalent, result.note) == (0.05, True, "few runs (5)")
     assert not equivalent(a, b, margin=0.005).equivalent
     assert not equivalent(a, b + 0.1, margin=0.05).equivalent
 
@@ -91,9 +91,9 @@ def test_equivalence_against_two_t_tests():
 def test_equivalence_needs_the_given_interval_inside_as_well():
     a, b = 0.8 + 0.01 * normal(6), 0.8 + 0.01 * normal(6, seed=1)
     wide = Interval(0.0, -0.06, 0.04, 6, 100, 0, "few runs (6)")
-    found = equivalent(a, b, 0.05, interval=wide)
-    assert found.p < 0.05
-    assert (found.low, found.high, found.equivalent, found.note) == (-0.06, 0.04, False, "few runs (6)")
+    result = equivalent(a, b, 0.05, interval=wide)
+    assert result.p < 0.05
+    assert (result.low, result.high, result.equivalent, result.note) == (-0.06, 0.04, False, "few runs (6)")
     unknown = Interval(0.0, np.nan, np.nan, 6, 1, 0, "1 image: no interval over images")
     assert not equivalent(a, b, 0.05, interval=unknown).equivalent
 
@@ -108,26 +108,26 @@ def test_holm_is_monotone_and_no_smaller(p_values):
 
 @pytest.mark.parametrize(("a", "note"), [([0.8], "1 run: no test"), ([], "0 runs: no test")])
 def test_equivalence_that_cannot_be_tested(a, note):
-    found = equivalent(a, [0.8, 0.9], margin=0.05)
-    assert np.isnan(found.p)
-    assert not found.equivalent
-    assert found.note == note
+    result = equivalent(a, [0.8, 0.9], margin=0.05)
+    assert np.isnan(result.p)
+    assert not result.equivalent
+    assert result.note == note
     assert equivalent([0.1] * 3, [0.1] * 3, 0.05).note == "no spread between runs: no test"
 
 
 def test_a_single_run_has_no_spread():
-    found = probability_greater([1.0], [2.0, 3.0])
-    assert np.isfinite(found.mean)
-    assert np.isnan([found.low, found.high]).all()
-    assert (found.status, found.note) == (Status.ONE_RUN, "1 run: no interval over runs")
+    result = probability_greater([1.0], [2.0, 3.0])
+    assert np.isfinite(result.mean)
+    assert np.isnan([result.low, result.high]).all()
+    assert (result.status, result.note) == (Status.ONE_RUN, "1 run: no interval over runs")
     assert equivalent([0.8], [0.8], margin=0.1).note == "1 run: no test"
 
 
 def test_nothing_alive_yields_no_number():
-    found = probability_greater([np.nan], [1.0])
-    assert np.isnan([found.mean, found.low, found.high]).all()
-    assert (found.runs, found.missing, found.note) == (0, 1, "no live run")
-    assert found.status == Status.NO_LIVE_VALUE
+    result = probability_greater([np.nan], [1.0])
+    assert np.isnan([result.mean, result.low, result.high]).all()
+    assert (result.runs, result.missing, result.note) == (0, 1, "no live run")
+    assert result.status == Status.NO_LIVE_VALUE
     nothing = permutation_test([np.nan], [1.0])
     assert np.isnan([nothing.p, nothing.smallest]).all()
 

@@ -29,14 +29,14 @@ ROLES = {"guided": "cyborg", "traditional": "cross_entropy"}
 
 def test_rows_become_tables_by_hand():
     cells = {(1, "b"): 4.0, (0, "a"): 1.0, (0, "b"): np.nan, (1, "c"): 1.0}
-    found = summarise(tidy(cells, measure="noise"), ["measure"])
-    assert [*found] == ["measure", "mean", "low", "high", "runs", "images", "missing", "note", "kind", "status"]
+    result = summarise(tidy(cells, measure="noise"), ["measure"])
+    assert [*result] == ["measure", "mean", "low", "high", "runs", "images", "missing", "note", "kind", "status"]
     # One value is NaN; run 0 on c and run 1 on a have no row.
-    assert found[["measure", "mean", "runs", "images", "missing"]].to_numpy().tolist() == [["noise", 2.0, 2, 3, 3]]
+    assert result[["measure", "mean", "runs", "images", "missing"]].to_numpy().tolist() == [["noise", 2.0, 2, 3, 3]]
     # Pairs (0, 1), (0, 2), (1, 2) on two images are six cells; four have a row, one of them dead.
     cells = {(1, 0, "a"): 1.0, (0, 1, "b"): 2.0, (2, 1, "a"): 6.0, (1, 2, "b"): np.inf}
-    found = summarise(tidy(cells, "run run_other image", measure="stability"), ["measure"])
-    assert found[["mean", "runs", "images", "missing"]].to_numpy().tolist() == [[3.0, 3, 2, 3]]
+    result = summarise(tidy(cells, "run run_other image", measure="stability"), ["measure"])
+    assert result[["mean", "runs", "images", "missing"]].to_numpy().tolist() == [[3.0, 3, 2, 3]]
 
 
 def test_comparison_by_hand():
@@ -63,13 +63,13 @@ def test_shares_stay_between_0_and_1():
         [(run, f"{image}", float(run == 0 and image == 0)) for run in range(3) for image in range(4)],
         columns=["run", "image", "value"],
     ).assign(variant="flipped")
-    (found,) = summarise(rows, ["variant"], resamples=50).itertuples()
-    assert 0 < found.low < found.mean < found.high < 1
-    assert found.kind == "share"
+    (result,) = summarise(rows, ["variant"], resamples=50).itertuples()
+    assert 0 < result.low < result.mean < result.high < 1
+    assert result.kind == "share"
     # Beside other groups as by itself.
     others = rows.assign(variant="ssim", value=rows["value"] + np.arange(len(rows)))
     both = summarise(pd.concat([rows, others]), ["variant"], resamples=50)
-    assert both["low"][0] == found.low
+    assert both["low"][0] == result.low
     assert both["kind"].tolist() == ["share", "mean"]
 
 
@@ -95,14 +95,14 @@ def test_groups_are_what_the_functions_say_of_their_tables():
         pairs_interval(alike, pairs, CLUSTERS, 50, 3),
         pairs_interval(alike[:3], list(combinations(range(3), 2)), CLUSTERS, 50, 3),
     ]
-    found = summarise(rows, ["measure", "regime"], subjects, resamples=50, seed=3)
-    assert found.drop(columns=["measure", "regime"]).to_dict("records") == [interval.as_row() for interval in means]
-    assert found["regime"].tolist() == ["cyborg", "cross_entropy"] * 2
+    result = summarise(rows, ["measure", "regime"], subjects, resamples=50, seed=3)
+    assert result.drop(columns=["measure", "regime"]).to_dict("records") == [interval.as_row() for interval in means]
+    assert result["regime"].tolist() == ["cyborg", "cross_entropy"] * 2
     kinds = dict.fromkeys(("measure", "regime", "image"), "category")
     shuffled = rows.sample(frac=1, random_state=0).astype(kinds).sort_values("measure", kind="stable")
     again = summarise(shuffled, ["measure", "regime"], pd.Series(subjects), resamples=50, seed=3)
     pd.testing.assert_frame_equal(
-        *(table.sort_values(["measure", "regime"], ignore_index=True) for table in (found, again))
+        *(table.sort_values(["measure", "regime"], ignore_index=True) for table in (result, again))
     )
 
     noise, stability = compare(rows, ["measure"], **ROLES, clusters=subjects, resamples=50, seed=3).to_dict("records")
@@ -131,44 +131,44 @@ def test_groups_are_what_the_functions_say_of_their_tables():
 
 
 def test_auc_of_every_source_is_that_of_each_run(score_rows):
-    found = statistics.summarise_auc(score_rows, ["regime"], "orl", resamples=50)
-    assert found[["regime", "source"]].to_numpy().tolist() == [
+    result = statistics.summarise_auc(score_rows, ["regime"], "orl", resamples=50)
+    assert result[["regime", "source"]].to_numpy().tolist() == [
         [regime, source] for regime in ("cross_entropy", "cyborg") for source in ("swap", "morph")
     ]
-    for _, row in found.iterrows():
-        own = score_rows[score_rows["regime"] == row["regime"]]
+    for _, row in result.iterrows():
+        subset = score_rows[score_rows["regime"] == row["regime"]]
         runs = [
             auc(run.loc[run["source"] == "orl", "value"], run.loc[run["source"] == row["source"], "value"])
-            for _, run in own.groupby("run")
+            for _, run in subset.groupby("run")
         ]
         assert row["mean"] == pytest.approx(np.mean(runs))
 
 
 def test_differences_of_auc_and_their_tests(score_rows):
-    found = statistics.compare_auc(score_rows, ["variant"], "orl", **ROLES, resamples=50)
+    result = statistics.compare_auc(score_rows, ["variant"], "orl", **ROLES, resamples=50)
     means = statistics.summarise_auc(score_rows, ["regime"], "orl", resamples=50).pivot(
         index="source", columns="regime", values="mean"
     )
-    expected = (means["cyborg"] - means["cross_entropy"])[found["source"]]
-    np.testing.assert_allclose(found["difference"], expected)
-    np.testing.assert_allclose(found["p_holm"], holm(found["p"]))
-    assert (found["p_smallest"] >= 2 / 20).all()
+    expected = (means["cyborg"] - means["cross_entropy"])[result["source"]]
+    np.testing.assert_allclose(result["difference"], expected)
+    np.testing.assert_allclose(result["p_holm"], holm(result["p"]))
+    assert (result["p_smallest"] >= 2 / 20).all()
     runs = run_aucs(score_rows)
-    for _, row in found.iterrows():
+    for _, row in result.iterrows():
         delta = cliffs_delta(runs["cyborg", row["source"]], runs["cross_entropy", row["source"]])
         assert [row["cliffs_delta"], row["cliffs_low"], row["cliffs_high"]] == [delta.mean, delta.low, delta.high]
-    assert [*found.columns[-3:]] == ["note", "kind", "status"]
-    assert not any(isinstance(cell, list) for cell in found.to_numpy().ravel())
+    assert [*result.columns[-3:]] == ["note", "kind", "status"]
+    assert not any(isinstance(cell, list) for cell in result.to_numpy().ravel())
 
 
 def run_aucs(rows):
     """The AUC of every run against orl: {(regime, source): [AUC, ...]}, by loops."""
-    found = {}
+    result = {}
     for (regime, _), run in rows.groupby(["regime", "run"]):
         authentic = run.loc[run["source"] == "orl", "value"]
         for source in ("swap", "morph"):
-            found.setdefault((regime, source), []).append(auc(authentic, run.loc[run["source"] == source, "value"]))
-    return found
+            result.setdefault((regime, source), []).append(auc(authentic, run.loc[run["source"] == source, "value"]))
+    return result
 
 
 @pytest.mark.parametrize(
@@ -179,16 +179,16 @@ def test_equality_of_auc_is_that_of_runs_within_the_interval(score_rows, margin,
     lifted = (score_rows["regime"] == "cyborg") & (score_rows["source"] == "swap")
     rows = score_rows.assign(value=score_rows["value"] + shift * lifted, detector="d")
     settings = {**ROLES, "resamples": 50}
-    found = statistics.equal_auc(rows, ["detector"], "orl", margin, **settings)
+    result = statistics.equal_auc(rows, ["detector"], "orl", margin, **settings)
     columns = ["detector", "source", "verdict", "difference", "low_90", "high_90", "margin", "p", "note"]
-    assert [*found] == columns
+    assert [*result] == columns
     runs, compared = run_aucs(rows), statistics.compare_auc(rows, ["detector"], "orl", **settings)
-    for (_, row), (_, apart) in zip(found.iterrows(), compared.iterrows(), strict=True):
+    for (_, row), (_, apart) in zip(result.iterrows(), compared.iterrows(), strict=True):
         test = equivalent(runs["cyborg", row["source"]], runs["cross_entropy", row["source"]], margin)
         assert (row["difference"], row["p"], row["margin"]) == (test.difference, test.p, margin)
         assert apart["low"] <= row["low_90"] <= row["difference"] <= row["high_90"] <= apart["high"]
         assert row["note"] == "few runs (3)"
-    assert found.loc[found["source"] == "swap", "verdict"].item() == verdict
+    assert result.loc[result["source"] == "swap", "verdict"].item() == verdict
 
 
 # What cannot be estimated, and what does not fit
@@ -196,8 +196,8 @@ def test_equality_of_auc_is_that_of_runs_within_the_interval(score_rows, margin,
 
 def test_a_single_run_has_no_spread_over_runs():
     rows = pd.concat([tidy(normal(1, 9), regime=regime, measure="m") for regime in ("cyborg", "cross_entropy")])
-    found = compare(rows, ["measure"], **ROLES)
-    (row,) = found.to_dict("records")
+    result = compare(rows, ["measure"], **ROLES)
+    (row,) = result.to_dict("records")
     unknown = ["low", "high", "probability_low", "probability_high", "cliffs_low", "cliffs_high", "p", "p_smallest"]
     assert np.isnan([row[name] for name in unknown]).all()
     assert row["note"] == "1 run: no interval over runs; 1 run each: no test"
@@ -205,9 +205,9 @@ def test_a_single_run_has_no_spread_over_runs():
 
 
 def test_a_single_image_has_no_spread_over_images(score_rows):
-    found = summarise(tidy(normal(5, 1), measure="m"), ["measure"])
-    assert found.loc[0, ["low", "high"]].isna().all()
-    assert found.loc[0, "note"] == "1 image: no interval over images"
+    result = summarise(tidy(normal(5, 1), measure="m"), ["measure"])
+    assert result.loc[0, ["low", "high"]].isna().all()
+    assert result.loc[0, "note"] == "1 image: no interval over images"
     first = score_rows["image"].isin(["orl/0", "swap/0", "morph/0"])
     aucs = statistics.summarise_auc(score_rows[first], ["regime"], "orl")
     assert aucs[["low", "high"]].isna().all(axis=None)
@@ -216,8 +216,8 @@ def test_a_single_image_has_no_spread_over_images(score_rows):
 
 def test_runs_of_unequal_image_sets_are_counted_or_refused():
     ragged = {(0, "a"): 1.0, (0, "b"): 2.0, (1, "a"): 3.0}
-    found = summarise(tidy(ragged, measure="m"), ["measure"])
-    assert found[["mean", "runs", "images", "missing"]].to_numpy().tolist() == [[2.0, 2, 2, 1]]
+    result = summarise(tidy(ragged, measure="m"), ["measure"])
+    assert result[["mean", "runs", "images", "missing"]].to_numpy().tolist() == [[2.0, 2, 2, 1]]
     # Regimes that share no image cannot be compared.
     apart = pd.concat(
         [
@@ -252,21 +252,21 @@ def test_groups_without_an_estimate_keep_their_row():
             paired(normal(1, 3), [(0, 1)], regime="cross_entropy", measure="pairs", salience="CAM"),
         ]
     )
-    found = compare(rows, ["measure", "salience"], **ROLES)
-    assert found["salience"].tolist() == ["", "CAM", "CAM"]
-    assert found["note"].tolist() == [
+    result = compare(rows, ["measure", "salience"], **ROLES)
+    assert result["salience"].tolist() == ["", "CAM", "CAM"]
+    assert result["note"].tolist() == [
         "no rows of cross_entropy; no live value",
         "no live value",
         "2 runs: one pair, no interval; pairs: no exact test",
     ]
-    assert found["difference"].isna().tolist() == [True, True, False]
-    assert found[["low", "high", "probability_low", "cliffs_delta", "p", "p_smallest", "p_holm"]].isna().all(axis=None)
+    assert result["difference"].isna().tolist() == [True, True, False]
+    assert result[["low", "high", "probability_low", "cliffs_delta", "p", "p_smallest", "p_holm"]].isna().all(axis=None)
     assert summarise(rows, ["measure", "regime"])["missing"].tolist() == [0, 6, 0, 0, 0]
 
 
 def test_scores_that_are_all_missing_are_no_class(score_rows):
-    gone = score_rows.assign(value=score_rows["value"].where(score_rows["source"] != "swap"))
-    swap, morph = statistics.summarise_auc(gone, ["regime"], "orl", resamples=50).head(2).to_dict("records")
+    dead = score_rows.assign(value=score_rows["value"].where(score_rows["source"] != "swap"))
+    swap, morph = statistics.summarise_auc(dead, ["regime"], "orl", resamples=50).head(2).to_dict("records")
     assert np.isnan([swap["mean"], swap["low"], swap["high"]]).all()
     assert (swap["note"], swap["status"], swap["runs"]) == ("no live value", "no live value", 0)
     assert np.isfinite(morph["mean"])

@@ -138,8 +138,10 @@ def test_an_interruption_changes_nothing(train, toy, tmp_path, name, settings):
     torch.manual_seed(123)  # another process has another stream
     torch.rand(7)
     calls = []
-    found, resumed = train(regime, lambda seen: calls.append(1) or regime.loss(seen), new(), settings, name="broken.pt")
-    pd.testing.assert_frame_equal(found, curves, check_exact=True)
+    result, resumed = train(
+        regime, lambda seen: calls.append(1) or regime.loss(seen), new(), settings, name="broken.pt"
+    )
+    pd.testing.assert_frame_equal(result, curves, check_exact=True)
     pd.testing.assert_frame_equal(again, curves, check_exact=True)
     assert identical(resumed, weights)
     assert identical(repeated, weights)
@@ -150,8 +152,8 @@ def test_an_interruption_changes_nothing(train, toy, tmp_path, name, settings):
 
 def test_what_is_finished_is_not_trained_again(train):
     curves, weights = train()
-    found, loaded = train(loss=breaking(None, calls=0))
-    pd.testing.assert_frame_equal(found, curves, check_exact=True)
+    result, loaded = train(loss=breaking(None, calls=0))
+    pd.testing.assert_frame_equal(result, curves, check_exact=True)
     assert identical(loaded, weights)
     for changed in ({"settings": Settings(epochs=2, batch_size=4)}, {"regime": cyborg}):
         with pytest.raises(BrokenOffError):

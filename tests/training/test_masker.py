@@ -242,14 +242,14 @@ def test_the_zoo_is_used(train, monkeypatch):
     judge, seen = Alongside.judge, []
 
     def watched(self, random):
-        model, own = judge(self, random)
-        seen.append((own, weights_hash(model), weights_hash(self.classifier), len(self.zoo)))
-        return model, own
+        model, is_present = judge(self, random)
+        seen.append((is_present, weights_hash(model), weights_hash(self.classifier), len(self.zoo)))
+        return model, is_present
 
     monkeypatch.setattr(Alongside, "judge", watched)
     curves, _ = train(replace(ALONGSIDE, classifier_rate=0.05))
-    earlier = [(judging, present) for own, judging, present, _ in seen if not own]
-    assert all(judging == present for own, judging, present, _ in seen if own)
+    earlier = [(judging, present) for is_present, judging, present, _ in seen if not is_present]
+    assert all(judging == present for is_present, judging, present, _ in seen if is_present)
     assert len(earlier) / len(seen) == pytest.approx(curves["against_zoo"].mean())
     assert len({judging for judging, _ in earlier}) > 2
     assert sum(judging != present for judging, present in earlier) > len(earlier) / 2
@@ -261,14 +261,17 @@ def test_the_zoo_is_used(train, monkeypatch):
 def test_what_the_classifier_learns_from_masked_images(train, monkeypatch):
     """Against an earlier state it learns from clean images alone."""
     detectors = []
-    for own in (True, False):
+    for is_present in (True, False):
         with monkeypatch.context() as patch:
             patch.setattr(
                 Alongside,
                 "judge",
-                lambda self, random, own=own: (self.classifier if own else self.earlier.eval(), own),
+                lambda self, random, is_present=is_present: (
+                    self.classifier if is_present else self.earlier.eval(),
+                    is_present,
+                ),
             )
-            _, state = train(ALONGSIDE, name=f"{own}.masker.pt")
+            _, state = train(ALONGSIDE, name=f"{is_present}.masker.pt")
             detectors.append(state["classifier"])
     assert detectors[0] != detectors[1]
 
@@ -307,8 +310,8 @@ def test_an_interruption_changes_nothing(train, breaking, tmp_path, monkeypatch,
     assert not (tmp_path / "maskers" / "broken.masker.pt").exists()
     torch.manual_seed(123)
     breaking(10**9)
-    found, again = train(settings, name="broken.masker.pt")
-    pd.testing.assert_frame_equal(found, curves, check_exact=True)
+    result, again = train(settings, name="broken.masker.pt")
+    pd.testing.assert_frame_equal(result, curves, check_exact=True)
     assert identical(again["weights"], state["weights"])
     for kind in (".masker.pt", ".alongside.pt") if settings.alongside else (".masker.pt",):
         whole, broken = ((tmp_path / "maskers" / f"{name}{kind}").read_bytes() for name in ("whole", "broken"))
@@ -327,10 +330,10 @@ def test_what_is_finished_is_not_trained_again(train, breaking):
 
 def test_seeds_decide_and_the_global_stream_is_left_alone(train):
     state = torch.get_rng_state()
-    found = [train(replace(QUICK, seed=seed), name=f"{place}.pt")[1] for place, seed in enumerate((0, 1, 0))]
+    result = [train(replace(QUICK, seed=seed), name=f"{number}.pt")[1] for number, seed in enumerate((0, 1, 0))]
     assert torch.equal(torch.get_rng_state(), state)
-    assert identical(found[0]["weights"], found[2]["weights"])
-    assert not identical(found[0]["weights"], found[1]["weights"])
+    assert identical(result[0]["weights"], result[2]["weights"])
+    assert not identical(result[0]["weights"], result[1]["weights"])
 
 
 @pytest.mark.parametrize(

@@ -1,39 +1,39 @@
 # Notebooks as pages, and the book.
 
 EVERY = dict(
-    dataset=[experiment.dataset, "planted"],  # the latter is shown beside interventions
+    dataset=[experiment.dataset, "planted"],  # the page interventions shows "planted"
     detector=experiment.detectors,
     regime=sorted({*experiment.regimes, *experiment.controls, *experiment.study}),
     method=plugins.names("method"),
     measure=plugins.names("measure"),
 )
-# All settings that can matter to a page: not how many runs `make study` adds, nor the threads of a training.
+# All settings except those that change no page: the runs that `make study` adds, and the threads of a training.
 SETTINGS = settings.lines(experiment, asdict(experiment), but=["study", "threads"])
 
 
 def trained(regime):
-    """Checkpoints of a regime; of one that the profile leaves out, that of run 0, which its page shows."""
-    planned = [one for one in (*experiment.trained, *experiment.controlled) if one.regime == regime]
+    """Checkpoints of a regime; if the profile leaves it out, the checkpoint of run 0, which its page shows."""
+    planned = [key for key in (*experiment.trained, *experiment.controlled) if key.regime == regime]
     return inside(map(experiment.checkpoint, planned or [ModelKey(experiment.detectors[0], regime, 0)]))
 
 
-# A measure, or a regime, has a page where it has a notebook of its name; other regimes are trained without one.
+# A measure or regime has a page if a notebook has its name; other regimes are trained without a page.
 MEASURES = [name for name in plugins.names("measure") if Path(f"notebooks/{name}.ipynb").is_file()]
 SHOWN = [name for name in plugins.names("regime") if Path(f"notebooks/train_{name}.ipynb").is_file()]
 TRAINED = results(*experiment.trained)
 CONTROLS = inside(file for network in experiment.detectors for file in controls.results(experiment, network))
 
-# Page -> the results that it reads. The tables of other pages and the studies that it reads stand in its code.
+# Page -> the results that it reads. The code of a page names the tables of other pages and the studies that it reads.
 PAGES = {
     "data": [],
     **{f"train_{regime}": trained(regime) for regime in SHOWN},
-    "train_masker": trained("cyborg") + inside(map(experiment.masker_file, filter(lambda one: one.regime in MASKED, experiment.trained))),
-    "controls": CONTROLS + TRAINED + results(*(one for one in experiment.controlled if one.regime == "shuffled_labels")),
+    "train_masker": trained("cyborg") + inside(map(experiment.masker_file, filter(lambda key: key.regime in MASKED, experiment.trained))),
+    "controls": CONTROLS + TRAINED + results(*(key for key in experiment.controlled if key.regime == "shuffled_labels")),
     **dict.fromkeys(MEASURES, TRAINED),
     "model_selection": TRAINED,
     "claims": TRAINED,
     "coverage": None,
-    "interventions": results(*(one for one in (*experiment.trained, *experiment.controlled) if one.run == 0)),
+    "interventions": results(*(key for key in (*experiment.trained, *experiment.controlled) if key.run == 0)),
     "masking": None,
     "networks": [],
     "speed": None,
@@ -49,12 +49,13 @@ def tables(page, call):
 
 
 def studies(page):
-    """The dated tables of studies that a page reads, itself or through what it imports."""
+    """The dated tables of studies that a page, or a module that it imports, reads."""
     names = {name for file in files_of_notebook(f"notebooks/{page}.ipynb") for name in arguments(file, "studies.load")}
     return [str(path) for name in sorted(names) for path in Path("data/studies").glob(f"????-??-??-{name}.parquet")]
 
 
-def pictures(page):
+def drawn(page):
+    """The figures that a page saves."""
     return arguments(f"notebooks/{page}.ipynb", "experiment.figure")
 
 
@@ -69,7 +70,7 @@ for page, read in PAGES.items():
         output:
             notebook=f"book/executed/{page}.ipynb",
             tables=tables(page, "experiment.save"),
-            pictures=[f"book/executed/{name}" for name in pictures(page)],
+            figures=[f"book/executed/{name}" for name in drawn(page)],
         input:
             [] if read is None else listed("train") + listed("test") + read,
             tables(page, "experiment.table"),
@@ -79,22 +80,22 @@ for page, read in PAGES.items():
             given=" ".join(f"-p {name} {chosen[name]}" for name in given),
             settings=SETTINGS if "profile" in given else [],
             code=code(notebook=notebook, **LOOKED_UP.get(page, EVERY if read else DATA)),
-            shown=" ".join(f"&& cp {RESULTS}/figures/{name} book/executed/" for name in pictures(page)),
-        # Other pages wait for its tables.
+            shown=" ".join(f"&& cp {RESULTS}/figures/{name} book/executed/" for name in drawn(page)),
+        # Pages whose tables other pages read come first.
         priority: int(not AWAITED.isdisjoint(tables(page, "experiment.save")))
         shell: "e2m run {input.notebook} {params.given} -o {output.notebook} {params.shown}"
 
 
-# What the book shows beside executed notebooks: its sources, and the files outside that its pages include.
+# Further inputs of the book: its sources, and files outside its folder that its pages include.
 SOURCES = ["_config.yml", *sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and "executed" not in path.parts)]
-INCLUDED = sorted({found for page in Path("book").glob("*.md") for found in re.findall(r"^```\{\w+\} \.\./(\S+)", page.read_text(), re.M)})
+INCLUDED = sorted({path for page in Path("book").glob("*.md") for path in re.findall(r"^```\{\w+\} \.\./(\S+)", page.read_text(), re.M)})
 
 
 rule pages:
     output: "_build/html/index.html"
     input:
         expand("book/executed/{page}.ipynb", page=PAGES),
-        [f"book/executed/{name}" for page in PAGES for name in pictures(page)],
+        [f"book/executed/{name}" for page in PAGES for name in drawn(page)],
         SOURCES,
         INCLUDED,
     params: contents([*SOURCES, *INCLUDED])

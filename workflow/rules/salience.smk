@@ -1,6 +1,6 @@
 # Salience of trained detectors and of controls, on clean and on changed images.
 
-# One job a detector; with `--config shard=source`, as clusters have it, one a detector and source.
+# One job a detector; with `--config shard=source`, for clusters, one job a detector and source.
 BY_SOURCE = config.get("shard", "detector") == "source"
 UNMASKED = sorted(set(plugins.names("regime")) - set(MASKED))
 MEASURED = dict(measure=list(experiment.measures))
@@ -11,21 +11,21 @@ for title, family, regimes in [
     ("salience_without_masks" if MASKED else "salience", replace(experiment, masker=None), UNMASKED),
 ]:
     if title:
-        one = ModelKey("{detector}", regimes[0], "{run}")
+        pattern = ModelKey("{detector}", regimes[0], "{run}")
         rule:
             name: title
             output:
                 [
                     file.replace(f"/{regimes[0]}/", "/{regime}/")
-                    for file in inside(family.results(one, ["{source}"] if BY_SOURCE else None))
+                    for file in inside(family.results(pattern, ["{source}"] if BY_SOURCE else None))
                 ]
             input:
                 listed("test"),
-                lambda wildcards: inside([experiment.checkpoint(key(wildcards))]),
-                (lambda wildcards: inside([experiment.masker_file(key(wildcards))])) if family.masker else [],
+                lambda wildcards: inside([experiment.checkpoint(key_of(wildcards))]),
+                (lambda wildcards: inside([experiment.masker_file(key_of(wildcards))])) if family.masker else [],
             params:
                 settings=settings.lines(family, explain.explain.reads),
-                code=lambda wildcards, methods=tuple(family.methods_of(one)): code(
+                code=lambda wildcards, methods=tuple(family.methods_of(pattern)): code(
                     "e2m.experiment.explain", **DATA, **MEASURED, detector=[wildcards.detector], method=methods
                 ),
                 source="--source {source}" if BY_SOURCE else "",
@@ -39,11 +39,11 @@ for title, family, regimes in [
 
 
 rule explained:
-    # Everything but pages: what a cluster is for.
+    # Everything except pages: the work for a cluster.
     input: results(*experiment.trained)
 
 
-# Salience whose answer is known, beside every network.
+# Controls of every network: known maps, random weights, and the cascade.
 for network in experiment.detectors:
     rule:
         name: f"controls_{network}"

@@ -1,4 +1,4 @@
-# What `make study` adds to `make book`: more regimes and runs, read by studies/guidance.py, and studies of their own.
+# Additions of `make study` to `make book`: more regimes and runs, which studies/guidance.py reads, and further studies.
 
 LEARNT = dict(**DATA, detector=experiment.detectors, regime=plugins.names("regime"))
 repeated = ModelKey(experiment.detectors[0], experiment.traditional, 0)
@@ -13,11 +13,11 @@ rule study:
 
 
 rule masking_study:
-    # The longest job of all: `make study` has it, and what it waits for, done first.
+    # The longest job of all: `make study` runs it first, with the jobs that it waits for.
     output: touch(f"{RESULTS}/studies/masking.done")
     input:
-        inside(experiment.masker_file(one) for one in experiment.trained if one.regime in MASKED),
-        inside(experiment.checkpoint(one) for one in experiment.studied if one.regime == "shuffled_labels"),
+        inside(experiment.masker_file(key) for key in experiment.trained if key.regime in MASKED),
+        inside(experiment.checkpoint(key) for key in experiment.studied if key.regime == "shuffled_labels"),
         listed("test"),
     params:
         settings=whole,
@@ -32,14 +32,14 @@ rule coverage_study:
 
 
 rule seed_repeated:
-    # One detector trained again from nothing, in another place: its seed must decide everything.
+    # One detector trained again from scratch, in another folder: its seed alone must determine the results.
     output: inside([elsewhere.checkpoint(repeated), *elsewhere.results(repeated, experiment.in_set)])
     input: results(repeated)
     params:
         settings=[*read_by(train.train), *settings.lines(elsewhere, explain.explain.reads)],
         code=code("e2m.experiment.train", "e2m.experiment.explain", **LEARNT, method=experiment.methods),
         profile=f"results/{elsewhere.profile}.yaml",
-        one=f"--detector {repeated.detector} --regime {repeated.regime} --run {repeated.run}",
+        key=f"--detector {repeated.detector} --regime {repeated.regime} --run {repeated.run}",
         sources=" ".join(f"--source {source}" for source in experiment.in_set),
     threads: THREADS
     priority: 1
@@ -48,6 +48,6 @@ rule seed_repeated:
         content = {name: value for name, value in asdict(elsewhere).items() if name != "profile"}
         Path(params.profile).write_text(yaml.safe_dump(content))
         shell(
-            "e2m train --profile {params.profile} {params.one}"
-            " && e2m salience --profile {params.profile} {params.one} {params.sources}"
+            "e2m train --profile {params.profile} {params.key}"
+            " && e2m salience --profile {params.profile} {params.key} {params.sources}"
         )

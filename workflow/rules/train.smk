@@ -1,15 +1,15 @@
-# The images, the detectors that are trained on them, and their maskers.
+# Lists of images, detectors trained on the images, and maskers of the detectors.
 
 
 rule data:
-    # Run again where images, human maps, regions or labels have changed since they were listed.
+    # Runs again if images, human maps, regions or labels have changed since they were listed.
     output: f"{RESULTS}/data/{{part}}.parquet"
     params:
         state=lambda wildcards: data.state(experiment, wildcards.part),
         settings=lambda wildcards: read_by(data.PARTS[wildcards.part]),
         code=code("e2m.experiment.data", **DATA),
     wildcard_constraints: part="|".join(data.PARTS)
-    # Two, so that on two cores the first builds the data set, where it has to be built, and the other finds it there.
+    # Two threads, so that on two cores the jobs run one after the other: the first builds the data set for both.
     threads: 2
     shell: "e2m data --profile {PROFILE} --part {wildcards.part} --state {params.state}"
 
@@ -23,7 +23,7 @@ rule train:
             "e2m.experiment.train", **DATA, detector=[wildcards.detector], regime=[wildcards.regime]
         ),
     threads: THREADS
-    # First, because the rest waits for them; what comes of one detector runs beside the training of the next.
+    # Trainings come first, because the rest waits for them; jobs of one detector run beside the training of the next.
     priority: 1
     resources: gpu=1, training=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
     shell:
@@ -35,9 +35,9 @@ rule train_masker:
     output: f"{RESULTS}/checkpoints/{{detector}}/{{regime}}/run-{{run}}.masker.pt"
     input:
         listed("train"),
-        lambda wildcards: inside([experiment.checkpoint(key(wildcards))]),
+        lambda wildcards: inside([experiment.checkpoint(key_of(wildcards))]),
     params:
-        # Which regimes have maskers decides which of these jobs there are, and changes none.
+        # The setting masker.regimes decides which of these jobs exist, and changes none of them.
         settings=read_by(train.train_masker, but=["masker.regimes"]),
         code=lambda wildcards: code("e2m.experiment.train", **DATA, detector=[wildcards.detector]),
     resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
