@@ -40,6 +40,7 @@ class Detector:
         synthetic: which logit means "synthetic"; a single logit always does.
         reshape: turns the output of ``layer`` into (n, channels, h, w), where it is not that already: the tokens of a
             transformer, or channels that come last.
+        frozen: names of modules that training leaves as they are, batch normalisation included.
         masker: file of the masker trained on these weights, or None; the salience method "masker" reads it.
     """
 
@@ -53,6 +54,7 @@ class Detector:
     guided_layer: str | None = None
     synthetic: int = 1
     reshape: Callable[[Tensor], Tensor] | None = None
+    frozen: tuple[str, ...] = ()
     masker: Path | None = None
 
 

@@ -64,8 +64,8 @@ def check_detector(detector: Detector) -> None:
         InputError: a module is missing, or the head is not a linear layer.
     """
     modules = dict(detector.model.named_modules())
-    for role in ("layer", "head", "guided_layer"):
-        wanted = getattr(detector, role)
+    named = [(role, getattr(detector, role)) for role in ("layer", "head", "guided_layer")]
+    for role, wanted in (*named, *(("frozen module", name) for name in detector.frozen)):
         if wanted is not None and wanted not in modules:
             last = ", ".join(list(modules)[-12:])
             raise InputError(f"detector {detector.name!r} has no {role} named {wanted!r}; its last modules are {last}")

@@ -13,10 +13,7 @@ from torch import nn
 from e2m.types import Detector, InputError
 
 CHECKPOINT_FORMAT = "e2m-checkpoint-1"
-
-
 MASKER_FORMAT = "e2m-masker-1"
-
 
 BROKEN = (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AssertionError, struct.error)
 """The errors of ``torch.load`` for a file that is damaged or of another kind."""
@@ -28,14 +25,21 @@ def read_checkpoint(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> dict:
     Raises:
         InputError: no such file, or a file that is not a checkpoint of E2M.
     """
+    return _of_kind(_loaded(path, kind), path, kind)
+
+
+def _loaded(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> object:
     path = Path(path)
     if not path.is_file():
         example = "train_masker" if kind == MASKER_FORMAT else "train_cyborg"
         raise InputError(f"{path}: no checkpoint there; train one first, for example with `e2m run {example}`")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except BROKEN as error:
         raise InputError(f"{path}: not a checkpoint ({type(error).__name__}); give a file that E2M wrote") from error
+
+
+def _of_kind(state: object, path: str | Path, kind: str) -> dict:
     if not isinstance(state, dict) or state.get("format") != kind:
         if kind == MASKER_FORMAT:
             raise InputError(f"{path}: not a masker; give a file that `e2m run train_masker` wrote")
@@ -46,16 +50,54 @@ def read_checkpoint(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> dict:
 def load_weights(detector: Detector, path: str | Path) -> None:
     """Load the weights of a checkpoint into a detector of the same name.
 
+    Args:
+        detector: takes the weights.
+        path: a checkpoint of E2M, or one of the published ones (``final_model.pth``): a dictionary with the weights
+            under "state_dict", whose second logit means synthetic.
+
     Raises:
         InputError: a checkpoint of another detector, or weights that do not fit.
     """
-    state = read_checkpoint(path)
-    if state["detector"] != detector.name:
-        raise InputError(f"{path}: a checkpoint of {state['detector']!r}, but {detector.name!r} was asked for")
-    try:
-        detector.model.load_state_dict(state["weights"])
-    except RuntimeError as error:
-        raise InputError(f"{path}: weights do not fit {detector.name!r}; it was built differently: {error}") from error
+    state = _loaded(path)
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        weights = _published(state["state_dict"], detector)
+    else:
+        state = _of_kind(state, path, CHECKPOINT_FORMAT)
+        if state["detector"] != detector.name:
+            raise InputError(f"{path}: a checkpoint of {state['detector']!r}, but {detector.name!r} was asked for")
+        weights = state["weights"]
+    _check_fit(weights, detector, path)
+    detector.model.load_state_dict(weights)
+
+
+def _published(weights: dict, detector: Detector) -> dict:
+    """Published weights under the names of our network: Xception lies in a wrapper and calls its head last_linear."""
+    wrapped = all(name.startswith("model.") for name in weights)
+    names = {name: name.removeprefix("model.") if wrapped else name for name in weights}
+    return {new.replace("last_linear.", f"{detector.head}."): weights[name] for name, new in names.items()}
+
+
+def _check_fit(weights: dict, detector: Detector, path: str | Path) -> None:
+    expected = detector.model.state_dict()
+    if missing := [name for name in expected if name not in weights]:
+        raise InputError(
+            f"{path}: holds {len(expected) - len(missing)} of the {len(expected)} weights of {detector.name!r}; "
+            f"{missing[0]!r} is missing: it belongs to another network"
+        )
+    if unknown := [name for name in weights if name not in expected]:
+        raise InputError(f"{path}: {unknown[0]!r} is no weight of {detector.name!r}; it belongs to another network")
+    for name, tensor in expected.items():
+        if weights[name].shape != tensor.shape:
+            raise InputError(
+                f"{path}: {name!r} has shape {tuple(weights[name].shape)}, but {detector.name!r} needs "
+                f"{tuple(tensor.shape)}: {_why(name, weights[name], detector)}"
+            )
+
+
+def _why(name: str, tensor: torch.Tensor, detector: Detector) -> str:
+    if detector.head and name.startswith(f"{detector.head}."):
+        return f"it tells {len(tensor)} classes; detectors tell authentic from synthetic"
+    return "it was built differently"
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -122,12 +122,20 @@ class DetectorTrainer(loop.Trainer):
     """Trains a detector's network with the loss of a regime."""
 
     def __init__(self, detector: Detector, train: Images, held_out: Images, loss: Callable, settings: Settings):
+        for name in detector.frozen:
+            detector.model.get_submodule(name).requires_grad_(False)
         weights = [weight for weight in detector.model.parameters() if weight.requires_grad]
         optimiser = torch.optim.SGD(
             weights, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
         super().__init__(detector, detector.model, train, held_out, settings, optimiser, decay_every=12)
         self.loss = loss
+
+    def train_mode(self) -> None:
+        """Put the network into training mode, but for frozen modules: their statistics stay as they are, too."""
+        super().train_mode()
+        for name in self.detector.frozen:
+            self.network.get_submodule(name).eval()
 
     def step(
         self, batch: Tensor, classes: Tensor, human: Tensor | None, random: np.random.Generator

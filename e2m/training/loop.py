@@ -95,7 +95,7 @@ class Trainer(ABC):
         Raises:
             InputError: the loss is not finite.
         """
-        self.network.train()
+        self.train_mode()
         total, images, numbers = 0.0, 0, []
         by_batch = self.settings.schedule == "one_cycle"
         with random_numbers(self.settings.seed, epoch) as random:
@@ -110,6 +110,10 @@ class Trainer(ABC):
         if not by_batch:
             self.schedule.step()
         return {"loss": total / images, **self.summary(numbers, images)}
+
+    def train_mode(self) -> None:
+        """Put the network into training mode."""
+        self.network.train()
 
     def state(self) -> dict:
         """Everything that another process needs to continue after an epoch."""

@@ -211,7 +211,7 @@ def test_a_checkpoint_gives_its_weights(checkpoint):
     ("changed", "words"),
     [
         ({"detector": "resnet50"}, r"a\.pt: a checkpoint of 'resnet50', but 'demo_cnn' was asked for"),
-        ({"weights": {"fc.weight": torch.zeros(2)}}, r"a\.pt: weights do not fit 'demo_cnn'"),
+        ({"weights": {"fc.weight": torch.zeros(2)}}, r"a\.pt: holds 0 of the 38 weights of 'demo_cnn'"),
         ({"format": "another"}, r"a\.pt: not a checkpoint of E2M; wrap other weights in"),
         ({"model": nn.Linear(1, 1)}, r"a\.pt: not a checkpoint \(UnpicklingError\)"),
     ],
@@ -233,3 +233,15 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, checkpoint, random
     torch.save([1, 2], tmp_path / "b.pt")
     with pytest.raises(InputError, match=r"b\.pt: not a checkpoint of E2M"):
         read_checkpoint(tmp_path / "b.pt")
+
+
+def test_inception_sees_what_its_weights_were_trained_on(named_detector):
+    """torchvision's pretrained network turns ImageNet's normalisation into (x - 0.5) / 0.5 before its first layer."""
+    from torchvision.models import inception_v3
+
+    images = np.random.default_rng(0).integers(0, 256, (1, 299, 299, 3), np.uint8)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    scaled = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    network = inception_v3(weights=None, transform_input=True, init_weights=False, aux_logits=False)
+    expected = network._transform_input((scaled - mean) / std)
+    torch.testing.assert_close(as_input(images, named_detector("inception_v3")), expected, atol=1e-5, rtol=0)
