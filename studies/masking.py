@@ -42,12 +42,13 @@ from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
 from e2m.experiment import train
 from e2m.experiment.controls import cascade, weighted_layers
+from e2m.experiment.dependencies import code
 from e2m.experiment.results import Experiment, ModelKey
 from e2m.measures.localisation import BETTER, crops, enlarged, predicted_boxes, with_region
 from e2m.networks.inputs import as_input, two_logits
 from e2m.networks.masker import enlarge, stages
 from e2m.salience.engine import Explainer, explain, images_at_once
-from e2m.store import paths, studies
+from e2m.store import disk, paths, studies
 from e2m.training import masker, objectives
 from e2m.training import settings as training
 from e2m.types import LABELS, MASKER, Detector
@@ -251,7 +252,8 @@ def train_variant(experiment: Experiment, one: ModelKey, task: Task, detector: D
     validate = load_dataset(experiment.dataset, split="validate", **experiment.options)
     folder = paths.RESULTS / experiment.profile / "masking" / re.sub(r"\W+", "-", f"{task.study} {task.name}")
     path = folder / one.regime / f"{paths.run_name(task.run)}.masker.pt"
-    about = {"regime": one.regime, "run": task.run, "origin": f"{task.study}, {task.name}", "progress": False}
+    origin = f"{task.study}, {task.name}, code {disk.short_hash(code('studies.masking'))}"
+    about = {"regime": one.regime, "run": task.run, "origin": origin, "progress": False}
     masker.fit(detector, train, validate, path, settings, **about)
     return path
 

@@ -97,6 +97,13 @@ def test_centre_distance_by_hand(reader):
     np.testing.assert_allclose(measure(maps)["centre_distance"], [1, 0, 0, 2 / 5**0.5, np.nan])
 
 
+def test_only_measures_of_pairs_compare_runs(reader):
+    """A measure may have a function of its file's name, as the book's example has, and be one of single maps."""
+    from e2m.experiment.results import compares_runs
+
+    assert [name for name in plugins.names("measure") if compares_runs(name)] == ["stability"]
+
+
 def test_light_by_hand(reader):
     (change,) = plugins.load("measure", "light").perturbations(np.full((1, 7, 7, 3), 120, np.uint8), {}, gains=[2.5])
     assert change.level == "2.5"

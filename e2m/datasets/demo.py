@@ -18,9 +18,6 @@ from scipy.ndimage import gaussian_filter
 from e2m.store import building, paths
 from e2m.store.building import PHOTOGRAPHS, SIDE, SUBJECTS, grey, photographs, random_of
 
-RECIPE = 3
-"""The version of the data built below; a new number builds a new folder beside the old one."""
-
 TRANSPLANT_SETS = {"train": 4, "validate": 1, "test": 1}
 """How often every photograph receives features of another person."""
 
@@ -57,7 +54,7 @@ def load() -> pd.DataFrame:
     Raises:
         InputError: a source package is missing or holds other data; files were removed from the built folder.
     """
-    samples = building.load(paths.DATA / "demo" / f"recipe-{RECIPE}", build)
+    samples = building.load(paths.DATA / "demo" / building.recipe(__file__), build)
     both = zip(samples["salience"], samples.pop("second_salience"), strict=True)
     return samples.assign(annotations=[tuple(filter(None, maps)) for maps in both])
 

@@ -15,9 +15,6 @@ import pandas as pd
 from e2m.store import building, paths
 from e2m.store.building import PHOTOGRAPHS, SIDE, SUBJECTS, grey, photographs, random_of
 
-RECIPE = 1
-"""The version of the data built below; a new number builds a new folder beside the old one."""
-
 PATCH = 12
 MARGIN = 16
 CONTRAST = 32
@@ -34,7 +31,7 @@ def load() -> pd.DataFrame:
     Raises:
         InputError: the source package is missing or holds other data; files were removed from the built folder.
     """
-    return building.load(paths.DATA / "planted" / f"recipe-{RECIPE}", build)
+    return building.load(paths.DATA / "planted" / building.recipe(__file__), build)
 
 
 def build(folder: Path) -> pd.DataFrame:

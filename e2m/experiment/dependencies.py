@@ -10,7 +10,8 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions, version
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -25,7 +26,8 @@ STANDARD = Path(sysconfig.get_path("stdlib"))
 
 
 def code(*modules: str, notebook: str | Path | None = None, **names: Iterable[str]) -> list[str]:
-    """The code that a job runs, as text, a file a line: the path and the first digits of the SHA-256.
+    """The code that a job runs, as text: a line a file, its path and the first digits of its SHA-256; and a line an
+    installed package that these files import, its name and version.
 
     Contents are compared, not times: touching a file changes nothing, and restoring an old content does.
 
@@ -41,7 +43,7 @@ def code(*modules: str, notebook: str | Path | None = None, **names: Iterable[st
     files |= files_of_notebook(notebook) if notebook else set()
     for kind, chosen in names.items():
         files |= set().union(*(files_of_plugin(kind, name) for name in chosen))
-    return contents(files)
+    return [*contents(files), *_installed(files)]
 
 
 def contents(files: Iterable[str | Path]) -> list[str]:
@@ -52,12 +54,14 @@ def contents(files: Iterable[str | Path]) -> list[str]:
 def files_of(module: str) -> set[Path]:
     """The files of a module and of all that it imports, directly or indirectly.
 
-    Imports within functions count, imports for type checkers do not, and installed packages are left out.
+    Imports within functions count, imports for type checkers do not, and installed packages are left out. Plug-ins that
+    are looked up by a name that is written out count too, ``plugins.load("method", "occlusion")`` or
+    ``load_detector("resnet50")``, and so do the files that a module lists in ``FILES_READ``, such as weights beside it.
 
     Raises:
-        InputError: the module has no file in the checkout or on PYTHONPATH.
+        InputError: no such module in the checkout or on PYTHONPATH.
     """
-    if _file(module) is None:
+    if _spec(module) is None:
         raise InputError(f"{module}: no such module in {CHECKOUT} or on PYTHONPATH")
     return _closure({module})
 
@@ -77,11 +81,7 @@ def files_of_plugin(kind: str, name: str) -> set[Path]:
     Raises:
         InputError: no file serves the name.
     """
-    if kind == "detector" and ":" in name:
-        module = name.split(":")[0]
-        return set() if module == "timm" else files_of(module)
-    # A file of methods may serve several names, and has to be imported to see which.
-    return files_of(plugins.module_of(kind, name) if kind == "method" else f"e2m.{plugins.KINDS[kind]}.{name}")
+    return set().union(*(files_of(module) for module in _module_of_plugin(kind, name)))
 
 
 def arguments(path: str | Path, call: str) -> list[str]:
@@ -121,14 +121,16 @@ def _arguments(path: Path, call: str) -> tuple[str, ...]:
 
 def _closure(modules: set[str]) -> set[Path]:
     """The files of modules and of all that they import; modules without a file here are left out."""
-    files, waiting = {}, list(modules)
+    files, beside, waiting = {}, set(), list(modules)
     while waiting:
         module = waiting.pop()
         if module not in files and (file := _file(module)):
             files[module] = file
             waiting += _imports(file, module)
+            waiting += _looked_up(file)
             waiting += [module.rpartition(".")[0]] if "." in module else []
-    return set(files.values())
+            beside |= {file.with_name(name) for name in _files_beside(file)}
+    return {*files.values(), *beside}
 
 
 @cache
@@ -148,6 +150,63 @@ def _imports(path: Path, module: str) -> frozenset[str]:
     return frozenset(imported)
 
 
+@cache
+def _looked_up(path: Path) -> frozenset[str]:
+    """The modules of plug-ins that a file looks up by a name that is written out."""
+    modules = set()
+    for node in ast.walk(_parsed(path)):
+        if not isinstance(node, ast.Call):
+            continue
+        function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        owner = getattr(getattr(node.func, "value", None), "id", "")
+        names = [getattr(argument, "value", None) for argument in node.args]
+        if (
+            (owner, function) == ("plugins", "load")
+            and len(names) == 2
+            and all(isinstance(name, str) for name in names)
+        ):
+            modules |= _module_of_plugin(*names)
+        elif function == "load_detector" and names and isinstance(names[0], str):
+            modules |= _module_of_plugin("detector", names[0])
+    return frozenset(modules)
+
+
+def _module_of_plugin(kind: str, name: str) -> set[str]:
+    """The module of a plug-in; none for a network of timm."""
+    if kind == "detector" and ":" in name:
+        return set() if name.startswith("timm:") else {name.split(":")[0]}
+    # Only files of methods serve several names, and are imported to see which.
+    return {plugins.module_of(kind, name) if kind == "method" else f"e2m.{plugins.KINDS[kind]}.{name}"}
+
+
+@cache
+def _files_beside(path: Path) -> tuple[str, ...]:
+    """What a module lists in ``FILES_READ``."""
+    for node in _parsed(path).body:
+        if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "FILES_READ" for target in node.targets):
+            return tuple(ast.literal_eval(node.value))
+    return ()
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    """Top-level module -> the installed packages that it comes with."""
+    return packages_distributions()
+
+
+def _installed(files: Iterable[Path]) -> list[str]:
+    """Installed packages that files import, one a line: name and version."""
+    nodes = (node for file in files if file.suffix in (".py", ".ipynb") for node in _statements(_parsed(file)))
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.partition(".")[0])
+    found = {package for name in names - {"e2m"} for package in _distributions().get(name, ())}
+    return sorted(f"{package}=={version(package)}" for package in found)
+
+
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
     """All statements below a node, except those that only a type checker reads."""
     checked = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
@@ -158,22 +217,29 @@ def _statements(node: ast.AST) -> Iterator[ast.stmt]:
 
 
 @cache
-def _file(module: str) -> Path | None:
-    """The source file of a module, located without importing it; None if it is installed or not a module."""
+def _spec(module: str) -> ModuleSpec | None:
+    """Where a module is, found without importing it; None if there is none."""
     package = module.rpartition(".")[0]
     folders = [str(CHECKOUT), *sys.path] if not package else _folders(package)
-    spec = PathFinder.find_spec(module, folders) if folders else None
+    return PathFinder.find_spec(module, folders) if folders else None
+
+
+@cache
+def _file(module: str) -> Path | None:
+    """The source file of a module; None if it is installed or not a module."""
+    spec = _spec(module)
     path = Path(spec.origin).resolve() if spec and spec.has_location else None
     return path if path and not INSTALLED & {*path.parts} and not path.is_relative_to(STANDARD) else None
 
 
 def _folders(package: str) -> list[str]:
     """The folders of a package's modules; for plug-ins, those of ``E2M_PLUGINS`` too."""
-    file = _file(package)
-    if file is None or file.name != "__init__.py":
-        return []
     kinds = {f"e2m.{folder}": kind for kind, folder in plugins.KINDS.items()}
-    return plugins.folders(kinds[package]) if package in kinds else [str(file.parent)]
+    if package in kinds:
+        return plugins.folders(kinds[package])
+    # A package without __init__.py has folders as well.
+    spec = _spec(package)
+    return list(spec.submodule_search_locations or ()) if spec else []
 
 
 @cache

@@ -101,7 +101,7 @@ class Experiment(Inputs):
             return pd.concat(rows, ignore_index=True)
         if hasattr(module, "with_region"):
             return self._region_rows(measure, module.with_region)
-        if hasattr(module, measure):
+        if compares_runs(measure):
             return self.pairs(measure)
         files = [
             paths.rows(self.profile, key.detector, key.regime, key.run, measure, source)
@@ -119,9 +119,10 @@ class Experiment(Inputs):
             "measure": True,
             "with_human": bool(self.annotated),
             "with_region": regions,
-            measure: self.runs > 1,
             "perturbations": measure in self.measures,
         }
+        if compares_runs(measure):
+            return self.runs > 1
         return any(exists for function, exists in needs.items() if hasattr(module, function))
 
     def pairs(self, measure: str) -> pd.DataFrame:
@@ -274,3 +275,10 @@ def correct(maps: xr.Dataset) -> np.ndarray:
     """(run, image) bool: True if the image was classified correctly; False for an unreadable image."""
     truth = (maps["label"] == "synthetic").to_numpy()
     return maps["predicted"].to_numpy() == truth
+
+
+def compares_runs(measure: str) -> bool:
+    """Whether a measure compares runs: its file holds a function of the file's name, and none of the other kinds."""
+    module = plugins.load("measure", measure)
+    others = ("measure", "with_human", "with_region", "perturbations")
+    return hasattr(module, measure) and not any(hasattr(module, name) for name in others)

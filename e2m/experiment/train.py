@@ -14,6 +14,7 @@ from e2m.arrays.images import check_images
 from e2m.checks import problems
 from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
+from e2m.experiment.dependencies import code
 from e2m.experiment.profile import ModelKey, Profile
 from e2m.experiment.settings import reads
 from e2m.store import disk
@@ -45,7 +46,8 @@ def train(experiment: Profile, key: ModelKey, progress: bool = True, **changed) 
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
     detector = load_detector(key.detector, seed=key.run, pretrained=experiment.pretrained, device=experiment.device)
-    origin = f"images {images}, weights {'pretrained' if experiment.pretrained else 'fresh'}"
+    origin = f"images {images}, weights {'pretrained' if experiment.pretrained else 'fresh'}, code "
+    origin += _code(experiment, key, regime=[key.regime])
     about = {"regime": key.regime, "run": key.run, "guided": regime.GUIDED, "origin": origin}
     replace_targets = getattr(regime, "replace_targets", None)
     curves = fit(
@@ -72,8 +74,14 @@ def train_masker(experiment: Profile, key: ModelKey, progress: bool = True, **ch
     # One thread: maskers are trained side by side, with a small detector or on a GPU.
     torch.set_num_threads(1)
     detector = load_detector(key.detector, experiment.checkpoint(key), device=experiment.device)
-    about = {"regime": key.regime, "run": key.run, "origin": f"images {images}"}
+    about = {"regime": key.regime, "run": key.run, "origin": f"images {images}, code {_code(experiment, key)}"}
     return masker.fit(detector, *splits, path, wanted, **about, progress=progress), path
+
+
+def _code(experiment: Profile, key: ModelKey, **names: list[str]) -> str:
+    """One hash of the code that a training runs: a finished file, or one to resume, of other code is not used."""
+    lines = code("e2m.experiment.train", dataset=[experiment.dataset], detector=[key.detector], **names)
+    return disk.short_hash(lines)
 
 
 def _changed(settings: S, changed: dict[str, object]) -> S:

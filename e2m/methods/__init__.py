@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,10 @@ class ForwardPass:
     Attributes:
         images: (n, H, W, 3) uint8, the images as given.
         pixels: (n, 3, size, size), the network's input: the images resized and normalised, channels last in memory.
-        features: (n, channels, h, w), the output of the detector's layer.
+        features: (n, channels, h, w), the output of the detector's layer; see ``gradient``.
         regions: (n, H, W) bool, true regions; None if the caller knows none.
         seed: seed of methods that draw random numbers; see ``ForwardPass.random``.
+        output, reshape: the layer's output in the graph of the logits, and the function that makes it ``features``.
     """
 
     images: np.ndarray
@@ -37,6 +39,15 @@ class ForwardPass:
     features: Tensor
     regions: np.ndarray | None = None
     seed: int = 0
+    output: Tensor | None = None
+    reshape: Callable[[Tensor], Tensor] | None = None
+
+    def gradient(self, score: Tensor) -> Tensor:
+        """(n, channels, h, w), the gradient of a scalar by the features, for methods that need the "layer"."""
+        import torch
+
+        (gradient,) = torch.autograd.grad(score, self.output, retain_graph=True)
+        return gradient if self.reshape is None else self.reshape(gradient)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -96,13 +96,17 @@ def _outputs(detector: Detector) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
 
     The network is restored at the end of the block.
     """
-    model, outputs = detector.model, {}
+    model, outputs, varying = detector.model, {}, set()
 
     def note(name: str, _module: nn.Module, _inputs: tuple, output: object) -> Tensor | None:
         if not isinstance(output, Tensor):
             return None
-        outputs.pop(name, None)  # if a module is called twice, its last output counts
-        outputs[name] = output
+        # If a module is called twice, its last output counts; one whose outputs differ in shape is no layer.
+        earlier = outputs.pop(name, None)
+        if name in varying or (earlier is not None and earlier.shape != output.shape):
+            varying.add(name)
+        else:
+            outputs[name] = output
         # Later in-place operations write on the copy.
         return output.clone()
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from e2m import plugins, statistics
 from e2m.experiment.controls import KNOWN, by_control, cascade_files, known_family, untrained_family
-from e2m.experiment.results import Experiment
+from e2m.experiment.results import Experiment, compares_runs
 from e2m.pages import selection
 from e2m.store import disk
 
@@ -70,7 +70,9 @@ def headlines(table: pd.DataFrame, method: str, source: str, levels: Mapping[str
     wanted = []
     for name, module in sorted(modules.items(), key=lambda item: item[1].LETTER):
         for headline in module.HEADLINES:
-            level = selection.chosen_level(headline, name, levels)
+            of_variant = (table["measure"] == name) & (table["variant"] == headline.variant)
+            known = set(table.loc[of_variant, "level"]) - {"", "all", "0"}
+            level = selection.chosen_level(headline, name, levels, known)
             title = f"({module.LETTER}) {headline.title.format(level=level)}"
             at = level if isinstance(level, str) else f"{level:g}"
             if headline.controls:
@@ -156,10 +158,9 @@ def _rows(once: Experiment, paired: Experiment) -> Iterator[pd.DataFrame]:
         yield scores
         yield statistics.accuracies(scores)
     for name in plugins.names("measure"):
-        module = plugins.load("measure", name)
         if name in once.measures:
             yield from _changed(once, name, shown)
-        elif hasattr(module, name):
+        elif compares_runs(name):
             yield shown(_pairs(paired, name)).assign(level="")
         elif once.has_rows(name):
             yield shown(once.rows(name)).assign(level="")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 
 import numpy as np
@@ -59,7 +59,7 @@ def selected(
         shown = [headline for headline in module.HEADLINES if headline.forest]
         rows = experiment.rows(name) if shown else None
         for headline in shown:
-            level = chosen_level(headline, name, levels)
+            level = chosen_level(headline, name, levels, rows.get("level", ()))
             title = f"({module.LETTER}) {headline.title.format(level=level)} {ARROWS[headline.better]}".rstrip()
             parts[title] = _rows_of(headline, rows, level)
     columns = ["row", "detector", "regime", "source", "run", "run_other", "image", "value"]
@@ -81,9 +81,21 @@ def measures(experiment: Experiment) -> Iterator[tuple[str, ModuleType]]:
             yield name, module
 
 
-def chosen_level(headline: Headline, measure: str, levels: Mapping[str, float] | None) -> float | str:
-    """The level of a headline; a number in ``levels`` replaces a numeric level."""
-    return headline.level if isinstance(headline.level, str) else (levels or {}).get(measure, headline.level)
+def chosen_level(
+    headline: Headline, measure: str, levels: Mapping[str, float] | None, known: Iterable[str] = ()
+) -> float | str:
+    """The level that a headline shows: of those that there are, the nearest to the one that is wanted.
+
+    Args:
+        headline: whose level is wanted, if it is a number.
+        measure: its measure.
+        levels: measure -> level wanted instead.
+        known: levels that there are, as text.
+    """
+    if isinstance(headline.level, str):
+        return headline.level
+    wanted = (levels or {}).get(measure, headline.level)
+    return min(map(float, set(known)), key=lambda level: abs(level - wanted), default=wanted)
 
 
 def _rows_of(headline: Headline, rows: pd.DataFrame, level: float | str) -> pd.DataFrame:

@@ -69,6 +69,8 @@ def explain(
     classes = _classes(target, labels)
     if isinstance(images, np.ndarray):
         _check_number(classes, len(images))
+        if regions is not None and len(regions) != len(images):
+            raise InputError(f"{len(regions)} regions for {len(images)} images; give one an image")
     with Explainer(detector, (method,), mixed_precision, seed) as explainer:
 
         def explained(batch: np.ndarray, indices: np.ndarray) -> Explanation:
@@ -154,7 +156,7 @@ class Explainer:
         self.mixed_precision = mixed_precision
         self.seed = seed
         self._open = {}
-        self._features: Tensor | None = None
+        self._output: Tensor | None = None
         self._passing = False
 
     def __enter__(self) -> Explainer:
@@ -172,7 +174,7 @@ class Explainer:
             for name, plugin in self._plugins.items():
                 self._open[name] = plugin.Method(self.detector, name)
                 stack.callback(self._open[name].close)
-            self._needs = {method.needs for method in self._open.values()}
+            self._needs = {_checked_needs(name, method.needs) for name, method in self._open.items()}
             self._stack = stack.pop_all()
         return self
 
@@ -228,17 +230,19 @@ class Explainer:
     ) -> dict[tuple[str, int], Explanation]:
         values = logits.detach()
         scores, predicted = values.softmax(1)[:, 1], values.argmax(1)
-        finite = torch.isfinite(values).all(1).cpu().numpy()
+        finite = torch.isfinite(values).all(1)
+        # An answer that is no number names no class; maps of such images are dead whatever class they explain.
+        shown = torch.where(finite, predicted, -1)
         explained = {}
         for name, (index, target) in product(methods, enumerate(targets)):
             classes = _as_classes(target, predicted)
             maps = self._maps(name, forward, classes, logits)
-            maps[~finite] = np.nan
+            maps[~finite.cpu().numpy()] = np.nan
             explained[name, index] = Explanation(
                 maps=maps,
                 scores=scores.cpu().numpy(),
-                predicted=predicted.cpu().numpy(),
-                target=classes.cpu().numpy(),
+                predicted=shown.cpu().numpy(),
+                target=torch.where(finite, classes, -1).cpu().numpy(),
                 dead=np.isnan(maps).any(axis=(1, 2)),
                 logits=values.cpu().numpy(),
             )
@@ -268,7 +272,9 @@ class Explainer:
             self._passing = False
             for method in self._open.values():
                 method.listen(False)
-        return ForwardPass(images, pixels, self._grid(self._features), regions, self.seed), logits
+        output, self._output = self._output, None
+        features = self._grid(output.detach())
+        return ForwardPass(images, pixels, features, regions, self.seed, output, self.detector.reshape), logits
 
     def _cut(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor | None:
         """Start the graph at the layer's output, unless a method differentiates by the input."""
@@ -278,7 +284,7 @@ class Explainer:
         features = output.float() if "input" in self._needs else output.detach().float()
         if "layer" in self._needs and not features.requires_grad:
             features.requires_grad_()
-        self._features = features.detach()
+        self._output = features
         # In-place operations after the layer write on the clone.
         return features.clone()
 
@@ -346,6 +352,12 @@ def _largest_output(detector: Detector) -> int:
         # Not called as a module: hooks on the network see real images only.
         detector.model.forward(torch.zeros(1, 3, detector.size, detector.size))
     return max(sizes)
+
+
+def _checked_needs(name: str, needs: str) -> str:
+    if needs not in ("layer", "input", ""):
+        raise InputError(f'salience method {name!r} needs {needs!r}; "layer", "input" or "" for nothing fits')
+    return needs
 
 
 def _classes(target, labels) -> str | np.ndarray:

@@ -45,7 +45,8 @@ def respond(
         InputError: ``perturbations`` yields nothing.
     """
     before = {method: _Compared(explanation, images.shape[1:3]) for method, explanation in clean.items()}
-    predicted = next(iter(clean.values())).predicted
+    # An image without a class has dead maps, whatever class they are asked for.
+    predicted = next(iter(clean.values())).predicted.clip(0)
     maps = {method: compared.maps for method, compared in before.items()}
     rows = [
         {"region": change.region, "level": change.level, **row}

@@ -49,6 +49,16 @@ def photographs() -> dict[str, np.ndarray]:
     return {person: np.stack([_square(content) for content in contents]) for person, contents in files.items()}
 
 
+def recipe(*files: str) -> str:
+    """The name of the folder of built data, which follows the code that builds it.
+
+    Args:
+        files: the sources of the data set's modules, ``__file__``; this module's own counts as well.
+    """
+    content = b"".join(Path(file).read_bytes() for file in (*files, __file__))
+    return f"recipe-{hashlib.sha256(content).hexdigest()[:8]}"
+
+
 def load(folder: Path, build: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
     """The frame of a built data set; if the folder does not exist yet, ``build`` fills it first.
 

@@ -200,7 +200,9 @@ def test_a_failed_build_leaves_nothing_and_another_recipe_builds_again(tmp_path,
     assert list((tmp_path / "demo").iterdir()) == []
     monkeypatch.setattr(demo, "build", small_build)
     first = demo.load()["path"][0]
-    monkeypatch.setattr(demo, "RECIPE", demo.RECIPE + 1)
+    changed = tmp_path / "demo.py"
+    changed.write_text(Path(demo.__file__).read_text() + "# another recipe")
+    monkeypatch.setattr(demo, "__file__", str(changed))
     assert demo.load()["path"][0] != first
 
 

@@ -195,3 +195,45 @@ def test_rise_finds_what_the_decision_rests_on(reader, patched):
     assert result.shape == (2, 8, 8)
     assert (result[:, 2:4, 4:6].mean((1, 2)) > 2 * result.mean((1, 2))).all()
     np.testing.assert_array_equal(result, explain(reader, patched, "RISE", np.array([1, 0])).maps)
+
+
+LAYERED = '''
+"""Grad-CAM without TorchCAM."""
+
+from e2m.methods import Method as Base
+
+
+class Method(Base):
+    """``relu(sum of mean gradient times feature)``."""
+
+    needs = "layer"
+
+    def maps(self, forward, classes, logits):
+        gradient = forward.gradient(logits.gather(1, classes[:, None]).sum())
+        return (gradient.mean((2, 3), keepdim=True) * forward.features).sum(1).relu()
+'''
+
+
+@pytest.mark.parametrize("name", ["toy", "timm:vit_tiny_patch16_224"])
+def test_a_method_that_needs_the_layer_reads_its_gradient(mine, toy, name):
+    from e2m import load_detector
+
+    (mine / "methods" / "layered.py").write_text(LAYERED)
+    detector = toy() if name == "toy" else load_detector(name, seed=0)
+    images = np.random.default_rng(1).integers(0, 256, (3, detector.size, detector.size, 3), np.uint8)
+    for target in ("synthetic", "authentic"):
+        expected = explain(detector, images, "GradCAM", target)
+        np.testing.assert_allclose(explain(detector, images, "layered", target).maps, expected.maps, atol=1e-4)
+
+
+def test_what_a_method_needs_is_checked(mine, toy):
+    (mine / "methods" / "misspelt.py").write_text(LAYERED.replace('"layer"', '"layr"'))
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    with pytest.raises(InputError, match=r"'misspelt' needs 'layr'; \"layer\", \"input\" or \"\" for nothing fits"):
+        explain(toy(), images, "misspelt")
+
+
+def test_regions_are_counted(toy):
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    with pytest.raises(InputError, match="3 regions for 2 images"):
+        explain(toy(), images, "oracle", regions=np.zeros((3, 32, 32), bool))

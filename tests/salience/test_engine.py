@@ -479,3 +479,16 @@ def test_a_measure_that_changes_nothing_is_refused(toy, pictures):
     images = pictures(2, 32)
     with Explainer(toy()) as explainer, pytest.raises(InputError, match="changed no image"):
         respond(explainer, images, explainer(images), pd.DataFrame({"image": ["a", "b"]}), lambda *_: iter(()))
+
+
+def test_an_answer_that_is_no_number_names_no_class(toy, pictures):
+    detector, images = toy(), pictures(3, 32)
+    whole = explain(detector, images)
+    nn.init.constant_(detector.model.classifier.bias, float("nan"))
+    lost = explain(detector, images, "CAM")
+    assert lost.predicted.tolist() == lost.target.tolist() == [-1, -1, -1]
+    assert set(whole.predicted) <= {0, 1}
+    with Explainer(detector, ["CAM"]) as explainer:
+        clean = explainer(images)
+        rows = respond(explainer, images, clean, ABOUT[:3], lambda images, maps: iter([Perturbation(images, "same")]))
+    assert rows["value"].isna().all()

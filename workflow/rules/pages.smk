@@ -63,7 +63,7 @@ AWAITED = {table for page in PAGES for table in tables(page, "experiment.table")
 
 for page, read in PAGES.items():
     notebook = f"notebooks/{page}.ipynb"
-    chosen = {"profile": PROFILE, "detector": experiment.detectors[0]}
+    chosen = {"profile": PROFILE, "detector": experiment.detectors[0], "method": experiment.methods[0]}
     given = [name for name in parameters(notebook) if name in chosen]
     rule:
         name: f"page_{page}"

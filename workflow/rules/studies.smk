@@ -21,7 +21,7 @@ rule masking_study:
         listed("test"),
     params:
         settings=whole,
-        code=code("studies.masking", **LEARNT, method=experiment.masked.methods),
+        code=code("studies.masking", **LEARNT, method=plugins.names("method")),
     shell: "python -m studies.masking --profile {PROFILE} --workers {threads}"
 
 
