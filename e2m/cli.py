@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
 
@@ -17,11 +18,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:
+        _keep_folders()
         options.act(options)
     except (ValueError, OSError) as error:
         print(f"e2m: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _keep_folders() -> None:
+    """Let kernels, which run in another folder, find modules of the working folder and the same plug-ins as here."""
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    paths = os.environ.get("PYTHONPATH", "")
+    if folder not in paths.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, paths)))
+    if roots := os.environ.get("E2M_PLUGINS"):
+        # pathlib's expanduser fails for an unknown user; this one leaves the text, and the folder is then refused.
+        expanded = (os.path.expanduser(root) for root in roots.split(os.pathsep) if root)  # noqa: PTH111
+        os.environ["E2M_PLUGINS"] = os.pathsep.join(str(Path(root).absolute()) for root in expanded)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,14 +1,25 @@
 """The command line: values as people write them, errors in one line, a quick --help."""
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from e2m import cli
 from e2m.pages import notebook
 from e2m.types import InputError
+
+
+@pytest.fixture(autouse=True)
+def _as_started(monkeypatch):
+    """The command extends these for its kernels."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in ("PYTHONPATH", "E2M_PLUGINS"):
+        # Set first, so that it is restored even if it was absent.
+        monkeypatch.setenv(name, os.environ.get(name, ""))
 
 
 def e2m(*arguments):
@@ -142,3 +153,45 @@ def test_values_are_read_as_yaml(monkeypatch, capsys, text, value):
     assert given == [("noise", {"amount": value, "run": 1}, "out.ipynb")]
     assert type(given[0][1]["amount"]) is type(value)
     assert capsys.readouterr().out == "page.ipynb\n"
+
+
+def test_kernels_find_the_working_folder_and_the_same_plugins(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/reader")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["kept", "/else"]))
+    monkeypatch.setenv("E2M_PLUGINS", os.pathsep.join(["mine", "~/more", "/third"]))
+    monkeypatch.setattr(notebook, "run", lambda *_: "page.ipynb")
+    for _ in range(2):
+        assert cli.main(["run", "noise"]) == 0
+        assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(tmp_path), "kept", "/else"]
+        assert os.environ["E2M_PLUGINS"].split(os.pathsep) == [f"{tmp_path}/mine", "/home/reader/more", "/third"]
+        assert sys.path[0] == str(tmp_path)
+        assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_the_command_finds_files_of_the_working_folder(tmp_path):
+    """Started as the installed command is, which does not put the working folder on the path."""
+    (tmp_path / "mydetectors.py").write_text("")
+    (tmp_path / "mine" / "methods").mkdir(parents=True)
+    (tmp_path / "mine" / "methods" / "nearby.py").write_text("from e2m.methods import Method")
+    (tmp_path / "elsewhere").mkdir()
+    kernel = "import mydetectors; from e2m import plugins; print(plugins.load('method', 'nearby').__file__)"
+    code = f"""
+import subprocess, sys
+sys.path = [folder for folder in sys.path if folder]
+from e2m import cli
+from e2m.pages import notebook
+
+def run(*_):
+    import mydetectors
+    return subprocess.run([sys.executable, "-c", {kernel!r}], cwd="elsewhere", check=True, text=True).returncode
+
+notebook.run = run
+sys.exit(cli.main(["run", "noise"]))
+"""
+    environment = os.environ | {"E2M_PLUGINS": "mine", "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(tmp_path / "mine" / "methods" / "nearby.py"), "0"]

@@ -240,7 +240,7 @@ def test_a_number_that_yaml_takes_for_text_is_named(tmp_path, number, better):
 @pytest.mark.parametrize("section", ["regimes", "controls", "study"])
 def test_settings_of_a_regime_are_checked_too(tmp_path, monkeypatch, settings, line, section):
     (tmp_path / "regimes").mkdir()
-    (tmp_path / "regimes" / "mine.py").write_text(settings)
+    (tmp_path / "regimes" / "mine.py").write_text(f"LABEL = COLOUR = GUIDED = loss = None\n{settings}")
     monkeypatch.setenv("E2M_PLUGINS", str(tmp_path))
     monkeypatch.setattr(e2m.regimes, "__path__", [*e2m.regimes.__path__])
     value = {"mine": 3} if section == "study" else [*DEMO[section], "mine"]
