@@ -219,6 +219,22 @@ def test_the_fixed_map_is_the_mean(scale):
     np.testing.assert_allclose(result, [[[0, 0.4], [0.2, 1]]] * 2, atol=1e-6)
 
 
+def test_a_checkpoint_of_other_code_is_not_used(monkeypatch, faces):
+    """The origin of a checkpoint, and of a state to resume, holds a hash of the code that trained it."""
+    origins, data = [], faces()
+    monkeypatch.setattr(train, "load_dataset", lambda *_, **__: data)
+    monkeypatch.setattr(train, "fit", lambda *_, **named: origins.append(named["origin"]))
+    lines, asked = ["e2m/regimes/cyborg.py 1"], []
+    monkeypatch.setattr(train, "code", lambda *modules, **names: asked.append(names) or lines)
+    experiment, key = Experiment.load("smoke"), ModelKey("demo_cnn", "cyborg", 0)
+    train.train(experiment, key)
+    train.train(experiment, key)
+    lines[0] = "e2m/regimes/cyborg.py 2"
+    train.train(experiment, key)
+    assert origins[0] == origins[1] != origins[2]
+    assert asked[0] == {"dataset": ["demo"], "detector": ["demo_cnn"], "regime": ["cyborg"]}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_job_trains_by_the_regimes_file(name, monkeypatch, faces):
     given = {}

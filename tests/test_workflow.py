@@ -225,6 +225,11 @@ CHANGES = {
     "a measure's file": ("e2m/measures/noise.py", edited, EXPLAINED - {"masking_study"} | LEARNT),
     "the file of a measure of maps": ("e2m/measures/localisation.py", edited, COMPARED | LEARNT | {"masking_study"}),
     "a method's file": ("mine/methods/middle.py", edited, {"page_networks"} | EXPLAINED | LEARNT),
+    "a method that only the study of maskers runs": (
+        "e2m/methods/rise.py",
+        edited,
+        {"page_networks", "masking_study"} | COMPARED | LEARNT,
+    ),
     "the data set's file": ("e2m/datasets/folder.py", edited, LISTED | EVERYTHING | PAGES),
     "the loop of trainings": ("e2m/training/loop.py", edited, EVERYTHING),
     "the engine of salience": ("e2m/salience/engine.py", edited, {"page_networks"} | EXPLAINED | LEARNT),
