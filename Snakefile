@@ -20,8 +20,8 @@ from e2m.experiment.profile import ModelKey
 from e2m.store import paths
 
 PROFILE = config.get("profile", "demo")
-RESULTS = f"results/{PROFILE}"
 experiment = Inputs.load(PROFILE)
+RESULTS = f"results/{experiment.profile}"  # PROFILE may be the path of a file
 # Regimes whose detectors have maskers.
 MASKED = experiment.masker["regimes"] if experiment.masker else []
 THREADS = experiment.threads or 2  # of one training
@@ -39,7 +39,7 @@ def key_of(wildcards):
 
 def listed(part):
     """The list of the images that a job reads, "train" or "test"."""
-    return inside([paths.images(PROFILE, part)])
+    return inside([paths.images(experiment.profile, part)])
 
 
 def results(*keys):

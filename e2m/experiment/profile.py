@@ -204,6 +204,8 @@ def _read(path: Path, where: Path) -> dict:
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: not a text file; YAML fits, as in notebooks/params/demo.yaml") from error
+    except ValueError as error:  # such as a date in a thirteenth month
+        raise InputError(f"{where}: a value is not YAML ({error}); quote it, or write what fits") from error
     if not isinstance(content, dict):
         arrived = "nothing" if content is None else shown(content)
         raise InputError(f"{where}: {arrived} arrived; a mapping fits, as in notebooks/params/demo.yaml")

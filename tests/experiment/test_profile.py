@@ -197,6 +197,7 @@ def test_every_problem_has_its_line(tmp_path):
         ),
         ("device: !!python/name:os.system\n", "line 1: could not determine a constructor for the tag '...demo.yaml"),
         ("runs: \x00\n", "not a text file; YAML fits, as in notebooks/params/demo.yaml"),
+        ("runs: 2020-13-45\n", "a value is not YAML (month must be in 1..12); quote it, or write what fits"),
     ],
 )
 def test_a_file_that_is_no_profile(tmp_path, text, line):

@@ -2,7 +2,7 @@
 
 LEARNT = dict(**DATA, detector=experiment.detectors, regime=plugins.names("regime"))
 repeated = ModelKey(experiment.detectors[0], experiment.traditional, 0)
-elsewhere = replace(experiment, profile=f"{PROFILE}-again", masker=None, measures={})
+elsewhere = replace(experiment, profile=f"{experiment.profile}-again", masker=None, measures={})
 whole = settings.lines(experiment, asdict(experiment))
 
 
