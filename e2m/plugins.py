@@ -136,7 +136,7 @@ def _module_name(kind: str, file: Path) -> str:
 
 def _imported(kind: str, file: Path) -> ModuleType:
     package = importlib.import_module(f"e2m.{KINDS[kind]}")
-    package.__path__ = folders(kind)
+    inside, package.__path__ = package.__path__, folders(kind)
     try:
         module = importlib.import_module(_module_name(kind, file))
         if Path(module.__file__).resolve() != file.resolve():
@@ -147,4 +147,6 @@ def _imported(kind: str, file: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{file}: cannot be imported ({text}); correct or remove it") from error
+    finally:
+        package.__path__ = inside  # what E2M_PLUGINS names now need not be there later
     return module

@@ -183,3 +183,13 @@ def test_only_methods_are_imported_to_be_listed_and_torch_never_is(mine):
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_folders_of_plugins_do_not_outlive_their_variable(tmp_path, monkeypatch):
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "passing.py").write_text("class Method:\n    pass\n")
+    monkeypatch.setenv("E2M_PLUGINS", str(tmp_path))
+    assert "passing" in plugins.names("method")
+    plugins.load("method", "passing")
+    monkeypatch.delenv("E2M_PLUGINS")
+    assert "passing" not in plugins.names("method")

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import e2m.datasets
+import e2m.datasets.folder
 from e2m.datasets import COLUMNS, load_dataset
 from e2m.types import InputError
 
@@ -223,7 +224,7 @@ def planted(monkeypatch):
             "salience": "",
         } | columns
         data = pd.DataFrame({name: values for name, values in whole.items() if values is not None})
-        module = types.SimpleNamespace(load=lambda: data)
+        module = types.SimpleNamespace(load=lambda: data, __file__=e2m.datasets.folder.__file__)
         monkeypatch.setitem(sys.modules, "e2m.datasets.folder", module)
 
     return plant
