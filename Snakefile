@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from e2m import plugins
-from e2m.experiment import controls, data, explain, settings, train
+from e2m.experiment import controls, data, explain, frozen, settings, train
 from e2m.experiment.dependencies import arguments, code, contents, files_of_notebook, parameters
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import ModelKey
@@ -26,6 +26,7 @@ RESULTS = f"results/{experiment.profile}"  # PROFILE may be the path of a file
 MASKED = experiment.masker["regimes"] if experiment.masker else []
 THREADS = experiment.threads or 2  # of one training
 DATA = dict(dataset=[experiment.dataset])
+MEASURED = dict(measure=list(experiment.measures))
 
 
 def inside(files):
@@ -40,6 +41,11 @@ def key_of(wildcards):
 def listed(part):
     """The list of the images that a job reads, "train" or "test"."""
     return inside([paths.images(experiment.profile, part)])
+
+
+def shared(detector, part):
+    """The outputs of frozen blocks that a job of a detector reads, if the profile shares them."""
+    return inside([paths.frozen(experiment.profile, detector, part)] if experiment.share_frozen else [])
 
 
 def results(*keys):

@@ -56,23 +56,29 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--state", default="new", help="what the list calls their state; the workflow compares it [new]")
     data.set_defaults(act=_data)
 
+    frozen = commands.add_parser("frozen", help="outputs of frozen blocks, which trainings and explanations share")
+    frozen.add_argument("--profile", default="demo")
+    frozen.add_argument("--detector", help="network [the profile's first]")
+    frozen.add_argument("--part", choices=("train", "test"), required=True)
+    frozen.set_defaults(act=_frozen)
+
     train = commands.add_parser("train", help="train one detector, or resume its training")
     train.add_argument("--profile", default="demo")
-    train.add_argument("--detector", default="demo_cnn")
+    train.add_argument("--detector", help="network [the profile's first]")
     train.add_argument("--regime", required=True)
     train.add_argument("--run", type=int, required=True)
     train.set_defaults(act=_train)
 
     masker = commands.add_parser("train-masker", help="train the masker of one trained detector")
     masker.add_argument("--profile", default="demo")
-    masker.add_argument("--detector", default="demo_cnn")
+    masker.add_argument("--detector", help="network [the profile's first]")
     masker.add_argument("--regime", required=True)
     masker.add_argument("--run", type=int, required=True)
     masker.set_defaults(act=_train_masker)
 
     salience = commands.add_parser("salience", help="salience of one trained detector on clean and perturbed images")
     salience.add_argument("--profile", default="demo")
-    salience.add_argument("--detector", default="demo_cnn")
+    salience.add_argument("--detector", help="network [the profile's first]")
     salience.add_argument("--regime", required=True)
     salience.add_argument("--run", type=int, required=True)
     salience.add_argument("--source", action="append", help="only this source; may be given again [all]")
@@ -80,10 +86,10 @@ def _parser() -> argparse.ArgumentParser:
 
     controls = commands.add_parser("controls", help="salience maps with a known answer, for every measure")
     controls.add_argument("--profile", default="demo")
-    controls.add_argument("--detector", default="demo_cnn")
+    controls.add_argument("--detector", help="network [the profile's first]")
     controls.set_defaults(act=_controls)
 
-    for command in (train, masker, salience, controls):
+    for command in (frozen, train, masker, salience, controls):
         command.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU if there is one]")
     return parser
 
@@ -118,34 +124,45 @@ def _data(options: argparse.Namespace) -> None:
         print(data.write(experiment, options.part, options.state))
 
 
+def _frozen(options: argparse.Namespace) -> None:
+    from e2m.experiment import frozen
+
+    experiment = _experiment(options)
+    print(frozen.PARTS[options.part](experiment, options.detector or experiment.detectors[0]))
+
+
 def _train(options: argparse.Namespace) -> None:
     from e2m.experiment import train
-    from e2m.experiment.results import ModelKey
 
-    one = ModelKey(options.detector, options.regime, options.run)
-    print(train.train(_experiment(options), one)[1])
+    experiment = _experiment(options)
+    print(train.train(experiment, _key(options, experiment))[1])
 
 
 def _train_masker(options: argparse.Namespace) -> None:
     from e2m.experiment import train
-    from e2m.experiment.results import ModelKey
 
-    one = ModelKey(options.detector, options.regime, options.run)
-    print(train.train_masker(_experiment(options), one)[1])
+    experiment = _experiment(options)
+    print(train.train_masker(experiment, _key(options, experiment))[1])
 
 
 def _salience(options: argparse.Namespace) -> None:
     from e2m.experiment import explain
-    from e2m.experiment.results import ModelKey
 
-    one = ModelKey(options.detector, options.regime, options.run)
-    explain.explain(_experiment(options), one, options.source)
+    experiment = _experiment(options)
+    explain.explain(experiment, _key(options, experiment), options.source)
 
 
 def _controls(options: argparse.Namespace) -> None:
     from e2m.experiment import controls
 
-    controls.explain_controls(_experiment(options), options.detector)
+    experiment = _experiment(options)
+    controls.explain_controls(experiment, options.detector or experiment.detectors[0])
+
+
+def _key(options: argparse.Namespace, experiment):
+    from e2m.experiment.results import ModelKey
+
+    return ModelKey(options.detector or experiment.detectors[0], options.regime, options.run)
 
 
 def _experiment(options: argparse.Namespace):

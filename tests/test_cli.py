@@ -115,7 +115,7 @@ def test_salience_goes_to_a_source_and_a_device(monkeypatch, given, device):
         explain, "explain", lambda experiment, *rest: asked.append((experiment.device, *map(str, rest)))
     )
     assert cli.main(["salience", "--regime", "cyborg", "--run", "1", "--source", "swap", *given]) == 0
-    assert asked == [(device, "demo_cnn, cyborg, run 1", "['swap']")]
+    assert asked == [(device, "mobilenet_v2, cyborg, run 1", "['swap']")]
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["salience"], ["run"], ["run", "noise", "-p", "amount"]])

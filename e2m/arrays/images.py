@@ -96,13 +96,14 @@ def read_image(path: str | Path) -> np.ndarray:
         raise InputError(_why_unreadable(path, error)) from error
 
 
-def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None) -> np.ndarray:
+def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None, bilinear: bool = False) -> np.ndarray:
     """Human maps, or maps that other software made.
 
     Args:
         paths: 8-bit grey images, or ``.npy`` files of one 2-D array each, float in [0, 1] or uint8.
         shape: (h, w) that every map is resized to: area means where no side grows (PIL box filter), PIL bicubic
             otherwise, floats clipped to [0, 1]. With None, all maps must have one shape.
+        bilinear: resize with PIL's bilinear filter instead, antialiased, as CYBORG's training does.
 
     Returns:
         (N, h, w) uint8, or float32 where the files hold floats.
@@ -114,7 +115,7 @@ def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None)
     paths = list(paths)
     if not paths:
         raise InputError("no maps to read: the list of paths is empty")
-    maps = [_resize_map(_read_map(path), shape) for path in paths]
+    maps = [_resize_map(_read_map(path), shape, bilinear) for path in paths]
     for path, other in zip(paths, maps, strict=True):
         if other.dtype != maps[0].dtype:
             raise InputError(
@@ -318,11 +319,12 @@ def _read_array_map(path: str | Path) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def _resize_map(salience: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
+def _resize_map(salience: np.ndarray, shape: tuple[int, int] | None, bilinear: bool) -> np.ndarray:
     if shape is None or salience.shape == tuple(shape):
         return salience
     shrinks = shape[0] <= salience.shape[0] and shape[1] <= salience.shape[1]
     how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    how = Image.Resampling.BILINEAR if bilinear else how
     resized = np.asarray(Image.fromarray(salience).resize((shape[1], shape[0]), how))
     return resized if salience.dtype == np.uint8 else resized.clip(0, 1)
 

@@ -46,7 +46,7 @@ STEPS = 8
 @reads(
     Inputs,
     *("dataset", "dataset_options", "in_set", "images_per_source", "image_size", "batch_size"),
-    *("regimes", "traditional", "methods", "measures", "device"),
+    *("regimes", "traditional", "methods", "measures", "share_frozen", "device"),
 )
 def explain_controls(experiment: Inputs, name: str) -> None:
     """Make the controls of a detector on the in-set sources, and write the files ``results(experiment, name)``.

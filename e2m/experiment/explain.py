@@ -29,7 +29,7 @@ from e2m.types import LABELS, MASKER, Detector, Explanation, InputError
 @reads(
     Inputs,
     *("dataset", "dataset_options", "sources", "images_per_source", "image_size", "batch_size"),
-    *("methods", "masker", "measures", "device"),
+    *("methods", "masker", "measures", "share_frozen", "device"),
 )
 def explain(
     experiment: Inputs,
@@ -74,7 +74,7 @@ def explain(
     samples = experiment.samples[experiment.samples["source"].isin(sources or experiment.sources)]
     check_images(samples, may_be_marked=True)
     bar = tqdm(total=len(samples), desc=f"salience of {key}", unit=" images", disable=not progress, mininterval=2)
-    with bar, Explainer(detector, methods, seed=seed) as explainer:
+    with bar, Explainer(detector, methods, seed=seed, stored=experiment.frozen(key, "test")) as explainer:
         for source, of_source in samples.groupby("source", sort=False):
             _explain_source(experiment, key, explainer, source, of_source.reset_index(drop=True), bar)
 

@@ -67,6 +67,7 @@ class Profile:
     controls: list[Regime]
     study: dict[Regime, Count]
     pretrained: bool
+    share_frozen: bool
     threads: Count | None
     device: Device | None
     image_size: Count | None
@@ -172,6 +173,10 @@ class Profile:
     def masker_file(self, key: ModelKey) -> Path:
         """The masker of a trained detector."""
         return paths.masker(self.profile, key.detector, key.regime, key.run)
+
+    def frozen(self, key: ModelKey, part: str) -> Path | None:
+        """The outputs of the detector's frozen blocks for images of a part, "train" or "test"; None if not shared."""
+        return paths.frozen(self.profile, key.detector, part) if self.share_frozen else None
 
     def results(self, key: ModelKey, sources: Sequence[str] | None = None) -> list[Path]:
         """The files that ``e2m.experiment.explain.explain`` writes for a trained detector."""

@@ -26,7 +26,7 @@ from e2m.types import InputError
 S = TypeVar("S", bound=Settings)
 
 
-@reads(Profile, "dataset", "dataset_options", "pretrained", "training", "threads", "device")
+@reads(Profile, "dataset", "dataset_options", "pretrained", "share_frozen", "training", "threads", "device")
 def train(experiment: Profile, key: ModelKey, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
     """Train one detector, or read it if it is finished; return its learning curves and its checkpoint.
 
@@ -49,10 +49,8 @@ def train(experiment: Profile, key: ModelKey, progress: bool = True, **changed) 
     origin = f"images {images}, weights {'pretrained' if experiment.pretrained else 'fresh'}, code "
     origin += _code(experiment, key, regime=[key.regime])
     about = {"regime": key.regime, "run": key.run, "guided": regime.GUIDED, "origin": origin}
-    replace_targets = getattr(regime, "replace_targets", None)
-    curves = fit(
-        detector, *splits, regime.loss, path, wanted, **about, replace_targets=replace_targets, progress=progress
-    )
+    about |= {"replace_targets": getattr(regime, "replace_targets", None), "stored": experiment.frozen(key, "train")}
+    curves = fit(detector, *splits, regime.loss, path, wanted, **about, progress=progress)
     return curves, path
 
 

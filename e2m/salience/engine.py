@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import product
+from pathlib import Path
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,7 @@ from e2m.arrays.maps import min_max
 from e2m.detectors import check_detector
 from e2m.methods import ForwardPass
 from e2m.networks.inputs import as_input, has_bfloat16, two_logits
+from e2m.networks.trunk import Trunk
 from e2m.types import LABELS, Detector, Explanation, InputError
 
 T = TypeVar("T")
@@ -141,13 +143,19 @@ class Explainer:
         methods: names of salience methods, see ``e2m.methods``.
         mixed_precision: as in ``explain``.
         seed: seed of methods that draw random numbers.
+        stored: outputs of the detector's frozen blocks, a file of ``e2m.networks.trunk``; None computes them.
 
     Raises:
         InputError: an unknown method, or one that needs something the detector lacks.
     """
 
     def __init__(
-        self, detector: Detector, methods: Sequence[str] = ("GradCAM",), mixed_precision: bool = False, seed: int = 0
+        self,
+        detector: Detector,
+        methods: Sequence[str] = ("GradCAM",),
+        mixed_precision: bool = False,
+        seed: int = 0,
+        stored: Path | None = None,
     ) -> None:
         check_detector(detector)
         self._plugins = {name: plugins.load("method", name) for name in methods}
@@ -155,6 +163,7 @@ class Explainer:
         self.methods = tuple(methods)
         self.mixed_precision = mixed_precision
         self.seed = seed
+        self._stored = stored
         self._open = {}
         self._output: Tensor | None = None
         self._passing = False
@@ -165,6 +174,7 @@ class Explainer:
         self._mixed = self.mixed_precision and has_bfloat16(self._device)
         with ExitStack() as stack:
             self._freeze(model, stack)
+            self._trunk = Trunk(self.detector, self._stored)
             self._at_once = images_at_once(self.detector, self._device)
             # Registered before the methods' own hooks, which then see the graph begin at the layer's output: a map
             # costs no backward pass through the network.
@@ -267,7 +277,7 @@ class Explainer:
         self._passing = True
         try:
             with torch.set_grad_enabled(self._needs != {""}), bfloat16:
-                logits = self.detector.model(pixels).float()
+                logits = self._logits(images, pixels).float()
         finally:
             self._passing = False
             for method in self._open.values():
@@ -275,6 +285,13 @@ class Explainer:
         output, self._output = self._output, None
         features = self._grid(output.detach())
         return ForwardPass(images, pixels, features, regions, self.seed, output, self.detector.reshape), logits
+
+    def _logits(self, images: np.ndarray, pixels: Tensor) -> Tensor:
+        if "input" in self._needs or self._trunk.observed:
+            return self.detector.model(pixels)
+        hidden = self._trunk(images, pixels)
+        with self._trunk.skipped():
+            return self.detector.model(hidden)
 
     def _cut(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor | None:
         """Start the graph at the layer's output, unless a method differentiates by the input."""

@@ -33,6 +33,11 @@ def masker(profile: str, detector: str, regime: str, run: int) -> Path:
     return checkpoint(profile, detector, regime, run).with_suffix(".masker.pt")
 
 
+def frozen(profile: str, detector: str, part: str) -> Path:
+    """Outputs of a detector's frozen blocks for images of a part, "train" or "test", that all runs read."""
+    return RESULTS / profile / "frozen" / detector / f"{part}.outputs"
+
+
 def maps(profile: str, detector: str, regime: str, run: int, method: str, source: str) -> Path:
     """Clean salience maps of one detector on one source."""
     return RESULTS / profile / "maps" / detector / regime / run_name(run) / f"{method}-{source}.nc"

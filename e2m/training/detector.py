@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT
 from e2m.networks.inputs import as_input, network_class, two_logits
+from e2m.networks.trunk import Trunk
 from e2m.training import loop
 from e2m.training.images import Images, check_trainable
 from e2m.training.settings import Settings
@@ -80,11 +81,12 @@ def fit(
     guided: bool,
     replace_targets: Callable | None = None,
     origin: str = "",
+    stored: Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Train a detector and keep the weights of its best epoch.
 
-    The best epoch has the highest validation accuracy; ties are broken by the lowest validation cross-entropy. An
+    The best epoch has the highest validation accuracy; of several, the last is kept, as in CYBORG's training. An
     interrupted training is resumed, and a finished one is read: see ``e2m.training.loop.run``.
 
     Args:
@@ -97,6 +99,7 @@ def fit(
         guided: whether the loss reads human salience.
         replace_targets: function of a regime that replaces the true labels or human maps: see ``e2m.regimes``.
         origin: names the images and the initial weights; a checkpoint of another origin is trained anew.
+        stored: outputs of the detector's frozen blocks, a file of ``e2m.networks.trunk``; None computes them.
         progress: show a progress bar.
 
     Returns:
@@ -108,8 +111,10 @@ def fit(
 
     def trainer() -> DetectorTrainer:
         check_trainable(train, guided)
-        images = Images(train, detector, guided, replace_targets, settings.seed)
-        return DetectorTrainer(detector, images, Images(validate, detector), loss, settings)
+        trunk = Trunk(detector, stored)
+        human_shape = _human_shape(detector, settings) if guided else None
+        images = Images(train, detector, trunk, human_shape, replace_targets, settings.seed)
+        return DetectorTrainer(detector, trunk, images, Images(validate, detector, trunk), loss, settings)
 
     recipe = {"detector": detector.name, "regime": regime, "run": run, "origin": origin, "settings": asdict(settings)}
     content = loop.run(trainer, Path(path), recipe, progress=progress)
@@ -118,10 +123,22 @@ def fit(
     return pd.DataFrame(content["curves"])
 
 
+def _human_shape(detector: Detector, settings: Settings) -> tuple[int, int]:
+    """(h, w) at which human maps are read: that of the guided features, or the image's if maps move with images."""
+    if settings.flip or settings.shift_px or settings.turns:
+        return detector.size, detector.size
+    blank = np.zeros((1, detector.size, detector.size, 3), np.uint8)
+    pixels = as_input(blank, detector, next(detector.model.parameters()).device)
+    with torch.no_grad():
+        return tuple(guided_features(detector, pixels)[1].shape[-2:])
+
+
 class DetectorTrainer(loop.Trainer):
     """Trains a detector's network with the loss of a regime."""
 
-    def __init__(self, detector: Detector, train: Images, held_out: Images, loss: Callable, settings: Settings):
+    def __init__(
+        self, detector: Detector, trunk: Trunk, train: Images, held_out: Images, loss: Callable, settings: Settings
+    ):
         for name in detector.frozen:
             detector.model.get_submodule(name).requires_grad_(False)
         weights = [weight for weight in detector.model.parameters() if weight.requires_grad]
@@ -129,7 +146,7 @@ class DetectorTrainer(loop.Trainer):
             weights, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
         super().__init__(detector, detector.model, train, held_out, settings, optimiser, decay_every=12)
-        self.loss = loss
+        self.trunk, self.loss = trunk, loss
 
     def train_mode(self) -> None:
         """Put the network into training mode, but for frozen modules: their statistics stay as they are, too."""
@@ -158,41 +175,27 @@ class DetectorTrainer(loop.Trainer):
         self.network.eval()
         images, classes, size = self.held_out.images, self.held_out.classes, self.settings.batch_size
         batches = (images[start : start + size] for start in range(0, len(images), size))
-        logits = torch.cat(
-            [
-                two_logits(self.detector, self.network(as_input(batch, self.detector, self.device))).cpu()
-                for batch in batches
-            ]
-        )
+        with self.trunk.skipped():
+            outputs = [self.network(self.held_out.as_input(batch, self.device)) for batch in batches]
+        logits = torch.cat([two_logits(self.detector, output).cpu() for output in outputs])
         return {
             "validation_accuracy": float((logits.argmax(1) == classes).float().mean()),
             "validation_cross_entropy": float(cross_entropy(logits, classes)),
         }
 
     def rank(self, row: dict) -> list[float]:
-        """Rank by the highest validation accuracy, then by the lowest cross-entropy."""
-        return [row["validation_accuracy"], -row["validation_cross_entropy"]]
+        """Rank by validation accuracy."""
+        return [row["validation_accuracy"]]
 
     def files(self, path: Path, about: dict, weights: dict[str, Tensor], curves: list[dict]) -> dict[Path, dict]:
         """The checkpoint alone."""
         return {path: {"format": CHECKPOINT_FORMAT, **about, "weights": weights, "curves": curves}}
 
     def _forward(self, batch: Tensor, classes: Tensor, human: Tensor | None) -> Batch:
-        name = self.detector.guided_layer or self.detector.layer
-        kept = {}
-        hook = self.network.get_submodule(name).register_forward_hook(
-            # Cloned: DenseNet's next operation writes over these features.
-            lambda _module, _inputs, output: kept.update(features=output.clone())
-        )
-        try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-                logits = self.network(batch)
-        finally:
-            hook.remove()
-        logits, features = two_logits(self.detector, logits.float()), kept["features"].float()
-        if self.detector.reshape is not None and name == self.detector.layer:
-            features = self.detector.reshape(features)
-        return Batch(logits, classes, features, self._head_weights(), human)
+        bfloat16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+        with bfloat16, self.trunk.skipped():
+            logits, features = guided_features(self.detector, batch)
+        return Batch(two_logits(self.detector, logits.float()), classes, features.float(), self._head_weights(), human)
 
     def _head_weights(self) -> Tensor | None:
         if self.detector.head is None:
@@ -201,6 +204,24 @@ class DetectorTrainer(loop.Trainer):
         if len(weights) == 1:
             return torch.cat([-weights, weights])
         return weights[network_class(self.detector, torch.arange(2))]
+
+
+def guided_features(detector: Detector, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """The network's output for a batch, and the features (n, channels, h, w) of the layer that guidance reads."""
+    name = detector.guided_layer or detector.layer
+    kept = {}
+    hook = detector.model.get_submodule(name).register_forward_hook(
+        # Cloned: DenseNet's next operation writes over these features.
+        lambda _module, _inputs, output: kept.update(features=output.clone())
+    )
+    try:
+        output = detector.model(batch)
+    finally:
+        hook.remove()
+    features = kept["features"]
+    if detector.reshape is not None and name == detector.layer:
+        features = detector.reshape(features)
+    return output, features
 
 
 def parameters(model: nn.Module) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from e2m.arrays.images import read_images, read_maps
 from e2m.networks.inputs import as_input
+from e2m.networks.trunk import Trunk
 from e2m.training.settings import Settings
 from e2m.types import LABELS, Detector, InputError
 
@@ -20,9 +21,10 @@ class Images:
     """Images of a split in memory at the detector's size, with their classes and human maps.
 
     Args:
-        samples: samples with ``path``, ``label`` and, if ``guided``, ``salience``.
+        samples: samples with ``path``, ``label`` and, if ``human_shape``, ``salience``.
         detector: the detector that receives the images.
-        guided: whether to read human maps.
+        trunk: the detector's frozen beginning, which the images pass first.
+        human_shape: (h, w) at which human maps are read; None reads none.
         replace_targets: function of a regime that replaces the true labels or human maps: see ``e2m.regimes``.
         seed: seed of ``replace_targets``.
     """
@@ -31,14 +33,15 @@ class Images:
         self,
         samples: pd.DataFrame,
         detector: Detector,
-        guided: bool = False,
+        trunk: Trunk | None = None,
+        human_shape: tuple[int, int] | None = None,
         replace_targets: Callable | None = None,
         seed: int = 0,
     ):
-        self.detector = detector
+        self.detector, self.trunk = detector, trunk
         self.images = np.concatenate(list(read_images(samples, size=detector.size)))
         classes = (samples["label"] == LABELS[1]).to_numpy(np.int64)
-        human = read_maps(samples["salience"], shape=(detector.size, detector.size)) if guided else None
+        human = read_maps(samples["salience"], human_shape, bilinear=True) if human_shape else None
         if replace_targets is not None:
             # A separate stream keeps order and augmentation equal to those of other regimes. The bytes key the stream;
             # another key would change every training of these regimes.
@@ -57,12 +60,35 @@ class Images:
             device: device of the result.
         """
         images, human = self.images[rows], None if self.human is None else self.human[rows]
-        images, human = augment(images, human, settings, random)
-        batch = as_input(images, self.detector, device)
-        if settings.contrast:
-            gains = torch.from_numpy(random.uniform(1 - settings.contrast, 1 + settings.contrast, len(rows)))
-            batch *= gains.float().to(device).view(-1, 1, 1, 1)
-        return batch, self.classes[rows].to(device), None if human is None else as_share(human, device)
+        moves = None
+        if settings.copies:
+            copies = rows * settings.copies + random.integers(settings.copies, size=len(rows))
+            moves = tuple(part[copies] for part in self._moves_of_copies(settings))
+        images, human = augment(images, human, settings, random, moves)
+        return (
+            self.as_input(images, device),
+            self.classes[rows].to(device),
+            human if human is None else as_share(human, device),
+        )
+
+    def as_input(self, images: np.ndarray, device: torch.device) -> Tensor:
+        """Images (n, H, W, 3) uint8 as the network receives them: its input, or the outputs of the trunk."""
+        pixels = as_input(images, self.detector, device)
+        return pixels if self.trunk is None else self.trunk(images, pixels)
+
+    def copies(self, settings: Settings) -> Iterator[np.ndarray]:
+        """The copies of which ``batch`` draws, (n, H, W, 3) uint8, one copy of each image at a time.
+
+        The images themselves if ``settings.copies`` is None.
+        """
+        rows = np.arange(len(self.images)) * (settings.copies or 1)
+        for copy in range(settings.copies or 1):
+            moves = tuple(part[rows + copy] for part in self._moves_of_copies(settings))
+            yield _moved(self.images, *moves, settings.shift_px) if settings.copies else self.images
+
+    def _moves_of_copies(self, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+        """The same for all runs: the generator has no seed of a run."""
+        return draw_moves(len(self.images) * (settings.copies or 1), settings, np.random.default_rng([*b"copies"]))
 
 
 def check_trainable(samples: pd.DataFrame, guided: bool = False) -> None:
@@ -94,24 +120,31 @@ def draw(classes: np.ndarray, settings: Settings, random: np.random.Generator) -
         by_class = [np.flatnonzero(classes == number) for number in (0, 1)]
         shuffled = [[random.permutation(rows) for _ in range(math.ceil(half / len(rows)))] for rows in by_class]
         order = random.permutation(np.concatenate([np.concatenate(rows)[:half] for rows in shuffled]))
-    # A last batch of one image has no variance to normalise by.
     for start in range(0, len(order), settings.batch_size):
-        if len(rows := order[start : start + settings.batch_size]) > 1:
-            yield rows
+        yield order[start : start + settings.batch_size]
+
+
+def draw_moves(count: int, settings: Settings, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(count,) bool, whether an image is mirrored left to right, and (count, 2) pixels that it moves down and right."""
+    flips = random.random(count) < 0.5 if settings.flip else np.zeros(count, bool)
+    return flips, random.integers(-settings.shift_px, settings.shift_px + 1, (count, 2))
 
 
 def augment(
-    images: np.ndarray, human: np.ndarray | None, settings: Settings, random: np.random.Generator
+    images: np.ndarray,
+    human: np.ndarray | None,
+    settings: Settings,
+    random: np.random.Generator,
+    moves: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Mirror, shift and turn images (n, H, W, 3) and their human maps (n, H, W) alike; add noise to the images alone.
 
-    Borders are replicated. Turns and noise draw random numbers only if the settings switch them on.
+    Borders are replicated. Turns and noise draw random numbers only if the settings switch them on. ``moves`` replaces
+    the mirroring and shifts that ``draw_moves`` would draw.
     """
-    flips = random.random(len(images)) < 0.5 if settings.flip else np.zeros(len(images), bool)
-    reach = settings.shift_px
-    shifts = random.integers(-reach, reach + 1, (len(images), 2))
-    images = _moved(images, flips, shifts, reach)
-    human = None if human is None else _moved(human, flips, shifts, reach)
+    moves = moves or draw_moves(len(images), settings, random)
+    images = _moved(images, *moves, settings.shift_px)
+    human = None if human is None else _moved(human, *moves, settings.shift_px)
     if settings.turns:
         turns = random.integers(0, 4, len(images))
         images, human = _turned(images, turns), None if human is None else _turned(human, turns)

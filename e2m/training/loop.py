@@ -76,7 +76,10 @@ class Trainer(ABC):
 
     @abstractmethod
     def rank(self, row: dict) -> list[float] | None:
-        """Rank of an epoch from its row of the curves; the highest-ranked epoch is kept. None keeps the last epoch."""
+        """Rank of an epoch from its row of the curves. The highest-ranked epoch is kept, the last of several.
+
+        None keeps the last epoch.
+        """
 
     @abstractmethod
     def files(self, path: Path, about: dict, weights: dict[str, Tensor], curves: list[dict]) -> dict[Path, dict]:
@@ -161,7 +164,7 @@ def run(
     for epoch in tqdm(range(len(curves), epochs), "epochs", disable=not progress, mininterval=2):
         row = {"epoch": epoch, **trainer.epoch(epoch), **trainer.validate()}
         rank = trainer.rank(row)
-        if rank is not None and (best is None or rank > best["rank"]):
+        if rank is not None and (best is None or rank >= best["rank"]):
             weights = {name: tensor.cpu().clone() for name, tensor in trainer.network.state_dict().items()}
             best = {"epoch": epoch, "rank": rank, "weights": weights}
         curves.append(row)

@@ -26,7 +26,8 @@ class Settings:
         images_per_epoch: images of an epoch, half of each class; None shows every image once.
         flip: mirror half of the images left to right.
         shift_px: shift images by up to this number of pixels; the border is replicated.
-        contrast: multiply normalised images by 1 plus or minus up to this share.
+        copies: draw flips and shifts once, for this number of copies of each image, which all runs and epochs share;
+            None draws them anew for every batch.
         turns: turn images by 0, 90, 180 or 270 degrees.
         noise: salt and pepper on up to this share of the channel values of half of the images.
         mixed_precision: multiply in bfloat16 if the CPU or GPU does so in hardware, in about half the time.
@@ -45,7 +46,7 @@ class Settings:
     images_per_epoch: Annotated[int, Ge(2)] | None = None
     flip: bool = False
     shift_px: Annotated[int, Ge(0)] = 0
-    contrast: Share = 0.0
+    copies: Count | None = None
     turns: bool = False
     noise: Share = 0.0
     mixed_precision: bool = False

@@ -34,6 +34,7 @@ def experiment(tmp_path_factory, one_thread):
         dataset_options={"root": str(root), "csv": str(root / "images.csv")},
         sources=["authentic", "synthetic"],
         in_set=["authentic", "synthetic"],
+        detectors=["demo_cnn"],
         regimes=["cross_entropy"],
         guided=None,
         controls=[],

@@ -25,7 +25,7 @@ from e2m.types import LABELS, InputError
 QUICK = Settings(epochs=3, batch_size=4, learning_rate=0.05)
 EVERYTHING = Settings(
     **{"epochs": 4, "batch_size": 4, "learning_rate": 0.05, "schedule": "one_cycle", "seed": 5},
-    **{"flip": True, "shift_px": 3, "contrast": 0.2, "turns": True, "noise": 0.2},
+    **{"flip": True, "shift_px": 3, "copies": 3, "turns": True, "noise": 0.2},
 )
 
 
@@ -80,7 +80,7 @@ def test_it_learns_what_brightness_tells(train, tmp_path):
 
 
 def test_the_best_epoch_is_kept(train, toy, tmp_path, monkeypatch):
-    accuracies, entropies, passed = iter([0.5, 0.9, 0.9, 0.9, 0.8]), iter([0.1, 0.5, 0.3, 0.3, 0.2]), []
+    accuracies, entropies, passed = iter([0.5, 0.9, 0.9, 0.9, 0.8]), iter([0.1, 0.5, 0.3, 0.4, 0.2]), []
 
     def validate(trainer):
         passed.append({name: tensor.clone() for name, tensor in trainer.network.state_dict().items()})
@@ -88,13 +88,14 @@ def test_the_best_epoch_is_kept(train, toy, tmp_path, monkeypatch):
 
     monkeypatch.setattr(DetectorTrainer, "validate", validate)
     curves, weights = train(settings=Settings(epochs=5, batch_size=4))
-    assert curves["kept"].tolist() == [False, False, True, False, False]
-    assert identical(weights, passed[2])
+    # Of three equally accurate epochs, the last, although another has a lower cross-entropy: CYBORG's rule.
+    assert curves["kept"].tolist() == [False, False, False, True, False]
+    assert identical(weights, passed[3])
     assert not identical(weights, passed[4])
     loaded = toy(seed=9)
     load_weights(loaded, tmp_path / "a.pt")
-    assert identical(loaded.model.state_dict(), passed[2])
-    assert read_checkpoint(tmp_path / "a.pt")["epoch"] == 2
+    assert identical(loaded.model.state_dict(), passed[3])
+    assert read_checkpoint(tmp_path / "a.pt")["epoch"] == 3
 
 
 def test_curves_say_what_the_kept_weights_do(train, toy, faces):

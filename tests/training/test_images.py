@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from e2m.training.images import as_share, augment, draw
+from e2m.training.images import Images, as_share, augment, draw
 from e2m.training.settings import Settings
 
 
@@ -17,9 +18,9 @@ def test_every_image_is_shown_once(n, share, batch, seed):
     classes = (np.arange(n) < share * n).astype(int)
     batches = list(draw(classes, Settings(batch_size=batch), np.random.default_rng(seed)))
     rows = np.concatenate([np.zeros(0, int), *batches])
-    assert all(2 <= len(one) <= batch for one in batches)
-    assert len(set(rows)) == len(rows)
-    assert n - len(rows) == (n % batch == 1)
+    # A last batch of one image is kept: CYBORG's 1,821 images in batches of 20 are 92 batches.
+    assert [len(one) for one in batches] == [batch] * (n // batch) + [n % batch] * (n % batch > 0)
+    assert sorted(rows) == list(range(n))
 
 
 def test_draws_hold_half_of_each_class_and_repeat_only_when_all_were_shown(random):
@@ -101,3 +102,49 @@ def test_maps_become_shares():
         [[0, pytest.approx(0.2), 1]]
     ]
     assert as_share(np.array([[[0.5]]], np.float32), torch.device("cpu")).tolist() == [[[0.5]]]
+
+
+def test_batches_are_drawn_from_the_copies(toy, faces, random):
+    """With two copies of each image, every image of a batch is one of its two, and each is drawn; so are human maps."""
+    settings = Settings(flip=True, shift_px=3, copies=2)
+    detector, data = toy(), faces()
+    images = Images(data, detector, human_shape=(detector.size, detector.size))
+    copies = np.stack(list(images.copies(settings)), axis=1)
+    assert copies.shape == (len(data), 2, detector.size, detector.size, 3)
+    assert not np.array_equal(copies[:, 0], copies[:, 1])
+    # The map of an image is the image's own first channel, so that a map moves like its image.
+    images.human = images.images[..., 0]
+    drawn = set()
+    device = torch.device("cpu")
+    for _ in range(8):
+        rows = random.permutation(len(data))
+        batch, classes, human = images.batch(rows, settings, random, device)
+        assert classes.tolist() == images.classes[rows].tolist()
+        for row, pixels, map_ in zip(rows, batch, human, strict=True):
+            matches = [torch.equal(pixels, images.as_input(copies[row, k : k + 1], device)[0]) for k in range(2)]
+            assert any(matches)
+            drawn |= {(row, k) for k in range(2) if matches[k]}
+            assert any(torch.equal(map_, as_share(copies[row, k, ..., 0], device)) for k in np.flatnonzero(matches))
+    assert len(drawn) == 2 * len(data)
+
+
+def test_copies_are_those_of_every_run(toy, faces):
+    settings = Settings(flip=True, shift_px=3, copies=3)
+    data = faces()
+    one, other = (Images(data, toy(seed=seed), seed=seed) for seed in (1, 2))
+    for first, second in zip(
+        one.copies(settings), other.copies(Settings(**{**vars(settings), "seed": 9})), strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_human_maps_go_straight_to_the_size_of_the_features(toy, faces):
+    """Without augmentation that moves them, maps are resized once, by PIL's bilinear filter, as in CYBORG."""
+    data = faces()
+    data["salience"] = data["path"].str.replace("png", "map.png")
+    for path in data["salience"]:
+        Image.fromarray(np.random.default_rng(len(path)).integers(0, 256, (40, 40), np.uint8)).save(path)
+    images = Images(data, toy(), human_shape=(7, 7))
+    for map_, path in zip(images.human, data["salience"], strict=True):
+        with Image.open(path) as file:
+            np.testing.assert_array_equal(map_, np.asarray(file.resize((7, 7), Image.Resampling.BILINEAR)))

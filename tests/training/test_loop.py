@@ -55,9 +55,9 @@ def kept(content):
     return content["epoch"], content["weights"]["weight"].item(), [row.get("kept") for row in content["curves"]]
 
 
-def test_the_first_of_the_best_epochs_is_kept(tmp_path):
+def test_the_last_of_the_best_epochs_is_kept(tmp_path):
     content = loop.run(Counter, tmp_path / "a.pt", recipe(), progress=False)
-    assert kept(content) == (1, 2, [False, True, False, False])
+    assert kept(content) == (2, 3, [False, False, True, False])
     assert [row["weight"] for row in content["curves"]] == [1, 2, 3, 4]
 
 

@@ -25,7 +25,7 @@ from e2m.types import LABELS, Detector, InputError
 QUICK = MaskerSettings(epochs=3, batch_size=4, learning_rate=0.01, channels=8)
 ALONGSIDE = replace(QUICK, alongside=True)
 EVERYTHING = replace(
-    QUICK, schedule="one_cycle", flip=True, shift_px=2, contrast=0.1, infill="noise", gumbel=0.5, conditioned=True
+    QUICK, schedule="one_cycle", flip=True, shift_px=2, copies=2, infill="noise", gumbel=0.5, conditioned=True
 )
 PATCH = (slice(8, 16), slice(16, 24))
 

@@ -19,8 +19,8 @@ def test_the_defaults_are_the_papers():
 
 
 def test_values_are_kept_as_they_are_given():
-    settings = Settings(learning_rate=1, contrast=0, seed=7)
-    assert asdict(settings) | {"learning_rate": 1, "contrast": 0, "seed": 7} == asdict(settings)
+    settings = Settings(learning_rate=1, noise=0, seed=7)
+    assert asdict(settings) | {"learning_rate": 1, "noise": 0, "seed": 7} == asdict(settings)
     assert type(settings.learning_rate) is int
     assert pickle.loads(pickle.dumps(settings)) == settings
 

@@ -3,8 +3,6 @@
 # One job a detector; with `--config shard=source`, for clusters, one job a detector and source.
 BY_SOURCE = config.get("shard", "detector") == "source"
 UNMASKED = sorted(set(plugins.names("regime")) - set(MASKED))
-MEASURED = dict(measure=list(experiment.measures))
-
 
 for title, family, regimes in [
     ("salience" if MASKED else "", experiment, MASKED),
@@ -21,6 +19,7 @@ for title, family, regimes in [
                 ]
             input:
                 listed("test"),
+                lambda wildcards: shared(wildcards.detector, "test"),
                 lambda wildcards: inside([experiment.checkpoint(key_of(wildcards))]),
                 (lambda wildcards: inside([experiment.masker_file(key_of(wildcards))])) if family.masker else [],
             params:
@@ -50,6 +49,7 @@ for network in experiment.detectors:
         output: inside(controls.results(experiment, network))
         input:
             listed("test"),
+            shared(network, "test"),
             inside(experiment.checkpoint(ModelKey(network, regime, 0)) for regime in experiment.regimes),
         params:
             settings=read_by(controls.explain_controls),

@@ -37,16 +37,19 @@ rule seed_repeated:
     input: results(repeated)
     params:
         settings=[*read_by(train.train), *settings.lines(elsewhere, explain.explain.reads)],
-        code=code("e2m.experiment.train", "e2m.experiment.explain", **LEARNT, method=experiment.methods),
+        code=code("e2m.experiment.frozen", "e2m.experiment.train", "e2m.experiment.explain", **LEARNT, method=experiment.methods),
         profile=f"results/{elsewhere.profile}.yaml",
         key=f"--detector {repeated.detector} --regime {repeated.regime} --run {repeated.run}",
         sources=" ".join(f"--source {source}" for source in experiment.in_set),
+        parts=list(frozen.PARTS) if experiment.share_frozen else [],
     threads: THREADS
     priority: 1
     resources: gpu=1, training=1
     run:
         content = {name: value for name, value in asdict(elsewhere).items() if name != "profile"}
         Path(params.profile).write_text(yaml.safe_dump(content))
+        for part in params.parts:
+            shell("e2m frozen --profile {params.profile} --detector {repeated.detector} --part {part}")
         shell(
             "e2m train --profile {params.profile} {params.key}"
             " && e2m salience --profile {params.profile} {params.key} {params.sources}"

@@ -14,9 +14,20 @@ rule data:
     shell: "e2m data --profile {PROFILE} --part {wildcards.part} --state {params.state}"
 
 
+rule frozen:
+    output: f"{RESULTS}/frozen/{{detector}}/{{part}}.outputs"
+    input: lambda wildcards: listed(wildcards.part)
+    params:
+        settings=lambda wildcards: read_by(frozen.PARTS[wildcards.part]),
+        code=lambda wildcards: code("e2m.experiment.frozen", **DATA, **MEASURED, detector=[wildcards.detector]),
+    wildcard_constraints: part="|".join(frozen.PARTS)
+    resources: gpu=1, runtime=240
+    shell: "e2m frozen --profile {PROFILE} --detector {wildcards.detector} --part {wildcards.part}"
+
+
 rule train:
     output: f"{RESULTS}/checkpoints/{{detector}}/{{regime}}/run-{{run}}.pt"
-    input: listed("train")
+    input: listed("train"), lambda wildcards: shared(wildcards.detector, "train")
     params:
         settings=read_by(train.train),
         code=lambda wildcards: code(
