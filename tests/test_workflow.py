@@ -51,7 +51,7 @@ PROFILE = {
     "controls": ["focused", "shuffled_labels"],
     "study": {"shuffled_maps": 1},
     "training": {"epochs": 1, "batch_size": 6},
-    "masker": {"regimes": ["cyborg"], "epochs": 1, "batch_size": 6},
+    "masker": {"regimes": ["cyborg"], "runs": 1, "epochs": 1, "batch_size": 6},
 }
 TARGETS = "book study masking_study coverage_study"
 

@@ -49,7 +49,8 @@ class Profile:
     ``notebooks/params/demo.yaml`` comments on each. Four sections are kept as written:
 
     * ``training`` has the keys of ``Settings``;
-    * ``masker`` has those of ``MaskerSettings``, and ``regimes``;
+    * ``masker`` has those of ``MaskerSettings``, and ``regimes`` and ``runs``: the first ``runs`` detectors of each of
+      these regimes have maskers;
     * ``measures`` has those of each measure's ``perturbations``, and ``images_per_source``;
     * ``dataset_options`` has those of the data set's ``load``.
     """
@@ -148,10 +149,17 @@ class Profile:
         regimes = [regime for regime in self.regimes if regime in self.masker["regimes"]]
         return replace(self, regimes=regimes, methods=[*self.methods, MASKER])
 
+    def has_masker(self, key: ModelKey) -> bool:
+        """Whether a masker is trained for a detector."""
+        return bool(self.masker) and key.regime in self.masker["regimes"] and key.run < self.masker["runs"]
+
     def methods_of(self, key: ModelKey) -> list[str]:
         """The salience methods of a trained detector: ``methods``, and "masker" if it has one."""
-        has_masker = self.masker and MASKER not in self.methods and key.regime in self.masker["regimes"]
-        return [*self.methods, MASKER] if has_masker else self.methods
+        return [*self.methods, MASKER] if MASKER not in self.methods and self.has_masker(key) else self.methods
+
+    def runs_of(self, method: str) -> range:
+        """The runs of a regime that a salience method explains: fewer than ``runs`` have maskers."""
+        return range(min(self.runs, self.masker["runs"]) if method == MASKER else self.runs)
 
     def settings(self, key: ModelKey) -> Settings:
         """Hyper-parameters of a detector: ``training``, updated with its regime's, seeded by its run."""
@@ -161,7 +169,7 @@ class Profile:
 
     def masker_settings(self, key: ModelKey) -> MaskerSettings:
         """Hyper-parameters of a detector's masker, seeded by its run."""
-        given = {name: value for name, value in (self.masker or {}).items() if name != "regimes"}
+        given = {name: value for name, value in (self.masker or {}).items() if name not in ("regimes", "runs")}
         return MaskerSettings(**given, seed=key.run)
 
     # Paths of files
@@ -224,8 +232,8 @@ def _problems_of_sections(content: Mapping[str, Any]) -> Iterator[str]:
     if "training" in sections:
         yield from problems(sections["training"], Settings, "training", without=("seed",))
     if "masker" in sections:
-        regimes = {"regimes": Annotated[list[Regime], MinLen(1)]}
-        yield from problems(sections["masker"], MaskerSettings, "masker", without=("seed",), also=regimes)
+        more = {"regimes": Annotated[list[Regime], MinLen(1)], "runs": Count}
+        yield from problems(sections["masker"], MaskerSettings, "masker", without=("seed",), also=more)
     for name, settings in sections.get("measures", {}).items():
         if name in plugins.names("measure") and isinstance(settings, Mapping):
             perturb = getattr(plugins.load("measure", name), "perturbations", None)

@@ -58,14 +58,14 @@ class Experiment(Inputs):
 
     def maps(self, detector: str, regime: str, method: str, source: str) -> xr.Dataset:
         """Clean maps of all runs: salience (run, image, y, x), score (run, image), dead, label, subject, ..."""
-        names = [(self.profile, detector, regime, run, method, source) for run in range(self.runs)]
+        names = [(self.profile, detector, regime, run, method, source) for run in self.runs_of(method)]
         files = tuple(paths.maps(*parts) for parts in names)
         # The time is part of the key, because the same process may explain again.
         key = tuple((file, file.stat().st_mtime_ns) for file in files if file.is_file())
         if key not in _KEPT:
             runs = [disk.read_maps(file) for file in files]
             fixed = ("label", "subject")
-            index = pd.RangeIndex(self.runs, name="run")
+            index = pd.RangeIndex(len(runs), name="run")
             joined = xr.concat([maps.drop_vars(fixed) for maps in runs], index, join="exact")
             joined = joined.assign({name: runs[0][name] for name in fixed})
             if joined.nbytes + sum(maps.nbytes for maps in _KEPT.values()) > KEPT_BYTES:

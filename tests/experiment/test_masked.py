@@ -13,7 +13,7 @@ from e2m.store import paths
 from e2m.types import MASKER, InputError
 
 ONE = ModelKey("demo_cnn", "cross_entropy", 0)
-MASKERS = {"regimes": ["cross_entropy"], "epochs": 1, "batch_size": 4, "channels": 8}
+MASKERS = {"regimes": ["cross_entropy"], "runs": 1, "epochs": 1, "batch_size": 4, "channels": 8}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,10 @@ def experiment(tmp_path_factory, one_thread):
 def test_files(experiment):
     assert experiment.methods_of(ONE) == ["CAM", MASKER]
     assert experiment.methods_of(replace(ONE, regime="cyborg")) == ["CAM"]
+    assert experiment.methods_of(replace(ONE, run=1)) == ["CAM"]
+    assert (experiment.runs_of("CAM"), experiment.runs_of(MASKER)) == (range(1), range(1))
+    more = replace(experiment, runs=3)
+    assert (more.runs_of("CAM"), more.runs_of(MASKER)) == (range(3), range(1))
     files = experiment.results(ONE)
     assert all(path.is_file() for path in files)
     assert [path.name for path in files if MASKER in path.name] == ["masker-authentic.nc", "masker-synthetic.nc"]

@@ -27,7 +27,7 @@ CONTROLS = inside(file for network in experiment.detectors for file in controls.
 PAGES = {
     "data": [],
     **{f"train_{regime}": trained(regime) for regime in SHOWN},
-    "train_masker": trained("cyborg") + inside(map(experiment.masker_file, filter(lambda key: key.regime in MASKED, experiment.trained))),
+    "train_masker": trained("cyborg") + inside(map(experiment.masker_file, filter(experiment.has_masker, experiment.trained))),
     "controls": CONTROLS + TRAINED + results(*(key for key in experiment.controlled if key.regime == "shuffled_labels")),
     **dict.fromkeys(MEASURES, TRAINED),
     "model_selection": TRAINED,

@@ -3,19 +3,25 @@
 # One job a detector; with `--config shard=source`, for clusters, one job a detector and source.
 BY_SOURCE = config.get("shard", "detector") == "source"
 UNMASKED = sorted(set(plugins.names("regime")) - set(MASKED))
+PLAIN = replace(experiment, masker=None)
+FIRST = "|".join(map(str, range(experiment.masker["runs"]))) if MASKED else ""
+# Rule -> experiment, regimes, and pattern of the runs. The first runs of some regimes have maskers.
+SALIENCE = {
+    "salience": (experiment, MASKED, FIRST),
+    "salience_of_further_runs": (PLAIN, MASKED, rf"(?!({FIRST})/)\d+"),
+    "salience_without_masks": (PLAIN, UNMASKED, r"\d+"),
+}
 
-for title, family, regimes in [
-    ("salience" if MASKED else "", experiment, MASKED),
-    ("salience_without_masks" if MASKED else "salience", replace(experiment, masker=None), UNMASKED),
-]:
-    if title:
-        pattern = ModelKey("{detector}", regimes[0], "{run}")
+
+for title, (family, regimes, runs) in SALIENCE.items():
+    if regimes:
+        first = ModelKey("{detector}", regimes[0], 0)
         rule:
             name: title
             output:
                 [
-                    file.replace(f"/{regimes[0]}/", "/{regime}/")
-                    for file in inside(family.results(pattern, ["{source}"] if BY_SOURCE else None))
+                    file.replace(f"/{regimes[0]}/run-0/", "/{regime}/run-{run}/")
+                    for file in inside(family.results(first, ["{source}"] if BY_SOURCE else None))
                 ]
             input:
                 listed("test"),
@@ -24,12 +30,13 @@ for title, family, regimes in [
                 (lambda wildcards: inside([experiment.masker_file(key_of(wildcards))])) if family.masker else [],
             params:
                 settings=settings.lines(family, explain.explain.reads),
-                code=lambda wildcards, methods=tuple(family.methods_of(pattern)): code(
+                code=lambda wildcards, methods=tuple(family.methods_of(first)): code(
                     "e2m.experiment.explain", **DATA, **MEASURED, detector=[wildcards.detector], method=methods
                 ),
                 source="--source {source}" if BY_SOURCE else "",
             wildcard_constraints:
                 regime="|".join(regimes),
+                run=runs,
                 source="|".join(map(re.escape, experiment.sources)),
             resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=720
             shell:

@@ -16,7 +16,7 @@ rule masking_study:
     # The longest job of all: `make study` runs it first, with the jobs that it waits for.
     output: touch(f"{RESULTS}/studies/masking.done")
     input:
-        inside(experiment.masker_file(key) for key in experiment.trained if key.regime in MASKED),
+        inside(map(experiment.masker_file, filter(experiment.has_masker, experiment.trained))),
         inside(experiment.checkpoint(key) for key in experiment.studied if key.regime == "shuffled_labels"),
         listed("test"),
     params:
