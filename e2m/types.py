@@ -131,11 +131,13 @@ class Headline:
 
     Attributes:
         title: in a few words, without the measure's letter; ``{level:g}`` becomes the level.
-        variant: of the tidy rows. From scores of changed images, "accuracy" is taken as well, and "change", the
-            difference to the score of the clean image.
+        variant: of the tidy rows. From scores of changed images, "accuracy", "accuracy change" (to that of the clean
+            images) and "change" (of the score) are taken as well.
         region, target: of the tidy rows; "" takes rows of any target.
         level: of the tidy rows: a number takes the nearest level, and pages may choose another number; "all" takes the
             mean over all levels; "" is for measures without levels.
+        right: whether only images that were classified correctly count; of pairs of runs, by both.
+        published: whether this is what the paper's release measures; other headlines correct it or add to it.
         better: "higher" or "lower", which the forest plot shows as an arrow; "" where neither is better.
         forest: whether the forest plot shows it.
         controls: whether it is shown with its floor and ceiling.
@@ -147,5 +149,7 @@ class Headline:
     target: str = ""
     level: float | str = ""
     better: str = ""
+    right: bool = False
+    published: bool = False
     forest: bool = True
     controls: bool = True

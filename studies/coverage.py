@@ -21,6 +21,7 @@ from scipy import special, stats
 
 from e2m import statistics
 from e2m.statistics import Interval
+from e2m.statistics.intervals import UNLIMITED
 from e2m.store import disk, studies
 
 RUNS = (3, 5, 10, 20)
@@ -47,6 +48,10 @@ SCORE_DEVIATIONS = (0.3, 0.3, 0.8, 0.6)
 SYNTHETIC = np.arange(CLUSTERS.size) % 2 == 0
 SEPARATIONS = {"AUC .80": 1.4, "AUC .97": 3.2}
 SHARES = {"share .80": 0.8, "share .97": 0.97}
+BOUNDED_DEVIATIONS = (0.5, 0.3, 0.8, 0.6)
+"""On log odds."""
+CENTRES = {"bounded, middle": 0.0, "bounded, near a limit": 2.5, "bounded, at a limit": 4.0}
+"""Log odds of the middle value."""
 SHIFTS = {"P .50": 0.0, "P .76": 1.0, "P .98": 3.0}
 
 Study = Callable[[np.random.Generator, str, int], tuple[float, dict[str, tuple[float, float]]]]
@@ -93,6 +98,7 @@ def _studies() -> Iterator[tuple[str, Study, str, int]]:
     studies = [
         ("mean", mean, DEVIATIONS),
         ("share", share, SHARES),
+        ("bounded mean", bounded_mean, CENTRES),
         ("difference", difference, ["balanced"]),
         ("contrast", contrast, ["balanced"]),
         ("pairs", pairs, [*PAIR_DEVIATIONS, *MAP_DEVIATIONS]),
@@ -125,6 +131,27 @@ def share(generator: np.random.Generator, setting: str, runs: int) -> tuple[floa
     return SHARES[setting], {"ours": (ours.low, ours.high), "plain": _plain(ours)}
 
 
+def bounded_mean(
+    generator: np.random.Generator, setting: str, runs: int
+) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Mean of values between 0 and 1, normal on log odds, and the interval that knows no limits."""
+    values = special.expit(CENTRES[setting] + _table(generator, *BOUNDED_DEVIATIONS, runs))
+    seed = _seed(generator)
+    ours, plain = (
+        statistics.mean_interval(values, CLUSTERS, resamples=RESAMPLES, seed=seed, limits=limits)
+        for limits in ((0, 1), UNLIMITED)
+    )
+    return _bounded_truth(setting), {"ours": (ours.low, ours.high), "plain": (plain.low, plain.high)}
+
+
+@cache
+def _bounded_truth(setting: str) -> float:
+    """The mean of all such values: an integral over the normal distribution, by Gauss and Hermite."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    values = special.expit(CENTRES[setting] + np.linalg.norm(BOUNDED_DEVIATIONS) * nodes)
+    return float(values @ weights / weights.sum())
+
+
 def difference(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
     """Difference of two regimes on the same images, with effects of images on both and on each: truth 0."""
     run, subject, image, residual = DEVIATIONS[setting]
@@ -152,7 +179,8 @@ def pairs(generator: np.random.Generator, setting: str, runs: int) -> tuple[floa
         truth, table = 0.0, of_pair[:, None] + _table(generator, 0, 0, image, residual, len(both))
     else:
         truth, table = _map_truth(setting), _correlations(_maps(generator, setting, runs), both)
-    ours = statistics.pairs_interval(table, both.tolist(), resamples=RESAMPLES, seed=_seed(generator))
+    limits = UNLIMITED if setting in PAIR_DEVIATIONS else (-1, 1)
+    ours = statistics.pairs_interval(table, both.tolist(), resamples=RESAMPLES, seed=_seed(generator), limits=limits)
     of_pairs, over_images = table.mean(axis=1), table.mean(axis=0).var(ddof=1) / table.shape[1]
     weights = (_shares(generator, runs)[:, both] * runs).prod(axis=2)
     weights = weights[weights.any(axis=1)]

@@ -2,8 +2,8 @@
 
 Reads the detectors that `make study` trained and explained, and writes two tables with ``e2m.store.studies``:
 
-* ``guidance``: every headline of ``e2m.pages.selection`` for every regime (``against`` is ""), and CYBORG minus each of
-  its controls (the columns of ``statistics.compare``), for both salience methods;
+* ``guidance``: every headline of ``e2m.pages.selection`` for every regime (``against`` is ""), and CYBORG minus each
+  regime that it is compared with (``selection.differences``), for every salience method;
 * ``planted``: the expected effect of each intervention on a measure, and whether it occurred
   (``e2m.pages.interventions.judge``).
 """
@@ -33,12 +33,10 @@ from e2m.store import disk, studies
 from e2m.store.paths import maps as maps_file
 
 METHOD = "CAM"
+"""The salience method of the planted differences."""
 NOISE = 0.1
 MAX_SIGMA = 10.0
 LEVELS = {"noise": NOISE, "degradation": MAX_SIGMA}
-
-GUIDED = "cyborg"
-CONTROLS = ("shuffled_maps", "fixed_map")
 
 TRAINED_MOVES = ("flip_left_right", "flip_top_bottom", "rotate_left", "rotate_right")
 """The transformations of measure (c) with which the regime ``pose_augmented`` was trained."""
@@ -57,8 +55,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="folder of the tables [data/studies]")
     options = parser.parse_args(arguments)
     experiment, patch = Experiment.load(options.profile), Experiment.load(options.patch)
-    trained = [*experiment.trained, *experiment.studied]
+    trained = [*experiment.trained, *experiment.controlled, *experiment.studied]
     about = {"command": "make study", "profile": experiment.profile, "data": experiment.data_hash()}
+    about |= {"network": ", ".join(experiment.detectors)}
     about |= {"weights": experiment.weights_hash(*map(experiment.checkpoint, trained)), "detectors": len(trained)}
     print(studies.save("guidance", guidance(experiment), options.folder, **about))
     print(studies.save("planted", planted(experiment, patch), options.folder, **about))
@@ -67,14 +66,13 @@ def main(arguments: list[str] | None = None) -> None:
 def guidance(experiment: Experiment) -> pd.DataFrame:
     """Headlines of every regime, and CYBORG minus each regime that it is compared with."""
     parts = []
-    for method, regime in product(experiment.methods, runs_of(experiment)):
-        alone = among(experiment, regime)
-        means = selection.headlines(alone, alone.scores(), method, LEVELS)
-        parts.append(means.assign(salience=method, against=""))
-    for method, other in product(experiment.methods, (experiment.traditional, *CONTROLS)):
-        pair = among(experiment, other, GUIDED)
-        apart = selection.differences(pair, pair.scores(), method, LEVELS)
-        parts.append(apart.assign(salience=method, regime=GUIDED, against=other))
+    for method in experiment.methods:
+        for regime in experiment.counts:
+            alone = of_regime(experiment, regime)
+            means = selection.headlines(alone, alone.scores(), method, LEVELS)
+            parts.append(means.assign(salience=method, against=""))
+        apart = selection.differences(experiment, method, LEVELS)
+        parts.append(apart.assign(regime=experiment.roles["guided"]))
     table = pd.concat(parts, ignore_index=True)
     first = ["salience", "detector", "row", "regime", "against"]
     return table[[*first, *(name for name in table if name not in first)]]
@@ -96,7 +94,7 @@ def planted(experiment: Experiment, patch: Experiment) -> pd.DataFrame:
 def focus(experiment: Experiment) -> Iterator[pd.DataFrame]:
     intervention = "price on the CAM's entropy"
     yield learnt(experiment, "focused", intervention)
-    table = apart(experiment, clean_entropy, (GUIDED, "focused"), "variant")
+    table = apart(experiment, clean_entropy, (experiment.roles["guided"], "focused"), "variant")
     for variant, name in (("spatial", "spatial entropy"), ("grey_level", "grey-level entropy")):
         subset = table[table["variant"] == variant]
         yield judge(subset, intervention, f"(a) {name}", "lower than CYBORG's", "below", 0)
@@ -130,7 +128,7 @@ def learnt(experiment: Experiment, regime: str, intervention: str) -> pd.DataFra
 
 
 def in_set_auc(experiment: Experiment, regime: str) -> pd.DataFrame:
-    scores = among(experiment, regime).scores()
+    scores = of_regime(experiment, regime).scores()
     table = statistics.summarise_auc(scores, ["detector"], experiment.authentic, **experiment.resampling)
     return table[table["source"] == experiment.synthetic]
 
@@ -187,9 +185,8 @@ def patches(patch: Experiment) -> Iterator[pd.DataFrame]:
 
 def by_own_map(patch: Experiment) -> pd.DataFrame:
     """Tidy rows of decisions won (1) and lost (-1) when the detector's own maps guide the blur, planted images."""
-    right = statistics.accuracies(selection.at_level(patch.rows("degradation", salience=METHOD), MAX_SIGMA))
-    right = right[right["source"] == patch.synthetic]
-    return right.assign(value=right["value"] - right["correct"].astype(float))
+    rows = selection.at_level(patch.rows("degradation", salience=METHOD), MAX_SIGMA)
+    return statistics.accuracy_changes(rows[rows["source"] == patch.synthetic])
 
 
 def by_true_region(patch: Experiment) -> pd.DataFrame:
@@ -206,25 +203,20 @@ def by_true_region(patch: Experiment) -> pd.DataFrame:
         for region, blurred in changed.items():
             value = explain(detector, blurred, METHOD).predicted.astype(float) - before
             about = {"detector": one.detector, "run": one.run, "region": region}
-            parts.append(pd.DataFrame({"image": samples["image"], "value": value}).assign(**about))
-    return pd.concat(parts, ignore_index=True)
+            parts.append(pd.DataFrame({"image": samples["image"], "value": value}).assign(variant="change", **about))
+    return statistics.ranged(pd.concat(parts, ignore_index=True), {"change": (-1, 1)})
 
 
-def runs_of(experiment: Experiment) -> dict[str, int]:
-    """Regime -> its number of runs."""
-    return dict.fromkeys(experiment.regimes, experiment.runs) | experiment.study
-
-
-def among(experiment: Experiment, *regimes: str) -> Experiment:
-    """The experiment restricted to some regimes, with the number of runs that all of them have."""
-    return replace(experiment, regimes=list(regimes), runs=min(runs_of(experiment)[regime] for regime in regimes))
+def of_regime(experiment: Experiment, regime: str) -> Experiment:
+    """The experiment restricted to a regime, with all its runs."""
+    return replace(experiment, regimes=[regime], runs=experiment.counts[regime])
 
 
 def apart(
     experiment: Experiment, rows_of: Callable[[Experiment], pd.DataFrame], regimes: tuple[str, str], *by: str
 ) -> pd.DataFrame:
     """The second regime minus the first on the in-set sources, all runs of each; ``rows_of`` takes one experiment."""
-    rows = pd.concat([rows_of(among(experiment, regime)) for regime in regimes], ignore_index=True)
+    rows = pd.concat([rows_of(of_regime(experiment, regime)) for regime in regimes], ignore_index=True)
     rows = rows[rows["source"].isin(experiment.in_set)]
     settings = {"traditional": regimes[0], "guided": regimes[1], **experiment.resampling}
     return statistics.compare(rows, ["detector", *by], **settings)

@@ -49,7 +49,7 @@ def tree(tmp_path) -> Path:
         "regimes": ["cross_entropy"],
         "guided": None,
         "runs": 1,
-        "controls": [],
+        "controls": {},
         "study": {},
         "threads": 1,
         "training": {"epochs": 1, "batch_size": 6},

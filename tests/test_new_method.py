@@ -43,7 +43,7 @@ def e2m(tmp_path):
         "sources": ["orl", "swap"],
         "methods": ["gradient_times_input"],
         "images_per_source": 6,
-        "controls": [],
+        "controls": {},
         "study": {},
         "masker": None,
         "measures": {

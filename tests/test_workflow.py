@@ -48,7 +48,7 @@ PROFILE = {
     "in_set": ["real", "swap"],
     "regimes": ["cross_entropy", "cyborg"],
     "runs": 1,
-    "controls": ["focused", "shuffled_labels"],
+    "controls": {"focused": 1, "shuffled_labels": 1},
     "study": {"shuffled_maps": 1},
     "training": {"epochs": 1, "batch_size": 6},
     "masker": {"regimes": ["cyborg"], "runs": 1, "epochs": 1, "batch_size": 6},

@@ -30,6 +30,10 @@ Network = (
 Device = Annotated[str, Like(r"(cpu|cuda|mps|xpu)(:\d+)?", "cpu, cuda or cuda:1")]
 
 
+WRONG_MAPS = ("shuffled_maps", "fixed_map")
+"""Regimes with the loss of guided training, and with human maps that say nothing about their image."""
+
+
 @dataclass(frozen=True)
 class ModelKey:
     """The key of one detector of an experiment: network, regime and run."""
@@ -65,7 +69,7 @@ class Profile:
     traditional: Regime
     guided: Regime | None
     runs: Count
-    controls: list[Regime]
+    controls: dict[Regime, Count]
     study: dict[Regime, Count]
     pretrained: bool
     share_frozen: bool
@@ -125,15 +129,31 @@ class Profile:
         return [ModelKey(*parts) for parts in product(self.detectors, self.regimes, range(self.runs))]
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Regime -> its number of runs: of ``regimes`` and ``controls``, and of ``study`` where that is more."""
+        counts = dict.fromkeys(self.regimes, self.runs) | self.controls
+        return counts | {regime: max(runs, counts.get(regime, 0)) for regime, runs in self.study.items()}
+
+    @property
+    def comparators(self) -> dict[str, int]:
+        """Regime -> its runs, of those that guided detectors are compared with: traditional, and with wrong maps."""
+        wrong = {regime: runs for regime, runs in self.controls.items() if regime in WRONG_MAPS}
+        return {self.traditional: self.runs} | wrong
+
+    @property
     def controlled(self) -> list[ModelKey]:
-        """Run 0 of every control regime: trained and explained beside the others, for the pages of controls."""
-        return [ModelKey(*parts, run=0) for parts in product(self.detectors, self.controls)]
+        """The key of every detector of a control regime: trained and explained beside the others, for some pages."""
+        return self._keys({regime: range(runs) for regime, runs in self.controls.items()})
 
     @property
     def studied(self) -> list[ModelKey]:
-        """The further detectors that `make study` trains and explains: runs 0, 1, ... of each regime in ``study``."""
-        runs = [(regime, run) for regime, count in self.study.items() for run in range(count)]
-        return [ModelKey(detector, *parts) for detector, parts in product(self.detectors, runs)]
+        """The further detectors that `make study` trains and explains: the runs of ``study`` that no page has."""
+        paged = dict.fromkeys(self.regimes, self.runs) | self.controls
+        return self._keys({regime: range(paged.get(regime, 0), runs) for regime, runs in self.study.items()})
+
+    def _keys(self, runs: Mapping[str, range]) -> list[ModelKey]:
+        pairs = [(regime, run) for regime, numbers in runs.items() for run in numbers]
+        return [ModelKey(detector, *pair) for detector, pair in product(self.detectors, pairs)]
 
     @property
     def options(self) -> dict:
@@ -254,9 +274,9 @@ def _contradictions(profile: Profile) -> Iterator[str]:
     yield from misfits(profile.guided, regime | None, "guided")
     if profile.guided == profile.traditional:
         yield f"guided: {shown(profile.guided)} arrived, which is the traditional regime; another one or null fits"
-    for index, control in enumerate(profile.controls):
+    for control in profile.controls:
         if control in profile.regimes:
-            yield f"controls[{index}]: {shown(control)} arrived, which is one of regimes; other regimes fit"
+            yield f"controls.{control}: this is one of regimes, whose number of runs is runs; other regimes fit"
     if MASKER in profile.methods:
         yield f"methods[{profile.methods.index(MASKER)}]: {MASKER!r} arrived; the key masker adds it to its regimes"
     if profile.masker is not None:

@@ -14,7 +14,7 @@ import xarray as xr
 from e2m import plugins
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import ModelKey
-from e2m.statistics import softmax_scores, with_flips
+from e2m.statistics import ranged, softmax_scores, with_flips
 from e2m.store import disk, paths
 from e2m.types import LABELS, InputError
 
@@ -109,7 +109,7 @@ class Experiment(Inputs):
         ]
         filters = [(name, "=", value) for name, value in kept.items()]
         rows = disk.read_rows(files, filters=[("salience", "in", ["", *self.methods]), *filters])
-        return with_flips(rows)
+        return bounded(with_flips(rows), measure)
 
     def has_rows(self, measure: str) -> bool:
         """Whether the input of a measure exists: its settings, human maps, true regions, or a second run."""
@@ -136,16 +136,18 @@ class Experiment(Inputs):
             about = {"image": maps["image"].to_numpy()[index], "label": maps["label"].to_numpy()[index]}
             both = decided[rows["run"], index] & decided[rows["run_other"], index]
             frames.append(rows.assign(**names, **about, correct=both, measure=measure, variant="ssim", region=""))
-        return pd.concat(frames, ignore_index=True)
+        return bounded(pd.concat(frames, ignore_index=True), measure)
 
     def _of_maps(self, measure: str, function: Callable, names: dict, maps: xr.Dataset) -> pd.DataFrame:
         about = self._about(names, maps).assign(measure=measure, target="predicted")
         values = function(maps["salience"].to_numpy().reshape(-1, *maps["salience"].shape[2:]))
-        return pd.concat([about.assign(variant=name, value=value) for name, value in values.items()], ignore_index=True)
+        rows = pd.concat([about.assign(variant=name, value=value) for name, value in values.items()], ignore_index=True)
+        return bounded(rows, measure)
 
     def _scores(self, names: dict, maps: xr.Dataset) -> pd.DataFrame:
         about = self._about(names | {"salience": ""}, maps)
-        return about.assign(measure="score", variant="score", value=maps["score"].to_numpy().ravel().astype(np.float64))
+        rows = about.assign(measure="score", variant="score", value=maps["score"].to_numpy().ravel().astype(np.float64))
+        return ranged(rows, {"score": (0, 1)})
 
     def _about(self, names: dict, maps: xr.Dataset) -> pd.DataFrame:
         """Columns about every run and image in tidy rows of maps, without values."""
@@ -263,6 +265,11 @@ class Experiment(Inputs):
         if not path.is_file():
             raise InputError(f"{path}: no such table; execute the {name} notebook first, or all with `make book`")
         return pd.read_parquet(path)
+
+
+def bounded(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Tidy rows of a measure with the range of their variant, which no interval leaves: ``statistics.ranged``."""
+    return ranged(rows, getattr(plugins.load("measure", measure), "RANGE", {}))
 
 
 def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:

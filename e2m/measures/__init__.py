@@ -5,6 +5,7 @@ A measure's file opens with its constants, which notebooks and tables read:
 * ``TITLE`` and ``LETTER``: its name and its letter in the paper, "Entropy" and "a";
 * ``QUESTION`` and ``BLIND_SPOT``: one sentence each, what the measure asks and what it cannot see;
 * ``BETTER``: for each variant, which way is better: "lower", "higher" or "closer to clean";
+* ``RANGE``: for each variant that has one, its least and largest value, which no interval leaves;
 * ``PAPER_EXACT``: the variants that follow the paper; the others are corrections or reference regions;
 * ``AXIS``: the label of the axis in figures, with the unit;
 * ``HEADLINES``: the quantities by which the measure stands beside the others (``e2m.types.Headline``).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from e2m.arrays.correlation import correlation
@@ -17,6 +19,7 @@ BLIND_SPOT = (
     "people without reading the image."
 )
 BETTER = {"ssim": "higher", "correlation": "higher", "divergence": "lower", "energy": "higher"}
+RANGE = {"ssim": (-1, 1), "correlation": (-1, 1), "divergence": (0, math.inf), "energy": (0, 1)}
 PAPER_EXACT = ()
 AXIS = "agreement with human salience"
 HEADLINES = (Headline("correlation with people", "correlation", forest=False),)

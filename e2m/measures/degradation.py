@@ -24,11 +24,22 @@ BLIND_SPOT = (
     "with the same amount of blur tell whether the salient region mattered."
 )
 BETTER = {"ssim": "higher", "score": "closer to clean", "score_sigmoid": "closer to clean"}
+RANGE = {"ssim": (-1, 1), "score": (0, 1), "score_sigmoid": (0, 1)}
 PAPER_EXACT = ("score_sigmoid", "ssim")
 AXIS = "score P(synthetic)"
 HEADLINES = (
-    Headline("accuracy, background blurred", "accuracy", "background", level=10.0, better="higher", controls=False),
-    Headline("accuracy, salient blurred", "accuracy", "salient", level=10.0, better="lower", controls=False),
+    *(
+        Headline(
+            f"change of accuracy, {region} blurred",
+            "accuracy change",
+            region,
+            level=10.0,
+            better=better,
+            published=True,
+            controls=False,
+        )
+        for region, better in (("background", "higher"), ("salient", "lower"))
+    ),
     Headline("change of score, salient blurred", "change", "salient", level=10.0, forest=False),
     Headline("change of score, background blurred", "change", "background", level=10.0, forest=False),
 )

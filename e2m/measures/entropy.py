@@ -15,10 +15,11 @@ BLIND_SPOT = (
     "and neither entropy says whether the region is the right one."
 )
 BETTER = {"grey_level": "lower", "spatial": "lower"}
+RANGE = {"grey_level": (0, 1), "spatial": (0, 1)}
 PAPER_EXACT = ("grey_level",)
 AXIS = "normalised entropy (1 = spread evenly)"
 HEADLINES = (
-    Headline("grey-level entropy", "grey_level", better="lower"),
+    Headline("grey-level entropy", "grey_level", better="lower", published=True),
     Headline("spatial entropy", "spatial", better="lower"),
 )
 

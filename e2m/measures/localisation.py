@@ -27,6 +27,7 @@ BETTER = {
     "pointing": "higher",
     "energy": "higher",
 }
+RANGE = {name: (0, 1) for name in BETTER if name != "sm"}
 PAPER_EXACT = ()
 AXIS = "agreement with the true region"
 HEADLINES = (Headline("energy in the true region", "energy", forest=False),)

@@ -22,9 +22,13 @@ BLIND_SPOT = (
     "compared, can flip under noise."
 )
 BETTER = {"ssim": "higher", "score": "closer to clean", "score_sigmoid": "closer to clean", "distance_to_mean": "lower"}
+RANGE = {"ssim": (-1, 1), "score": (0, 1), "score_sigmoid": (0, 1), "distance_to_mean": (0, 2)}
 PAPER_EXACT = ("score_sigmoid", "ssim")
 AXIS = "SSIM with the clean map"
-HEADLINES = (Headline("SSIM, noise {level:g}", "ssim", target="clean", level=0.1, better="higher"),)
+HEADLINES = (
+    Headline("SSIM, noise {level:g}", "ssim", target="predicted", level=0.1, better="higher", published=True),
+    Headline("SSIM, noise {level:g}, clean class", "ssim", target="clean", level=0.1, better="higher", controls=False),
+)
 
 AMOUNTS = (0.0, 0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 1.0)
 """Shares of channel values that noise replaces, as in the paper; 0 is the clean image."""

@@ -20,9 +20,13 @@ BLIND_SPOT = (
     "independent observations."
 )
 BETTER = {"ssim": "higher"}
+RANGE = {"ssim": (-1, 1)}
 PAPER_EXACT = ("ssim",)
 AXIS = "SSIM between two runs"
-HEADLINES = (Headline("SSIM between runs", "ssim", better="higher"),)
+HEADLINES = (
+    Headline("SSIM between runs", "ssim", better="higher", published=True),
+    Headline("SSIM between runs, both right", "ssim", better="higher", right=True, controls=False),
+)
 
 _CHUNK = 1 << 22  # pixels of all runs held at once
 

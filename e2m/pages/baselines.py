@@ -10,7 +10,7 @@ import pandas as pd
 from e2m import plugins
 from e2m.arrays.images import read_maps
 from e2m.datasets import load_dataset
-from e2m.experiment.results import Experiment
+from e2m.experiment.results import Experiment, bounded
 from e2m.measures.transformations import interpolation_ceiling
 
 
@@ -90,4 +90,4 @@ def _without_detector(
     about = samples[["image", "label", "source"]].assign(measure=measure, region="")
     about = about.assign(regime=regime, salience="human", run=0)
     rows = pd.concat([about.assign(variant=name, value=value) for name, value in values.items()], ignore_index=True)
-    return rows.merge(pd.DataFrame({"detector": experiment.detectors}), how="cross")
+    return bounded(rows, measure).merge(pd.DataFrame({"detector": experiment.detectors}), how="cross")

@@ -1,147 +1,296 @@
-"""Published claims about guided detectors, and whether the tables of an experiment reproduce them.
+"""Claims about guided detectors: what is published and by whom, what this book expects, and what its tables say.
 
-Directions and figures are the published ones; every verdict is computed.
+Nothing is put into anybody's mouth: a published claim is one that stands in a public text (abstract, README, code or
+figure). Every verdict is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from e2m import statistics
 from e2m.experiment.results import Experiment
-from e2m.pages import figures
-from e2m.pages.selection import at_level
+from e2m.pages import figures, selection
+from e2m.statistics.planning import MOST
 from e2m.types import InputError
 
-REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = "reproduced", "not reproduced", "not testable"
+SUPPORTED, CONTRADICTED, INCONCLUSIVE, UNTESTABLE = "supported", "contradicted", "inconclusive", "untestable"
+VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE, UNTESTABLE)
+
+PAPER, CYBORG, OURS = "the paper", "CYBORG", "expectation"
+GROUPS = {
+    PAPER: "What *Explain To Me* publicly says",
+    CYBORG: "What CYBORG publicly says",
+    OURS: "What this book expects, and why",
+}
+"""Group of claims -> its heading."""
+
+PUBLISHED, CORRECTED = "published", "corrected"
+"""The two variants of a measure; a claim about scores alone has none."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A published claim about guided detectors, compared with traditional ones.
+    """A claim about guided detectors, compared with traditional ones, or about detectors of one regime.
 
     Attributes:
         claim: the claim in words.
-        by: the publication that makes it.
-        expected: value of guided detectors beside traditional ones: "lower", "higher" or "equal"; "" if nothing here
-            tests the claim.
-        row: the row of the differences that tests the claim, up to a comma; or the source of an equality of AUCs.
-        published: the published figure; "" if this project knows the direction only.
+        group: a key of ``GROUPS``.
+        by: the public text that makes it, or whose idea it is.
+        expected: "lower", "higher", "different" or "equal"; "" if nothing here tests the claim.
+        test: the value of the column ``test`` in ``tests`` that tests it.
+        figures: the published figures; "" if a direction only, or nothing, is published.
         reason: why nothing here tests the claim.
+        needs: the data that would test it.
     """
 
     claim: str
+    group: str
     by: str
     expected: str = ""
-    row: str = ""
-    published: str = ""
+    test: str = ""
+    figures: str = ""
     reason: str = ""
+    needs: str = ""
 
 
-PAPER, CYBORG, CORRECTED = "Crum et al. 2023", "Boyd et al. 2023", "Crum et al. 2023, corrected measure"
+ABSTRACT, README = "Crum et al. 2023, abstract", "Crum et al. 2023, README of the code"
+CYBORG_ABSTRACT, CYBORG_README = "Boyd et al. 2023, abstract", "Boyd et al. 2023, figure in the README of the code"
+AUCS = "AUC .612 ± .05 (CYBORG), .585 ± .04 (seven times the data), .537 ± .09 (classical): ten ResNet-50 models each"
 
-SALIENCE = [
-    Claim("(a) Salience is more concentrated: lower entropy of grey levels", PAPER, "lower", "(a) grey-level entropy"),
-    Claim("(a) Salience is more concentrated: lower spatial entropy", CORRECTED, "lower", "(a) spatial entropy"),
-    Claim("(b) Salience is more robust to noise", PAPER, "higher", "(b) SSIM"),
-    Claim("(c) Salience follows transformations more closely", PAPER, "higher", "(c) SSIM"),
-    Claim("(d) Salience is more alike between training runs", PAPER, "higher", "(d) SSIM between runs"),
+DIFFERENT = "Both kinds of models have different properties of salience: ({letter}) {property}"
+PROPERTIES = {
+    "a": "entropy",
+    "b": "similarity under noise",
+    "c": "similarity under transformations",
+    "d": "similarity between training runs",
+}
+"""Letter of a measure -> the property that it measures, in words."""
+
+NO_THRESHOLD = "the text names no figure, so that no number can support or contradict it"
+GOOD = [
+    Claim(f"A good model {what}", PAPER, README, reason=NO_THRESHOLD, needs=f"a stated figure; the page on {page}")
+    for what, page in (
+        ("focuses on the object", "entropy shows the values beside those of controls"),
+        ("loses performance gracefully under noise", "noise shows the curve"),
+        ("handles basic geometric transformations", "transformations shows the values beside their ceiling"),
+        ("gives consistent maps when it is trained again", "stability shows the values beside those of controls"),
+    )
 ]
-BLUR = "(e) Blur of salient places costs {regime} detectors more accuracy than blur of the background"
-UNTESTABLE = [
+EXPECTED = [
     Claim(
-        "Guidance does more than seven times the training data",
-        CYBORG,
-        published="AUC .612 (CYBORG) against .585 (seven times the data), ResNet-50, 10 runs",
-        reason="there are no seven times as many photographs to train on",
+        "(a) Salience of guided detectors is more concentrated: lower entropy",
+        OURS,
+        "this book; a goal of training in Piland et al. 2023, abstract",
+        "lower",
+        "a",
+    ),
+    Claim("(b) Salience of guided detectors is more robust to noise", OURS, "this book", "higher", "b"),
+    Claim("(c) Salience of guided detectors follows transformations more closely", OURS, "this book", "higher", "c"),
+    Claim(
+        "(d) Salience of guided detectors is more alike between runs",
+        OURS,
+        "after Boyd et al., arXiv 2410.16190",
+        "higher",
+        "d",
     ),
     Claim(
         "It is because people looked there that guidance helps",
-        CYBORG,
+        OURS,
+        "this book",
         reason="annotations are simulated: that of a composite is its true region",
+        needs="maps drawn by people; model selection compares with wrong maps meanwhile",
+    ),
+]
+MORE_DATA = [
+    Claim(
+        "Seven times the training data cannot do what guidance does",
+        CYBORG,
+        CYBORG_ABSTRACT,
+        figures=AUCS,
+        reason="there are no seven times as many photographs to train on",
+        needs="seven times as many training images of the same sources",
+    ),
+    Claim(
+        "Guidance by segmentation masks cannot do what guidance by people does",
+        CYBORG,
+        CYBORG_ABSTRACT,
+        reason="there are no maps drawn by people to compare the masks with",
+        needs="maps drawn by people, and masks of the parts of the same faces",
     ),
 ]
 
 
 def of(experiment: Experiment) -> list[Claim]:
-    """All claims, with one for every source that training did not see."""
-    in_set = experiment.synthetic
-    same = "Accuracy does not tell the detectors apart"
-    better = "The same for images of {} alone"
+    """All claims, with one for every source that training did not see and for both regimes of the comparison."""
     synthetic = experiment.samples.loc[experiment.samples["label"] == "synthetic", "source"].unique()
-    figure = "AUC .612 (CYBORG) against .537 (classical), ResNet-50, mean over test sets, 10 runs"
-    overall = "Guided detectors generalise better: AUC, mean over the sources that training did not see"
+    better = "Guided detectors are better on samples that training did not see"
     return [
-        Claim(f"{same} (AUC, {in_set})", PAPER, "equal", in_set),
-        *SALIENCE,
+        Claim(
+            f"Models can be equally accurate, so that accuracy cannot choose (AUC, {experiment.synthetic})",
+            PAPER,
+            ABSTRACT,
+            "equal",
+            "equal AUC",
+        ),
         *(
-            Claim(BLUR.format(regime=figures.regime_label(regime)), PAPER, "lower", f"blur, {regime}")
+            Claim(DIFFERENT.format(letter=letter, property=words), PAPER, ABSTRACT, "different", letter)
+            for letter, words in PROPERTIES.items()
+        ),
+        *(
+            Claim(f"(e) {what}: {figures.regime_label(regime)}", PAPER, README, expected, f"blur {region}, {regime}")
+            for what, region, expected in (
+                ("Removing salient regions hurts classification", "salient", "lower"),
+                ("Removing other regions does not", "background", "equal"),
+            )
             for regime in experiment.roles.values()
         ),
-        Claim(overall, CYBORG, "higher", "unseen", figure),
+        *GOOD,
+        Claim(f"{better} (AUC, all sources together)", CYBORG, CYBORG_README, "higher", "AUC, unseen", AUCS),
         *(
-            Claim(better.format(source), CYBORG, "higher", f"AUC, {source}")
+            Claim(f"{better}: {source}", CYBORG, f"{CYBORG_ABSTRACT}, of six GANs", "higher", f"AUC, {source}")
             for source in synthetic
             if source not in experiment.in_set
         ),
-        *UNTESTABLE,
+        *MORE_DATA,
+        *EXPECTED,
     ]
 
 
-def table(claims: Sequence[Claim], differences: pd.DataFrame, equal: pd.DataFrame) -> pd.DataFrame:
-    """Every claim beside the difference that tests it and the verdict: one row a claim and detector.
+def tests(
+    experiment: Experiment, differences: pd.DataFrame, equal: pd.DataFrame, max_sigma: float, margin: float
+) -> pd.DataFrame:
+    """Every difference that can test a claim: one row a test, detector, variant and salience method.
+
+    Args:
+        experiment: the experiment whose results are read.
+        differences: ``selection.differences`` of all methods, those to the traditional regime.
+        equal: ``selection.equal_accuracy``.
+        max_sigma: largest blur, in pixels at 224.
+        margin: changes of accuracy smaller than this count as none.
+
+    Returns:
+        test, variant ("published", "corrected", or "" for scores of clean images), salience ("" for them), row (the
+        quantity), detector, difference, low, high, level of the interval, margin, regimes (how many are compared), and
+        the attributes of ``Interval`` that planning and remarks need.
+    """
+    of_maps = differences[differences["letter"].isin([*PROPERTIES])]
+    variant = of_maps["published"].map({True: PUBLISHED, False: CORRECTED})
+    of_maps = of_maps.assign(test=of_maps["letter"], variant=variant, regimes=2)
+    first = differences["salience"] == differences["salience"].iloc[0]
+    aucs = differences[first & differences["row"].str.startswith("AUC")]
+    aucs = aucs.assign(test=aucs["row"].str.rstrip(" ↑"), variant="", salience="", regimes=2)
+    same = equal[equal["source"] == experiment.synthetic].assign(test="equal AUC", variant="", salience="", level=0.9)
+    renamed = {"AUC difference": "difference", "90 % low": "low", "90 % high": "high"}
+    same = same.rename(columns=renamed).assign(regimes=2, row="AUC, " + experiment.synthetic).drop(columns="verdict")
+    blurs = [
+        blur_changes(selection.with_method(experiment, method), method, max_sigma).assign(margin=margin, regimes=1)
+        for method in selection.methods(experiment)
+    ]
+    unseen = unseen_contrast(experiment).assign(variant="", salience="", regimes=2)
+    table = pd.concat([of_maps, aucs, same, *blurs, unseen], ignore_index=True)
+    return table.assign(level=table["level"].fillna(0.95))
+
+
+def judged(claims: Sequence[Claim], tests: pd.DataFrame) -> pd.DataFrame:
+    """Every claim beside every difference that tests it, and the verdict.
 
     Args:
         claims: the claims to judge.
-        differences: ``selection.differences`` of one salience method, ``blur_contrast`` and ``unseen_contrast``.
-        equal: ``selection.equal_accuracy``.
+        tests: the result of ``tests``.
 
     Returns:
-        claim, by, expected, published; difference (guided minus traditional); low, high and level of its interval
-        (0.95, or 0.9 for an equality); p_holm, verdict, why, detector; kind, status, runs and note of the interval.
-        Numbers are NaN where nothing here tests the claim.
+        group, claim, by, expected, figures, verdict, why, decides (what would decide it: runs or images where the
+        verdict is inconclusive, data where it is untestable), and the columns of ``tests``; these are null where
+        nothing tests the claim.
 
     Raises:
-        InputError: a claim that no row tests, or more than one row a detector.
+        InputError: a claim with a test that no row has, or that a variant and method has twice.
     """
-    judged = [
-        {"claim": claim.claim, "by": claim.by, "expected": claim.expected, "published": claim.published, **row}
-        for claim in claims
-        for row in _judge(claim, differences, equal)
-    ]
-    return pd.DataFrame(judged)
+    return pd.DataFrame([row for claim in claims for row in _judge(claim, tests)])
 
 
-def verdict(expected: str, difference: pd.Series) -> tuple[str, str]:
-    """Verdict, and reason, on a difference expected to be "lower" or "higher", from its 95 % interval."""
-    low, high = difference["low"], difference["high"]
+def as_published(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The rows of ``judged`` with the published variant and one salience method, and those that have neither."""
+    variant, salience = (table[name].fillna("") for name in ("variant", "salience"))
+    return table[variant.isin([PUBLISHED, ""]) & salience.isin([method, ""])]
+
+
+def verdict(expected: str, row: pd.Series) -> tuple[str, str]:
+    """Verdict, and reason, on a difference that is expected to be "lower", "higher", "different" or "equal"."""
+    low, high = row["low"], row["high"]
     if not np.isfinite(low):
-        return NOT_TESTABLE, difference["note"]
+        return UNTESTABLE, row["note"]
+    if expected == "equal":
+        margin = row["margin"]
+        if -margin < low and high < margin:
+            # Where there are tests over runs as well, they have to agree; elsewhere p is null.
+            refused = row.get("p", np.nan) >= 0.05
+            return (
+                (INCONCLUSIVE, "tests over runs alone do not agree")
+                if refused
+                else (SUPPORTED, f"equal up to {margin:g}")
+            )
+        beyond = low > margin or high < -margin
+        return (CONTRADICTED, f"different by more than {margin:g}") if beyond else _open(f"±{margin:g}")
     if low <= 0 <= high:
-        return NOT_REPRODUCED, "the interval includes 0"
-    if (low > 0) == (expected == "higher"):
-        return REPRODUCED, ""
-    return NOT_REPRODUCED, "the opposite was found"
+        return _open("0")
+    sign = "higher" if low > 0 else "lower"
+    return (SUPPORTED, "") if expected in ("different", sign) else (CONTRADICTED, f"{sign} instead")
 
 
-def equality(row: pd.Series) -> tuple[str, str]:
-    """Verdict, and reason, on the equality of two AUCs, from a row of ``selection.equal_accuracy``."""
-    if not np.isfinite(row["p"]):
-        return NOT_TESTABLE, row["note"]
-    verdicts = {
-        "equal": (REPRODUCED, f"equal up to {row['margin']:g}"),
-        "different": (NOT_REPRODUCED, "AUCs differ"),
-        "undecided": (NOT_REPRODUCED, f"neither shown to differ nor to be equal up to {row['margin']:g}"),
-    }
-    return verdicts[row["verdict"]]
+def _open(bound: str) -> tuple[str, str]:
+    return INCONCLUSIVE, f"the interval includes {bound}"
 
 
-def blur_contrast(experiment: Experiment, method: str, max_sigma: float) -> pd.DataFrame:
-    """Accuracy with salient areas blurred minus accuracy with the background blurred, for every regime.
+def decides(expected: str, row: pd.Series) -> str:
+    """What would decide an inconclusive difference, in words: how many runs or images, from the variances found.
+
+    See ``statistics.needed``: if the true difference is as large as the one found, eight of ten studies of that size
+    decide.
+    """
+    gap = abs(row["margin"] - abs(row["difference"])) if expected == "equal" else abs(row["difference"])
+    parts = (row["run_variance"], row["image_variance"], int(row["runs"]), int(row["clusters"]))
+    plan = statistics.needed(gap, *parts, regimes=int(row["regimes"]), level=row["level"])
+    runs = f"{plan.runs} runs ({row['runs']:.0f} now)"
+    images = f"{np.ceil((plan.images or 0) * row['images']):.0f} images ({row['images']:.0f} now)"
+    if plan.runs and plan.images:
+        return f"{runs}, or {images}"
+    if plan.runs:
+        return f"{runs}; more images alone cannot decide it"
+    if plan.images:
+        return f"{images}; more runs alone cannot decide it"
+    if plan.both:
+        return f"{plan.both} runs and {row['images'] * plan.both / row['runs']:.0f} images together; neither alone can"
+    return f"more than {MOST} runs, whatever the images: the difference is too close to what it has to exclude"
+
+
+def matrix(table: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts by claim (rows, in order) and by variant and salience method (columns) for one detector.
+
+    A claim that no map enters has its verdict in all columns; a measure without a corrected variant has "" there.
+    """
+    columns = table.loc[table["salience"].fillna("") != "", ["variant", "salience"]].drop_duplicates()
+    order = list(product((PUBLISHED, CORRECTED), dict.fromkeys(columns["salience"])))
+    cells = {}
+    for claim, rows in table.groupby("claim", sort=False):
+        known = {(row.variant, row.salience): row.verdict for row in rows.itertuples()}
+        everywhere = len(rows) == 1 and not rows["salience"].fillna("").iloc[0]
+        cells[claim] = [rows["verdict"].iloc[0] if everywhere else known.get(pair, "") for pair in order]
+    names = ["variant", "salience"]
+    return pd.DataFrame.from_dict(cells, orient="index", columns=pd.MultiIndex.from_tuples(order, names=names))
+
+
+def blur_changes(experiment: Experiment, method: str, max_sigma: float) -> pd.DataFrame:
+    """Changes of in-set accuracy by blur, each on the same images, for every regime of the comparison.
+
+    Published: accuracy with a region blurred minus that of the same images before. Corrected, for the salient region:
+    accuracy with it blurred minus accuracy with as much blur elsewhere (region "random"), where the profile has it.
 
     Args:
         experiment: the experiment whose results are read.
@@ -149,18 +298,29 @@ def blur_contrast(experiment: Experiment, method: str, max_sigma: float) -> pd.D
         max_sigma: largest blur, in pixels at 224.
 
     Returns:
-        Rows like those of ``selection.differences``: row ("blur, REGIME"), detector, difference, and the attributes of
-        ``Interval``.
+        Rows like those of ``tests``: test ("blur REGION, REGIME"), variant, salience, row, detector, difference, and
+        the attributes of ``Interval``.
     """
-    right = at_level(statistics.accuracies(experiment.rows("degradation", salience=method)), max_sigma)
-    right = right[right["source"].isin(experiment.in_set)].astype(dict.fromkeys(("detector", "regime", "image"), str))
-    keys = ["detector", "regime", "run", "image"]
-    salient, background = (
-        right[right["region"] == region].set_index(keys)["value"] for region in ("salient", "background")
-    )
-    apart = (salient - background).rename("value").reset_index()
-    table = statistics.summarise(apart, ["detector", "regime"], **experiment.resampling)
-    return table.assign(row="blur, " + table["regime"]).rename(columns={"mean": "difference"})
+    rows = selection.at_level(experiment.rows("degradation", salience=method), max_sigma)
+    rows = rows[rows["source"].isin(experiment.in_set) & rows["regime"].isin(experiment.roles.values())]
+    rows = rows.astype(dict.fromkeys(("detector", "regime", "image", "region"), str))
+    changes = statistics.accuracy_changes(rows)
+    wanted = [
+        (PUBLISHED, region, f"change of accuracy, {region} blurred", changes[changes["region"] == region])
+        for region in ("salient", "background")
+    ]
+    if "random" in set(rows["region"]):
+        keys = ["detector", "regime", "run", "image"]
+        right = {region: rows.set_index(keys)["value"] for region, rows in changes.groupby("region")}
+        apart = changes[changes["region"] == "salient"].set_index(keys)
+        apart = apart.assign(value=right["salient"] - right["random"]).reset_index()
+        wanted.append((CORRECTED, "salient", "change of accuracy, salient minus as much elsewhere", apart))
+    parts = []
+    for variant, region, row, subset in wanted:
+        table = statistics.summarise(subset, ["detector", "regime"], **experiment.resampling)
+        named = table.assign(test=f"blur {region}, " + table["regime"], variant=variant, row=row, salience=method)
+        parts.append(named.drop(columns="regime").rename(columns={"mean": "difference"}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
@@ -169,8 +329,8 @@ def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
     If every source has the same number of images, this is the difference of the mean AUC over these sources.
 
     Returns:
-        One row a detector, called "unseen", like those of ``selection.differences``; no rows if training saw all
-        sources.
+        One row a detector, with the test "AUC, unseen", like those of ``statistics.compare_auc``; no rows if training
+        saw all sources.
     """
     scores = experiment.scores()
     new = (scores["label"] == "synthetic") & ~scores["source"].isin(experiment.in_set)
@@ -181,32 +341,23 @@ def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
     )
     settings = {**experiment.roles, **experiment.resampling}
     table = statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings)
-    return table.rename(columns={"source": "row"}).drop(columns="p_holm")
+    return table.assign(test="AUC, unseen", row="AUC, unseen sources together").drop(columns=["source", "p_holm"])
 
 
-def _judge(claim: Claim, differences: pd.DataFrame, equal: pd.DataFrame) -> list[dict]:
+def _judge(claim: Claim, tests: pd.DataFrame) -> Iterator[dict]:
+    about = {name: getattr(claim, name) for name in ("group", "claim", "by", "expected", "figures")}
     if not claim.expected:
-        return [_judged(NOT_TESTABLE, claim.reason, pd.Series())]
-    if claim.expected == "equal":
-        rows = _rows(claim, equal, equal["source"] == claim.row)
-        rows = rows.rename(columns={"AUC difference": "difference", "90 % low": "low", "90 % high": "high"})
-        return [_judged(*equality(row), row, 0.9) for _, row in rows.iterrows()]
-    names = differences["row"].str.rstrip(" ↑↓")
-    rows = _rows(claim, differences, (names == claim.row) | names.str.startswith(f"{claim.row},"))
-    return [_judged(*verdict(claim.expected, row), row, 0.95) for _, row in rows.iterrows()]
-
-
-def _rows(claim: Claim, table: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
-    """The rows that test a claim, one a detector."""
-    rows = table[chosen]
-    if rows.empty or rows["detector"].duplicated().any():
-        there = ", ".join(map(repr, dict.fromkeys(table["row" if "row" in table else "source"])))
-        raise InputError(f"{len(rows)} rows named {claim.row!r} ({claim.claim}); one a detector is needed of {there}")
-    return rows
-
-
-def _judged(verdict: str, why: str, row: pd.Series, level: float = np.nan) -> dict:
-    """Columns of the table: the verdict, and the numbers of the row that decided it."""
-    numbers = {name: row.get(name, np.nan) for name in ("difference", "low", "high")}
-    about = {name: row.get(name) for name in ("detector", "kind", "status", "runs", "note")}
-    return {**numbers, "level": level, "p_holm": row.get("p_holm", np.nan), "verdict": verdict, "why": why, **about}
+        yield about | {"verdict": UNTESTABLE, "why": claim.reason, "decides": claim.needs}
+        return
+    rows = tests[tests["test"] == claim.test]
+    if rows.empty or rows.duplicated(["detector", "variant", "salience"]).any():
+        there = ", ".join(map(repr, dict.fromkeys(tests["test"])))
+        raise InputError(
+            f"{len(rows)} rows of the test {claim.test!r} ({claim.claim}); one a detector, variant and salience method "
+            f"is needed of {there}"
+        )
+    for _, row in rows.iterrows():
+        said, why = verdict(claim.expected, row)
+        wanted = decides(claim.expected, row) if said == INCONCLUSIVE else ""
+        wanted = "more runs or images, for an interval" if said == UNTESTABLE else wanted
+        yield about | {"verdict": said, "why": why, "decides": wanted} | row.to_dict()

@@ -193,7 +193,7 @@ def _score_changes(scores: pd.DataFrame) -> pd.DataFrame:
     clean = rows.loc[rows["level"] == "0", [*keys, "value"]]
     both = rows[rows["level"] != "0"].merge(clean, on=keys, suffixes=("", "_clean"))
     value = both["value"] - both.pop("value_clean")
-    return both.assign(value=value, variant="change")
+    return statistics.ranged(both.assign(value=value, variant="change"), {"change": (-1, 1)})
 
 
 def _pairs(experiment: Experiment, measure: str) -> pd.DataFrame:

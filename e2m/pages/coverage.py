@@ -25,6 +25,7 @@ OURS = "ours"
 KINDS = {
     "mean": "means",
     "share": "shares of images",
+    "bounded mean": "means of values within limits",
     "difference": "differences of means",
     "contrast": "differences between groups of images",
     "pairs": "means over pairs of runs",

@@ -254,17 +254,18 @@ def run_matrix(pairs: pd.DataFrame, label: str) -> Figure:
     return figure
 
 
-def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)") -> Figure:
+def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)", zero: bool = False) -> Figure:
     """All measures at once: one line for each measure, one mark for each regime.
 
     Args:
         table: row (the quantity), regime, mean, low, high; each detector gets a panel.
         xlabel: label of the common axis.
+        zero: whether the table holds differences, with a line at 0.
     """
     names = list(dict.fromkeys(table["row"]))
     detectors = list(dict.fromkeys(table["detector"]))
     style = regime_style(list(dict.fromkeys(table["regime"])))
-    size = (4.6 * len(detectors) + 2.2, 0.42 * len(names) + 1.2)
+    size = (3.8 * len(detectors) + 0.085 * max(map(len, names)), 0.42 * len(names) + 1.2)
     figure, axes = plt.subplots(1, len(detectors), figsize=size, squeeze=False, sharey=True, layout="constrained")
     for ax, detector in zip(axes[0], detectors, strict=True):
         for number, (regime, (label, colour, marker)) in enumerate(style.items()):
@@ -278,6 +279,8 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)") -> Figure
         ax.grid(axis="y", visible=False)
         for line in range(1, len(names)):
             ax.axhline(line - 0.5, color="0.9", linewidth=0.8)
+        if zero:
+            ax.axvline(0, color="0.3", linewidth=1, zorder=1)
     axes[0, 0].invert_yaxis()
     _legend(figure, axes[0, 0])
     return figure
@@ -402,6 +405,43 @@ def memory(table: pd.DataFrame) -> Figure:
         ax.minorticks_off()
     axes[0].set_ylim(0, 1.15 * table["value"].max())
     axes[1].set(yscale="log")
+    return figure
+
+
+VERDICTS = {
+    "supported": ("#0072B2", "white", "✓"),
+    "contradicted": ("#D55E00", "white", "✗"),
+    "inconclusive": ("#DDDDDD", "black", "?"),
+    "untestable": ("white", "0.35", "–"),
+    "": ("white", "0.35", "as published"),
+}
+"""Verdict -> colour of its cell, colour and symbol of its text: blue, orange and grey, which colour-blind readers tell
+apart; the word stands beside them."""
+
+
+def verdicts(matrix: pd.DataFrame) -> Figure:
+    """Verdicts as coloured cells: a line a claim, a column a variant and salience method, in blocks of one variant.
+
+    Args:
+        matrix: the result of ``claims.matrix``: texts of ``VERDICTS`` by claim, and by variant and method.
+    """
+    rows, columns = matrix.shape
+    names = [textwrap.fill(name, 62) for name in matrix.index]
+    figure, ax = plt.subplots(figsize=(4.4 + 1.15 * columns, 1.0 + 0.46 * rows), layout="constrained")
+    for y, line in enumerate(matrix.to_numpy()):
+        for x, said in enumerate(line):
+            colour, ink, symbol = VERDICTS[said]
+            ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="0.7", linewidth=0.8))
+            ax.text(x + 0.5, y + 0.5, f"{symbol} {said}".strip(), color=ink, ha="center", va="center", fontsize=7.5)
+    groups = matrix.columns.get_level_values(0)
+    for edge in [index for index in range(1, columns) if groups[index] != groups[index - 1]]:
+        ax.axvline(edge, color="black", linewidth=2)
+    ax.set(xlim=(0, columns), ylim=(rows, 0))
+    ax.set_xticks(np.arange(columns) + 0.5, ["\n".join(pair) for pair in matrix.columns], fontsize=8.5)
+    ax.set_yticks(np.arange(rows) + 0.5, names, fontsize=8)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -10,9 +11,12 @@ import pandas as pd
 
 from e2m import plugins, statistics
 from e2m.experiment.results import Experiment
-from e2m.types import Headline
+from e2m.types import MASKER, Headline
 
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
+
+ABOUT = ("row", "letter", "published", "better")
+"""The columns that name a quantity: in words, by its measure's letter, and whether the paper's release measures it."""
 
 
 def headlines(
@@ -27,21 +31,57 @@ def headlines(
         levels: measure -> level that replaces the one of its headlines: ``{"noise": 0.25}``.
 
     Returns:
-        row (the quantity, with an arrow towards better), detector, regime and the attributes of ``Interval``.
+        row (the quantity, with an arrow towards better), letter (of its measure), published (whether it is what the
+        paper's release measures), better, detector, regime and the attributes of ``Interval``.
     """
     rows = selected(experiment, scores, method, levels)
-    means = statistics.summarise(rows, ["row", "detector", "regime"], **experiment.resampling)
+    means = statistics.summarise(rows, [*ABOUT, "detector", "regime"], **experiment.resampling)
     aucs = statistics.summarise_auc(scores, ["detector", "regime"], experiment.authentic, **experiment.resampling)
-    return _in_order(pd.concat([means, _named(aucs)], ignore_index=True))
+    return _in_order(pd.concat([means, _named(aucs)], ignore_index=True)[means.columns])
 
 
-def differences(
-    experiment: Experiment, scores: pd.DataFrame, method: str, levels: Mapping[str, float] | None = None
-) -> pd.DataFrame:
-    """Guided minus traditional for every row of ``headlines``; p values are corrected over all of them together."""
-    rows = selected(experiment, scores, method, levels)
-    settings = {**experiment.roles, **experiment.resampling}
-    means = statistics.compare(rows, ["row", "detector"], **settings)
+def differences(experiment: Experiment, method: str, levels: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Guided minus every regime that it is compared with, for every row of ``headlines``.
+
+    These regimes are the traditional one and, beside it, those trained with wrong maps (``Profile.comparators``); each
+    enters with all its runs. With the masker, they are those that have maskers.
+
+    Args:
+        experiment, method, levels: as in ``headlines``.
+
+    Returns:
+        against (the other regime), the columns of ``headlines`` that name a quantity, detector, salience, and those of
+        ``statistics.compare``. p values are corrected over all quantities of one comparison.
+    """
+    family = with_method(experiment, method)
+    runs = {family.roles["guided"]: family.runs}
+    runs |= {regime: family.runs for regime in family.regimes if regime == family.traditional}
+    if method in experiment.methods:
+        runs |= experiment.comparators
+    alone = [replace(family, regimes=[regime], runs=count) for regime, count in runs.items()]
+    scores = pd.concat([one.scores() for one in alone], ignore_index=True)
+    rows = pd.concat([selected(one, one.scores(), method, levels) for one in alone], ignore_index=True)
+    guided, *others = runs
+    parts = [_apart(family, rows, scores, guided, other).assign(against=other) for other in others]
+    table = pd.concat(parts, ignore_index=True).assign(salience=method)
+    return table[["against", *table.columns.drop("against")]]
+
+
+def methods(experiment: Experiment) -> list[str]:
+    """The salience methods of a comparison: those of the profile, and the masker where both groups have maskers."""
+    roles = set(experiment.roles.values())
+    masked = roles <= set((experiment.masker or {}).get("regimes", ())) and MASKER not in experiment.methods
+    return [*experiment.methods, MASKER] if masked else experiment.methods
+
+
+def with_method(experiment: Experiment, method: str) -> Experiment:
+    """The experiment with one salience method; with the masker, restricted to regimes and runs that have one."""
+    return replace(experiment if method in experiment.methods else experiment.masked, methods=[method])
+
+
+def _apart(experiment: Experiment, rows: pd.DataFrame, scores: pd.DataFrame, guided: str, other: str) -> pd.DataFrame:
+    settings = {"guided": guided, "traditional": other, **experiment.resampling}
+    means = statistics.compare(rows, [*ABOUT, "detector"], **settings)
     aucs = _named(statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings))
     both = pd.concat([means, aucs[list(means.columns)]], ignore_index=True)
     return _in_order(both.assign(p_holm=statistics.holm(both["p"])))
@@ -50,27 +90,32 @@ def differences(
 def selected(
     experiment: Experiment, scores: pd.DataFrame, method: str, levels: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """Tidy rows of the forest plot's quantities on the in-set sources; the column ``row`` names the quantity.
+    """Tidy rows of the forest plot's quantities on the in-set sources; the columns ``ABOUT`` name the quantity.
 
     The quantities are the accuracy and the headlines that every measure declares (``e2m.types.Headline``).
     """
-    parts = {"accuracy ↑": statistics.accuracies(scores)}
+    parts = [(("accuracy ↑", "", False, "higher"), statistics.accuracies(scores))]
     for name, module in measures(experiment):
         shown = [headline for headline in module.HEADLINES if headline.forest]
         rows = experiment.rows(name) if shown else None
         for headline in shown:
             level = chosen_level(headline, name, levels, rows.get("level", ()))
-            title = f"({module.LETTER}) {headline.title.format(level=level)} {ARROWS[headline.better]}".rstrip()
-            parts[title] = _rows_of(headline, rows, level)
-    columns = ["row", "detector", "regime", "source", "run", "run_other", "image", "value"]
+            about = (_title(module.LETTER, headline, level), module.LETTER, headline.published, headline.better)
+            parts.append((about, _rows_of(headline, rows, level)))
+    columns = [*ABOUT, "detector", "regime", "source", "run", "run_other", "image", "value", "least", "most"]
     chosen = [
         rows[rows["source"].isin(experiment.in_set) & rows["salience"].isin([method, ""])]
-        .assign(row=name)
+        .assign(**dict(zip(ABOUT, about, strict=True)))
         .reindex(columns=columns)
         .astype({"detector": str, "regime": str, "source": str, "image": str})
-        for name, rows in parts.items()
+        for about, rows in parts
     ]
     return pd.concat(chosen, ignore_index=True)
+
+
+def _title(letter: str, headline: Headline, level: float | str) -> str:
+    words = f"({letter}) {headline.title.format(level=level)}" + (", as published" if headline.published else "")
+    return f"{words} {ARROWS[headline.better]}".rstrip()
 
 
 def measures(experiment: Experiment) -> Iterator[tuple[str, ModuleType]]:
@@ -99,13 +144,16 @@ def chosen_level(
 
 
 def _rows_of(headline: Headline, rows: pd.DataFrame, level: float | str) -> pd.DataFrame:
-    if headline.variant == "accuracy":
-        rows = statistics.accuracies(rows)
+    derived = {"accuracy": statistics.accuracies, "accuracy change": statistics.accuracy_changes}
+    if headline.variant in derived:
+        rows = derived[headline.variant](rows)
     chosen = rows["variant"] == headline.variant
     if "region" in rows:
         chosen &= rows["region"] == headline.region
     if headline.target:
         chosen &= rows["target"] == headline.target
+    if headline.right:
+        chosen &= rows["correct"].astype(bool)
     if level == "":
         return rows[chosen]
     return statistics.over_levels(rows[chosen]) if level == "all" else at_level(rows[chosen], level)
@@ -119,27 +167,26 @@ def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) 
 
 
 def glue_summary(glue: Callable, headlines: pd.DataFrame, differences: pd.DataFrame, synthetic: str) -> None:
-    """Glue the numbers that the introduction quotes: means, intervals and verdicts of the first detector.
+    """Glue the numbers that the introduction quotes: means, intervals and differences of the first detector.
 
     Args:
         glue: ``myst_nb.glue``.
-        headlines, differences: the results of these functions.
+        headlines, differences: the results of these functions, differences to the traditional regime alone.
         synthetic: the synthetic in-set source, whose AUC is quoted.
     """
-    rows = {
-        "spatial_entropy": "(a) spatial entropy ↓",
-        "stability": "(d) SSIM between runs ↑",
-        "auc": f"AUC, {synthetic} ↑",
-    }
     first = headlines["detector"].iloc[0]
-    for key, row in rows.items():
-        subset = headlines[(headlines["row"] == row) & (headlines["detector"] == first)]
-        for _, line in subset.iterrows():
+    quoted = {
+        "entropy": lambda table: (table["letter"] == "a") & table["published"],
+        "stability": lambda table: (table["letter"] == "d") & table["published"],
+        "auc": lambda table: table["row"] == f"AUC, {synthetic} ↑",
+    }
+    for key, chosen in quoted.items():
+        for _, line in headlines[chosen(headlines) & (headlines["detector"] == first)].iterrows():
             glue(f"{key}_{line['regime']}", float(line["mean"]))
             glue(f"{key}_{line['regime']}_low", float(line["low"]))
             glue(f"{key}_{line['regime']}_high", float(line["high"]))
-        apart = differences[(differences["row"] == row) & (differences["detector"] == first)].iloc[0]
-        glue("verdict_" + key.removeprefix("spatial_"), verdict(apart))
+        apart = differences[chosen(differences) & (differences["detector"] == first)].iloc[0]
+        glue(f"verdict_{key}", verdict(apart))
     glue("runs", int(headlines["runs"].max()))
 
 
@@ -160,7 +207,7 @@ def at_level(rows: pd.DataFrame, level: float) -> pd.DataFrame:
 
 
 def _named(aucs: pd.DataFrame) -> pd.DataFrame:
-    return aucs.assign(row=[f"AUC, {source} ↑" for source in aucs["source"]])
+    return aucs.assign(row="AUC, " + aucs["source"] + " ↑", letter="", published=False, better="higher")
 
 
 def _in_order(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequ
 
     Args:
         table: mean, low, high, missing and the columns named; optionally images (entered), flipped (predictions),
-            note, kind and runs.
+            note, kind and runs, which are shown where rows have different numbers of them.
         rows: columns that name a row.
         columns: column or columns whose values become columns.
         digits: after the decimal point.
@@ -34,7 +34,9 @@ def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequ
     )
     wide = wide.loc[order, list(dict.fromkeys(table[columns[0]])) if len(columns) == 1 else slice(None)]
     groups = table.groupby(rows, sort=False)
-    for name, count in (("images", _span), ("missing", "sum"), ("flipped", "sum")):
+    counts = {"images": _span, "missing": "sum", "flipped": "sum"}
+    counts = ({"runs": _span} if "runs" in table and len(set(table["runs"].dropna())) > 1 else {}) | counts
+    for name, count in counts.items():
         if name in table:
             wide[name] = groups[name].agg(count).reindex(wide.index)
     wide = wide.fillna("").rename_axis(columns=None).reset_index()
@@ -44,7 +46,8 @@ def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequ
 def difference_table(differences: pd.DataFrame, digits: int = 3):
     """The result of ``statistics.compare`` for reading; remarks below as in ``interval_table``."""
     counts = ["p", "p_holm", "p_smallest", "runs", "images", "missing"]
-    names = [name for name in differences.columns[: differences.columns.get_loc("difference")] if name != "detector"]
+    hidden = ("detector", "letter", "published", "better")
+    names = [name for name in differences.columns[: differences.columns.get_loc("difference")] if name not in hidden]
     chances = differences.assign(kind="P(a > b)")
     cells = {
         "difference": _cells(differences, "difference", "low", "high", digits),
@@ -58,17 +61,24 @@ def difference_table(differences: pd.DataFrame, digits: int = 3):
 
 
 def claims_table(table: pd.DataFrame):
-    """The result of ``claims.table`` for reading: text wraps, verdicts are bold, remarks below.
+    """Rows of ``claims.judged`` for reading: text wraps, verdicts are bold, remarks below.
 
-    The column "ours" is guided minus traditional with its 95 % interval, or with another that then says so.
+    The column "ours" is the difference with its 95 % interval, or with another that then says so. Variant, salience
+    method and detector are shown if the table has several of them.
     """
-    first = ["claim", "verdict", "ours", "expected", "why"]
-    hidden = ["difference", "low", "high", "level", "kind", "status", "runs", "note"]
-    hidden += ["detector"] if table["detector"].nunique() < 2 else []
-    kept = table.drop(columns=hidden).assign(ours=[_ours(row) for _, row in table.iterrows()])
-    kept = kept[[*first, *kept.columns.drop(first)]].replace("", "–")
-    shown = kept.style.hide(axis="index").format(precision=3, na_rep="–")
-    wide = {"claim": "13rem", "published": "14rem", "why": "11rem", "by": "9rem"}
+    several = [name for name in ("variant", "salience", "detector") if len(set(table[name].fillna("")) - {""}) > 1]
+    texts = {
+        "claim": "claim",
+        "verdict": "verdict",
+        **{name: name for name in several},
+        "row": "quantity",
+        "ours": "ours",
+    }
+    texts |= {"expected": "expected", "why": "why", "decides": "what would decide", "figures": "published", "by": "by"}
+    texts |= {"runs": "runs", "images": "images"}
+    kept = table.assign(ours=[_ours(row) for _, row in table.iterrows()])[[*texts]].rename(columns=texts)
+    shown = kept.replace("", np.nan).style.hide(axis="index").format(precision=0, na_rep="–")
+    wide = {"claim": "13rem", "quantity": "9rem", "what would decide": "11rem", "published": "12rem", "by": "9rem"}
     for name, width in wide.items():
         shown = shown.set_properties(subset=[name], **{"white-space": "normal", "min-width": width})
     return _with_remarks(shown.set_properties(subset=["verdict"], **{"font-weight": "bold"}), table)
@@ -83,7 +93,7 @@ def in_words(difference: pd.Series, digits: int = 2) -> str:
 
 
 def _ours(claim: pd.Series) -> str:
-    """The difference behind a row of ``claims.table``, "" where there is none."""
+    """The difference behind a row of ``claims.judged``, "" where there is none."""
     if pd.isna(claim["level"]):
         return ""
     level = "" if claim["level"] == 0.95 else f" ({100 * claim['level']:.0f} %)"

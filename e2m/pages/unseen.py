@@ -10,7 +10,7 @@ import pandas as pd
 from e2m import statistics
 from e2m.experiment.results import Experiment
 from e2m.measures.entropy import spatial_entropy
-from e2m.measures.noise import distance_to_mean
+from e2m.measures.noise import RANGE, distance_to_mean
 
 TITLES = {
     "entropy_change": "change of spatial entropy",
@@ -52,13 +52,14 @@ def _one(experiment: Experiment, detector: str, regime: str, method: str):
         distance = _distances(of_source["salience"].to_numpy(), maps[in_set]["salience"].to_numpy())
         people = of_source["subject"].to_numpy()
         settings = {"resamples": experiment.resamples}
-        scatter = statistics.mean_interval(distance, people, **settings)
+        scatter = statistics.mean_interval(distance, people, limits=RANGE["distance_to_mean"], **settings)
         yield {**names, "variant": "distance_to_mean", **scatter.as_row()}
         if source not in experiment.in_set:
             both = [_entropies(stack["salience"].to_numpy()) for stack in (maps[in_set], of_source)]
             second = np.repeat([False, True], [part.shape[1] for part in both])
             groups = np.concatenate([maps[in_set]["subject"].to_numpy(), people])
-            change = statistics.contrast_interval(np.concatenate(both, axis=1), second, groups, **settings)
+            stacked = np.concatenate(both, axis=1)
+            change = statistics.contrast_interval(stacked, second, groups, limits=(0, 1), **settings)
             yield {**names, "variant": "entropy_change", **change.as_row()}
 
 

@@ -17,7 +17,10 @@ the degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2, 110) gives
     estimate +- t * sqrt(sum v_k)        v_k = n_k / (n_k - 1) * var(resamples of factor k)
     degrees of freedom = (sum v_k)^2 / sum(v_k^2 / (n_k - 1))
 
-The interval of an AUC is computed on its log odds. Percentiles of joint resamples ignore the small number of runs and
+No interval leaves the range that its quantity can have. The interval of a mean of values within limits (SSIM, entropy,
+shares), or of an AUC, is computed on the log odds of its position between them; ends of a difference are clipped to the
+largest difference that there can be, beyond which no truth lies. Tidy rows carry the limits of their quantity in the
+columns ``least`` and ``most``. Percentiles of joint resamples ignore the small number of runs and
 cover the value far less often than stated: ``studies/coverage.py`` compares both methods, and others. If the residual
 is larger than the effects of runs and images, the sum counts it twice and the interval is longer than necessary.
 
@@ -36,7 +39,8 @@ variance, because it puts too much weight on too few pairs.
 Functions of run-level values (R,), one mean or AUC a run, generalise to other runs on these same images.
 
 ``intervals`` holds the intervals, and ``runs`` the functions of run-level values. ``rows`` derives tidy rows from tidy
-rows, and ``tables`` summarises and compares groups of tidy rows.
+rows, and ``tables`` summarises and compares groups of tidy rows. ``planning`` says how many runs or images would decide
+a question.
 """
 
 from e2m.statistics.intervals import (
@@ -50,7 +54,17 @@ from e2m.statistics.intervals import (
     mean_interval,
     pairs_interval,
 )
-from e2m.statistics.rows import accuracies, by_decision, flips, over_levels, softmax_scores, with_flips
+from e2m.statistics.planning import Needed, needed
+from e2m.statistics.rows import (
+    accuracies,
+    accuracy_changes,
+    by_decision,
+    flips,
+    over_levels,
+    ranged,
+    softmax_scores,
+    with_flips,
+)
 from e2m.statistics.runs import (
     Equivalence,
     PermutationTest,
@@ -65,9 +79,11 @@ from e2m.statistics.tables import compare, compare_auc, equal_auc, summarise, su
 __all__ = [
     "Equivalence",
     "Interval",
+    "Needed",
     "PermutationTest",
     "Status",
     "accuracies",
+    "accuracy_changes",
     "auc",
     "auc_difference_interval",
     "auc_interval",
@@ -82,10 +98,12 @@ __all__ = [
     "flips",
     "holm",
     "mean_interval",
+    "needed",
     "over_levels",
     "pairs_interval",
     "permutation_test",
     "probability_greater",
+    "ranged",
     "softmax_scores",
     "summarise",
     "summarise_auc",

@@ -27,6 +27,14 @@ WEIGHTS_AT_ONCE = 500_000
 OVER = ("runs and images", "images")
 """The factors that an interval can be over."""
 
+Limits = tuple[float, float]
+"""The least and the largest value that a quantity can have."""
+
+UNLIMITED = (-np.inf, np.inf)
+
+ROUNDING = 1e-6
+"""Values further outside their limits than this are refused."""
+
 
 class Status(StrEnum):
     """Whether an interval was estimated and, if not, the first reason why not."""
@@ -56,6 +64,9 @@ class Interval:
         kind: the kind of estimate, by its name in ``studies/coverage.py``, which measures the interval's coverage; ""
             if the study does not cover it, for example over images alone.
         status: whether ``low`` and ``high`` were estimated, or the reason why not.
+        clusters: clusters of images that were resampled, or images where there are none; None for run-level values.
+        run_variance, image_variance: the parts of the squared standard error that come from runs and from images, each
+            corrected for the number drawn; NaN if there is no interval.
     """
 
     mean: float
@@ -67,6 +78,9 @@ class Interval:
     note: str = ""
     kind: str = ""
     status: Status = Status.ESTIMATED
+    clusters: int | None = None
+    run_variance: float = np.nan
+    image_variance: float = np.nan
 
     def as_row(self) -> dict:
         """The attributes by name, for a row of a table; the status is plain text."""
@@ -80,10 +94,11 @@ def mean_interval(
     seed: int = 0,
     level: float = 0.95,
     over: str = "runs and images",
+    limits: Limits = UNLIMITED,
 ) -> Interval:
     """Mean of all live values, with an interval over other runs and other images.
 
-    If all values are 0 or 1, the interval of their share is computed on log odds, as for an AUC.
+    If all values are 0 or 1, they are shares, with the limits 0 and 1.
 
     Args:
         values: (R, N), NaN where dead or missing.
@@ -93,12 +108,15 @@ def mean_interval(
         level: share of such intervals that should contain the mean.
         over: "runs and images"; or "images", which keeps the runs fixed: the interval then says nothing about other
             runs, and needs one run only.
+        limits: the least and the largest value that there can be; the interval then lies between them (``within``).
 
     Raises:
-        InputError: values that are not (R, N), clusters of another length, or an unknown ``over``.
+        InputError: values that are not (R, N) or not within the limits, clusters of another length, or an unknown
+            ``over``.
     """
-    table = as_table(values)
-    return interval([table], sums_of, clusters, resamples, seed, level, over=over, **scale_of(table))
+    table = as_table(values, limits)
+    scale = scale_of(table, limits)
+    return interval([table], sums_of, clusters, resamples, seed, level, over=over, **scale)
 
 
 def difference_interval(
@@ -108,6 +126,7 @@ def difference_interval(
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
+    limits: Limits = UNLIMITED,
 ) -> Interval:
     """Mean of ``guided`` minus mean of ``traditional``.
 
@@ -117,12 +136,14 @@ def difference_interval(
         guided, traditional: (R1, N) and (R2, N), NaN where dead or missing; images without a live value in one of
             them are left out of both.
         clusters, resamples, seed, level: as in ``mean_interval``.
+        limits: of the values; ends that exceed the largest difference are clipped to it (``apart``).
 
     Raises:
-        InputError: values that are not (R, N), or different numbers of images or clusters.
+        InputError: values that are not (R, N) or not within the limits, or different numbers of images or clusters.
     """
-    tables = [as_table(guided), as_table(traditional)]
-    return interval(tables, sums_of, clusters, resamples, seed, level, kind="difference")
+    tables = [as_table(guided, limits), as_table(traditional, limits)]
+    ends = partial(apart, limits=limits)
+    return interval(tables, sums_of, clusters, resamples, seed, level, ends, kind="difference")
 
 
 def pairs_interval(
@@ -132,20 +153,22 @@ def pairs_interval(
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
+    limits: Limits = UNLIMITED,
 ) -> Interval:
     """Mean over pairs of runs, for example of their maps' similarity, with an interval over other runs and images.
 
     Args:
         values: (P, N), one row a pair, NaN where dead or missing.
         pairs: P times (run, other run), each pair once, in either order.
-        clusters, resamples, seed, level: as in ``mean_interval``; runs are left out one by one, not drawn.
+        clusters, resamples, seed, level, limits: as in ``mean_interval``; runs are left out one by one, not drawn.
 
     Raises:
         InputError: as ``mean_interval``; also repeated pairs, or a pair that is not two different runs.
     """
-    table = as_table(values)
+    table = as_table(values, limits)
     members = [_pairs(pairs, len(table))]
-    return interval([table], sums_of, clusters, resamples, seed, level, pairs=members, kind="pairs")
+    ends = partial(within, limits=limits)
+    return interval([table], sums_of, clusters, resamples, seed, level, ends, pairs=members, kind="pairs")
 
 
 def contrast_interval(
@@ -155,6 +178,7 @@ def contrast_interval(
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
+    limits: Limits = UNLIMITED,
 ) -> Interval:
     """Mean of the second class of images minus mean of the first, computed run by run and averaged over runs.
 
@@ -163,16 +187,18 @@ def contrast_interval(
         second: (N,) bool, True for images of the second class. Each class is resampled by itself.
         clusters: as in ``mean_interval``; a cluster with images of both classes is split into one cluster a class.
         resamples, seed, level: as in ``mean_interval``.
+        limits: as in ``difference_interval``.
 
     Raises:
         InputError: as ``mean_interval``; also images of one class only.
     """
     classes = _two_classes(second, "contrast", "first", "second")
-    tables = [_both_classes(as_table(values), classes)]
+    tables = [_both_classes(as_table(values, limits), classes)]
     if clusters is not None:
         clusters = 2 * np.unique(_labels(tables, clusters), return_inverse=True)[1] + classes
     statistic = partial(_contrasts_of, classes)
-    return interval(tables, statistic, clusters, resamples, seed, level, classes=classes, kind="contrast")
+    ends = partial(apart, limits=limits)
+    return interval(tables, statistic, clusters, resamples, seed, level, ends, classes=classes, kind="contrast")
 
 
 def auc(authentic: ArrayLike, synthetic: ArrayLike, source: str = "these scores") -> float:
@@ -216,7 +242,8 @@ def auc_interval(
     classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
     tables = [_both_classes(as_table(scores), classes)]
     statistic = partial(_aucs_of, classes)
-    return interval(tables, statistic, clusters, resamples, seed, level, _inside_unit, kind="AUC", over=over)
+    ends = partial(within, limits=(0, 1))
+    return interval(tables, statistic, clusters, resamples, seed, level, ends, kind="AUC", over=over)
 
 
 def auc_difference_interval(
@@ -236,31 +263,48 @@ def auc_difference_interval(
     classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
     tables = [_both_classes(as_table(scores), classes) for scores in (guided, traditional)]
     statistic = partial(_aucs_of, classes)
-    return interval(tables, statistic, clusters, resamples, seed, level, _clipped, kind="AUC difference")
+    ends = partial(apart, limits=(0, 1))
+    return interval(tables, statistic, clusters, resamples, seed, level, ends, kind="AUC difference")
 
 
 # The interval of one table's value, or of the difference of two
 
 
-def _around(estimate: float, reach: float) -> tuple[float, float]:
-    return estimate - reach, estimate + reach
+def within(estimate: float, reach: float, limits: Limits) -> tuple[float, float]:
+    """Ends of a mean of values within limits, which no end leaves: ``reach`` by the delta method on another scale.
+
+    Between two limits a < b it is the log odds of u = (estimate - a) / (b - a), so that an estimate near a limit has
+    room on both sides; with one limit, the logarithm of the distance to it; without any, estimate +- reach.
+    """
+    least, most = limits
+    if np.isinf(least) and np.isinf(most):
+        return estimate - reach, estimate + reach
+    if np.isinf(most):
+        return tuple(least + (estimate - least) * np.exp(np.array([-1, 1]) * reach / (estimate - least)))
+    if np.isinf(least):
+        return tuple(most - (most - estimate) * np.exp(np.array([1, -1]) * reach / (most - estimate)))
+    span = most - least
+    share = (estimate - least) / span
+    odds = special.logit(share) + np.array([-1, 1]) * reach / (span * share * (1 - share))
+    # Rounding must not carry an end over a limit.
+    return tuple(np.clip(least + span * special.expit(odds), least, most))
 
 
-def _inside_unit(estimate: float, reach: float) -> tuple[float, float]:
-    """Ends computed on log odds (delta method), where an AUC near 1 has room on both sides."""
-    low, high = special.expit(_around(special.logit(estimate), reach / (estimate * (1 - estimate))))
-    return float(low), float(high)
+def apart(estimate: float, reach: float, limits: Limits) -> tuple[float, float]:
+    """Ends of a difference of two means of values within limits: estimate +- reach, clipped to the largest difference.
+
+    The largest difference is the distance of the limits, in either direction. No truth lies beyond it, so that clipping
+    changes no coverage.
+    """
+    most = limits[1] - limits[0]
+    return max(-most, estimate - reach), min(most, estimate + reach)
 
 
-def scale_of(values: np.ndarray) -> dict:
-    """Arguments of ``interval`` by the kind of values: a share of 0 and 1 has ends between 0 and 1."""
-    share = np.isin(values[np.isfinite(values)], (0, 1)).all()
-    return {"ends": _inside_unit, "kind": "share"} if share else {"kind": "mean"}
-
-
-def _clipped(estimate: float, reach: float) -> tuple[float, float]:
-    """Ends clipped to the range of a difference of two AUCs."""
-    return max(-1.0, estimate - reach), min(1.0, estimate + reach)
+def scale_of(values: np.ndarray, limits: Limits) -> dict:
+    """Arguments of ``interval`` for a mean, by the kind of values: shares of 0 and 1, bounded values, or any others."""
+    if np.isin(values[np.isfinite(values)], (0, 1)).all():
+        return {"ends": partial(within, limits=(0, 1)), "kind": "share"}
+    return {"ends": partial(within, limits=limits), "kind": "mean" if np.isinf(limits).any() else "bounded mean"}
 
 
 Statistic = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -274,7 +318,7 @@ def interval(
     resamples: int,
     seed: int,
     level: float,
-    ends: Callable[[float, float], tuple[float, float]] = _around,
+    ends: Callable[[float, float], tuple[float, float]] | None = None,
     pairs: Sequence[np.ndarray] | None = None,
     classes: np.ndarray | None = None,
     kind: str = "",
@@ -286,7 +330,7 @@ def interval(
         tables: (R, N) or, of pairs, (P, N), NaN where not finite.
         statistic: takes a table, (N,) bool, True for images with a column in it, and the cluster of each column.
         clusters, resamples, seed, level, over: as in ``mean_interval``.
-        ends: takes the estimate and half the width of the interval; returns its ends.
+        ends: takes the estimate and half the width of the interval, and returns its ends; None for no limits.
         pairs: (P, 2) numbers of runs for each table, if rows are pairs.
         classes: (N,) bool; images of one class are resampled while the other class stays whole. No cluster may span
             both.
@@ -301,8 +345,8 @@ def interval(
     used = [table[row][:, columns] for table, row in zip(tables, rows, strict=True)]
     members = [np.arange(len(row)) for row in rows] if pairs is None else pairs
     members = [member[row] for member, row in zip(members, rows, strict=True)]
-    sizes = [len(np.unique(member)) for member in members]
-    runs, images = min(sizes), int(columns.sum())
+    run_sizes = [] if fixed_runs else [len(np.unique(member)) for member in members]
+    runs, images = min(len(np.unique(member)) for member in members), int(columns.sum())
     missing = sum(table.size for table in tables) - sum(int(np.isfinite(table).sum()) for table in used)
     answer = partial(Interval, runs=runs, images=images, missing=missing, kind="" if fixed_runs else kind)
     if runs == 0:
@@ -317,6 +361,7 @@ def interval(
     regimes = [statistic(table, columns, codes) for table in used]
     whole = [regime(np.ones((1, len(kinds)))) for regime in regimes]
     estimate = float(_difference([_ratio(*parts) for parts in whole])[0])
+    answer = partial(answer, clusters=len(kinds))
     unknown = partial(answer, estimate, np.nan, np.nan)
     if reasons := _no_interval(estimate, None if fixed_runs else runs, group_sizes, clusters, pairs is not None):
         return unknown(note="; ".join(reasons.values()), status=next(iter(reasons)))
@@ -330,7 +375,7 @@ def interval(
         if np.isnan(np.concatenate(draws)).any():
             return unknown(note="all pairs share a run: no interval", status=Status.SHARED_RUN)
     generator = np.random.default_rng([seed, 0])
-    sizes = np.array([*([] if fixed_runs else sizes), *group_sizes])
+    sizes = np.array([*run_sizes, *group_sizes])
     draws += [_image_draws(regimes, group, len(kinds), resamples, generator) for group in groups]
     undefined = max(np.isnan(drawn).mean() for drawn in draws)
     if undefined > UNDEFINED_SHARE:
@@ -342,9 +387,10 @@ def interval(
     if error <= 1e-12 * max(np.nanmax(np.abs(table)) for table in used):
         return unknown(note="no spread: no interval", status=Status.NO_SPREAD)
     reach = stats.t.ppf(0.5 + level / 2, satterthwaite(variances, sizes)) * error
-    low, high = ends(estimate, float(reach))
+    low, high = map(float, (ends or partial(within, limits=UNLIMITED))(estimate, float(reach)))
     note = f"{runs} run{'s' * (runs > 1)}: interval over images alone" if fixed_runs else few_runs(runs)
-    return answer(estimate, low, high, note=note)
+    of_runs, of_images = (float(part.sum()) for part in np.split(variances, [len(run_sizes)]))
+    return answer(estimate, low, high, note=note, run_variance=of_runs, image_variance=of_images)
 
 
 def _run_draws(numerators: np.ndarray, denominators: np.ndarray, resamples: int, seed: list[int]) -> np.ndarray:
@@ -474,11 +520,11 @@ def greater(a: np.ndarray, b: np.ndarray) -> float:
 # Checks of input, and reasons for no interval
 
 
-def as_table(values: ArrayLike) -> np.ndarray:
+def as_table(values: ArrayLike, limits: Limits = UNLIMITED) -> np.ndarray:
     """(R, N) float, NaN where not finite.
 
     Raises:
-        InputError: another shape, or rows of different lengths.
+        InputError: another shape, rows of different lengths, or values outside the limits.
     """
     if isinstance(values, Sequence) and len({np.shape(row) for row in values}) > 1:
         sizes = ", ".join(str(np.size(row)) for row in values)
@@ -486,7 +532,23 @@ def as_table(values: ArrayLike) -> np.ndarray:
     table = np.asarray(values, dtype=float)
     if table.ndim != 2 or table.shape[1] == 0:
         raise InputError(f"values of shape {table.shape} arrived; give (runs, images), one row a run")
-    return np.where(np.isfinite(table), table, np.nan)
+    return inside(np.where(np.isfinite(table), table, np.nan), limits)
+
+
+def inside(table: np.ndarray, limits: Limits) -> np.ndarray:
+    """The table, after a check that its values lie within the limits; what rounding carried over them is put back.
+
+    Raises:
+        InputError: values outside the limits.
+    """
+    least, most = limits
+    outside = table[(table < least - ROUNDING) | (table > most + ROUNDING)]
+    if outside.size:
+        raise InputError(
+            f"{outside.size} values outside {least:g} to {most:g} arrived, {outside[0]:g} first; "
+            "give the limits of what was measured"
+        )
+    return np.clip(table, least, most)
 
 
 def _labels(tables: Sequence[np.ndarray], clusters: ArrayLike | None) -> np.ndarray:

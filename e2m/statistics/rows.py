@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
+
+
+def ranged(rows: pd.DataFrame, ranges: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+    """Tidy rows with the range of their quantity, in the columns ``least`` and ``most``, which no interval leaves.
+
+    Args:
+        rows: with a column ``variant``.
+        ranges: variant -> its least and largest value; variants that are not named have no limits.
+    """
+    limits = pd.DataFrame(ranges, index=["least", "most"]).T.reindex(pd.unique(rows["variant"]))
+    limits = limits.astype(float).fillna({"least": -np.inf, "most": np.inf})
+    variant = rows["variant"].astype(object)
+    return rows.assign(**{name: variant.map(limits[name]).astype(float) for name in limits})
 
 
 def by_decision(rows: pd.DataFrame) -> pd.DataFrame:
@@ -27,7 +43,16 @@ def accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of correct (1) and wrong (0) decisions from rows of scores, variant "accuracy"."""
     rows = softmax_scores(rows)
     right = (rows["value"] >= 0.5) == (rows["label"] == "synthetic")
-    return _renamed(rows, "accuracy", right)
+    return _renamed(rows, "accuracy", right, (0, 1))
+
+
+def accuracy_changes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of decisions won (1), kept (0) and lost (-1) from scores of changed images, variant "accuracy change".
+
+    The mean is the accuracy on changed images minus that on the same images before, as ``correct`` records it.
+    """
+    rows = accuracies(rows)
+    return _renamed(rows, "accuracy change", rows["value"] - rows["correct"].astype(float), (-1, 1))
 
 
 def flips(rows: pd.DataFrame) -> pd.DataFrame:
@@ -37,7 +62,7 @@ def flips(rows: pd.DataFrame) -> pd.DataFrame:
     """
     rows = softmax_scores(rows)
     clean = rows["correct"].to_numpy(bool) == (rows["label"] == "synthetic").to_numpy()
-    return _renamed(rows, "flipped", (rows["value"] >= 0.5) != clean)
+    return _renamed(rows, "flipped", (rows["value"] >= 0.5) != clean, (0, 1))
 
 
 def with_flips(rows: pd.DataFrame) -> pd.DataFrame:
@@ -62,5 +87,6 @@ def softmax_scores(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["variant"] == "score"]
 
 
-def _renamed(rows: pd.DataFrame, variant: str, value: pd.Series) -> pd.DataFrame:
-    return rows.assign(variant=variant, value=value.astype(float).where(rows["value"].notna()))
+def _renamed(rows: pd.DataFrame, variant: str, value: pd.Series, limits: tuple[float, float]) -> pd.DataFrame:
+    rows = rows.assign(variant=variant, value=value.astype(float).where(rows["value"].notna()))
+    return ranged(rows, {variant: limits})

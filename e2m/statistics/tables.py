@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -11,13 +12,18 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from e2m.statistics.intervals import (
+    UNLIMITED,
     Interval,
+    Limits,
+    apart,
     auc,
     auc_difference_interval,
     auc_interval,
+    inside,
     interval,
     scale_of,
     sums_of,
+    within,
 )
 from e2m.statistics.rows import softmax_scores
 from e2m.statistics.runs import cliffs_delta, equivalent, holm, permutation_test, probability_greater
@@ -36,7 +42,8 @@ def summarise(
 
     Args:
         rows: columns run, image, value and those of ``by``, one row a run and image; with a ``run_other`` that is not
-            null, one row a pair of runs and image.
+            null, one row a pair of runs and image. Columns ``least`` and ``most``, if there are any, hold the range of
+            a row's quantity (``ranged``): no interval leaves the range of its rows.
         by: columns that define the groups; null is a group too, "" in the result.
         clusters: image -> cluster, for example its subject; images of one cluster are resampled together.
         resamples, seed, over: as in ``mean_interval``.
@@ -47,14 +54,15 @@ def summarise(
         column ``flipped`` (``with_flips``), the table has it too, with the number of flipped rows.
 
     Raises:
-        InputError: a missing column; no rows; two values of a run and image in a group (the message names the columns
-            in which they differ); an image without a cluster; pairs and single runs in one group; an unknown
-            ``over``.
+        InputError: a missing column; no rows; values outside their range; two values of a run and image in a group
+            (the message names the columns in which they differ); an image without a cluster; pairs and single runs in
+            one group; an unknown ``over``.
     """
     names, groups = _groups(rows, by, clusters)
     intervals = []
-    for tables, labels, pairs in groups:
-        scale = scale_of(tables[0]) if pairs is None else {"pairs": pairs, "kind": "pairs"}
+    for tables, labels, pairs, limits in groups:
+        of_pairs = {"ends": partial(within, limits=limits), "pairs": pairs, "kind": "pairs"}
+        scale = scale_of(tables[0], limits) if pairs is None else of_pairs
         intervals.append(interval(tables, sums_of, labels, resamples, seed, 0.95, over=over, **scale).as_row())
     table = names.join(pd.DataFrame(intervals, columns=[field.name for field in fields(Interval)]))
     if "flipped" in rows:
@@ -86,7 +94,8 @@ def compare(
         One row a group: ``by``; difference (guided minus traditional), low, high as ``difference_interval``;
         probability_greater and cliffs_delta of the runs' means, each with its interval (probability_low and _high,
         cliffs_low and _high); p and p_smallest of ``permutation_test`` on them; p_holm, adjusted over all rows; runs,
-        images, missing, note, kind, status. Pairs of runs have no independent means: difference and interval only.
+        images, missing, note, kind, status; clusters, run_variance and image_variance of ``Interval``. Pairs of runs
+        have no independent means: difference and interval only.
 
     Raises:
         InputError: as ``summarise``; also no rows of one regime.
@@ -152,8 +161,8 @@ def compare_auc(
     """
     table = []
     for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, (guided, traditional), clusters):
-        apart = auc_difference_interval(*tables, synthetic, labels, resamples, seed, source=source)
-        table.append({**names, "source": source, **_tested(apart, _run_aucs(tables, synthetic, source), seed)})
+        difference = auc_difference_interval(*tables, synthetic, labels, resamples, seed, source=source)
+        table.append({**names, "source": source, **_tested(difference, _run_aucs(tables, synthetic, source), seed)})
     table = pd.DataFrame(table)
     table.insert(table.columns.get_loc("p_smallest") + 1, "p_holm", holm(table["p"]))
     return table
@@ -179,7 +188,8 @@ def equal_auc(
 
     Returns:
         One row a group and synthetic source: ``by``, source, verdict, difference, low_90 and high_90 (the 90 % interval
-        over runs and images), margin, p and note of ``equivalent``. The verdict is "equal" if both one-sided tests
+        over runs and images), margin, p and note of ``equivalent``; runs, images, clusters, run_variance and
+        image_variance of the interval. The verdict is "equal" if both one-sided tests
         and the 90 % interval show it, "different" if the 95 % interval excludes 0, and "undecided" otherwise.
 
     Raises:
@@ -187,14 +197,16 @@ def equal_auc(
     """
     table = []
     for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, (guided, traditional), clusters):
-        apart, within = (
+        wide, narrow = (
             auc_difference_interval(*tables, synthetic, labels, resamples, seed, level, source) for level in (0.95, 0.9)
         )
-        test = equivalent(*_run_aucs(tables, synthetic, source), margin, within)
-        different = apart.low > 0 or apart.high < 0
+        test = equivalent(*_run_aucs(tables, synthetic, source), margin, narrow)
+        different = wide.low > 0 or wide.high < 0
         verdict = "equal" if test.equivalent else "different" if different else "undecided"
         ends = {"low_90": test.low, "high_90": test.high}
         tested = {"difference": test.difference, **ends, "margin": margin, "p": test.p, "note": test.note}
+        about = ("runs", "images", "clusters", "run_variance", "image_variance")
+        tested |= {name: getattr(narrow, name) for name in about}
         table.append({**names, "source": source, "verdict": verdict, **tested})
     return pd.DataFrame(table)
 
@@ -235,26 +247,27 @@ def _compared(
     tables: list[np.ndarray],
     labels: np.ndarray | None,
     pairs: list[np.ndarray] | None,
+    limits: Limits,
     regimes: tuple[str, str],
     resamples: int,
     seed: int,
 ) -> dict:
-    kind = "difference" if pairs is None else "pairs"
-    apart = interval(tables, sums_of, labels, resamples, seed, 0.95, pairs=pairs, kind=kind)
-    tested = _tested(apart, _run_means(tables) if pairs is None else [], seed)
+    kind, ends = "difference" if pairs is None else "pairs", partial(apart, limits=limits)
+    difference = interval(tables, sums_of, labels, resamples, seed, 0.95, ends, pairs=pairs, kind=kind)
+    tested = _tested(difference, _run_means(tables) if pairs is None else [], seed)
     absent = [f"no rows of {regime}" for regime, table in zip(regimes, tables, strict=True) if not len(table)]
     return {**tested, "note": "; ".join(filter(None, [*absent, tested["note"]]))}
 
 
-def _tested(apart: Interval, means: Sequence[ArrayLike], seed: int) -> dict:
+def _tested(difference: Interval, means: Sequence[ArrayLike], seed: int) -> dict:
     """A difference with tests on the run-level means (R,) of both regimes; no means if rows are pairs."""
     both = means or ([], [])
     chance, delta, test = probability_greater(*both), cliffs_delta(*both), permutation_test(*both, seed)
-    untested = test.note if apart.runs else ""
+    untested = test.note if difference.runs else ""
     return {
-        "difference": apart.mean,
-        "low": apart.low,
-        "high": apart.high,
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
         "probability_greater": chance.mean,
         "probability_low": chance.low,
         "probability_high": chance.high,
@@ -263,12 +276,15 @@ def _tested(apart: Interval, means: Sequence[ArrayLike], seed: int) -> dict:
         "cliffs_high": delta.high,
         "p": test.p,
         "p_smallest": test.smallest,
-        "runs": apart.runs,
-        "images": apart.images,
-        "missing": apart.missing,
-        "note": "; ".join(filter(None, [apart.note, untested if means else "pairs: no exact test"])),
-        "kind": apart.kind,
-        "status": apart.status.value,
+        "runs": difference.runs,
+        "images": difference.images,
+        "missing": difference.missing,
+        "note": "; ".join(filter(None, [difference.note, untested if means else "pairs: no exact test"])),
+        "kind": difference.kind,
+        "status": difference.status.value,
+        "clusters": difference.clusters,
+        "run_variance": difference.run_variance,
+        "image_variance": difference.image_variance,
     }
 
 
@@ -287,8 +303,8 @@ def _groups(
     by: Sequence[str],
     clusters: Mapping | pd.Series | None,
     regimes: Sequence[str] = (),
-) -> tuple[pd.DataFrame, Iterator[tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray] | None]]]:
-    """Names of groups (one row each); and for each group its tables, cluster labels (N,) and pairs.
+) -> tuple[pd.DataFrame, Iterator[tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray] | None, Limits]]]:
+    """Names of groups (one row each); and for each group its tables, cluster labels (N,), pairs and limits.
 
     A group has one table, or one a regime, on the same images. Pairs are (P, 2) numbers of runs for each table, None if
     rows are runs. Runs and images are sorted, so that the order of rows changes no number.
@@ -313,20 +329,26 @@ def _groups(
     labels = None if clusters is None else _cluster_numbers(clusters, images)
     value = rows["value"].to_numpy(dtype=float, na_value=np.nan)
     value = np.where(np.isfinite(value), value, np.nan)
+    ranges = [
+        np.nan_to_num(rows[name].to_numpy(float), nan=none, posinf=np.inf, neginf=-np.inf) if name in rows else None
+        for name, none in zip(("least", "most"), UNLIMITED, strict=True)
+    ]
 
     def tables(members: np.ndarray):
         shown, column = np.unique(image[members], return_inverse=True)
         paired = other[members] >= 0
         if paired.any() and not paired.all():
             raise InputError("pairs of runs and single runs arrived in one group; add the column of the measure to by")
+        least, most = ranges
+        limits = UNLIMITED if least is None or most is None else (least[members].min(), most[members].max())
         stacks, pairs = [], []
         for number in range(max(1, len(regimes))):
             chosen = regime[members] == number
             rows_of = members[chosen]
             table, runs = _pivot(run[rows_of], other[rows_of], column[chosen], len(shown), value[rows_of])
-            stacks.append(table)
+            stacks.append(inside(table, limits))
             pairs.append(runs)
-        return stacks, None if labels is None else labels[shown], pairs if paired.any() else None
+        return stacks, None if labels is None else labels[shown], pairs if paired.any() else None, limits
 
     return names, map(tables, np.split(order, starts[1:]))
 
@@ -396,7 +418,11 @@ def _check_repeats(rows: pd.DataFrame, by: Sequence[str], keys: np.ndarray) -> N
     if not repeated.any():
         return
     kinds = rows[repeated].groupby(key[repeated])
-    others = [column for column in rows if column not in {*by, "run", "run_other", "image", "value", "flipped"}]
+    others = [
+        column
+        for column in rows
+        if column not in {*by, "run", "run_other", "image", "value", "flipped", "least", "most"}
+    ]
     differing = [column for column in others if kinds[column].nunique(dropna=False).max() > 1]
     first = rows[repeated].iloc[0]
     advice = f"add {', '.join(differing)} to by" if differing else "give each of them one row"

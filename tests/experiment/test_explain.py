@@ -40,7 +40,7 @@ def experiment(tmp_path, roots):
         dataset_options={"root": str(tmp_path / "faces")},
         sources=["real", "fake"],
         in_set=["real", "fake"],
-        controls=[],
+        controls={},
         study={},
         masker=None,
         image_size=32,
@@ -171,7 +171,7 @@ def test_tables_count_unreadable_images_as_missing(experiment, toy):
     assert len(experiment.images([*bad, "fake/4.png"])) == 3
     chosen = (experiment, scores, "CAM", {"noise": 0.5})
     assert selection.headlines(*chosen)["mean"].notna().all()
-    assert selection.differences(*chosen)["difference"].notna().all()
+    assert selection.differences(experiment, "CAM", {"noise": 0.5})["difference"].notna().all()
     assert (statistics.summarise_auc(scores, ["detector", "regime"], "real")["missing"] == 2 * runs).all()
     assert selection.equal_accuracy(experiment, scores, 0.1)["AUC difference"].notna().all()
     assert unseen.table(experiment, "CAM")["mean"].notna().all()

@@ -57,7 +57,7 @@ def looked_up(tmp_path_factory, one_thread):
         traditional="cyborg",
         guided=None,
         runs=1,
-        controls=[],
+        controls={},
         study={},
         image_size=32,
         methods=["CAM"],

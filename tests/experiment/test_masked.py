@@ -37,7 +37,7 @@ def experiment(tmp_path_factory, one_thread):
         detectors=["demo_cnn"],
         regimes=["cross_entropy"],
         guided=None,
-        controls=[],
+        controls={},
         study={},
         runs=1,
         methods=["CAM"],

@@ -61,11 +61,12 @@ BAD = [
     ("traditional", None, "traditional: null arrived; one of cross_entropy, ...fits"),
     ("guided", "focused", "guided: 'focused' arrived; one of cross_entropy, cyborg, or null fits"),
     ("guided", "cross_entropy", "guided: 'cross_entropy' arrived, which is the traditional regime; another one or ..."),
-    ("controls", "focused", "controls: 'focused' arrived; a list of any of cross_entropy, ... fits"),
-    ("controls", ["cyborg"], "controls[0]: 'cyborg' arrived, which is one of regimes; other regimes fit"),
-    ("controls", ["focussed"], "controls[0]: 'focussed' arrived; one of ...; did you mean focused?"),
+    ("controls", ["focused"], "controls: ['focused'] arrived; a mapping of any of cross_entropy, ... fits"),
+    ("controls", {"cyborg": 1}, "controls.cyborg: this is one of regimes, whose number of runs is runs; ..."),
+    ("controls", {"focussed": 1}, "controls.focussed: no such key; did you mean focused?"),
+    ("controls.focused", 0, "controls.focused: 0 arrived; a whole number from 1 up fits"),
     ("study.shuffled_map", 3, "study.shuffled_map: no such key; did you mean shuffled_maps?"),
-    ("study.shuffled_maps", 0, "study.shuffled_maps: 0 arrived; a whole number from 1 up fits"),
+    ("study.noise_augmented", 0, "study.noise_augmented: 0 arrived; a whole number from 1 up fits"),
     ("study", None, "study: null arrived; a mapping of any of cross_entropy, ... to a whole number from 1 up fits"),
     ("methods", [], "methods: [] arrived; a list (not empty) of any of ...CAM...fits"),
     ("methods", ["CAM", "GradCAMM"], "methods[1]: 'GradCAMM' arrived; one of ...; did you mean GradCAM?"),
@@ -244,7 +245,7 @@ def test_settings_of_a_regime_are_checked_too(tmp_path, monkeypatch, settings, l
     (tmp_path / "regimes" / "mine.py").write_text(f"LABEL = COLOUR = GUIDED = loss = None\n{settings}")
     monkeypatch.setenv("E2M_PLUGINS", str(tmp_path))
     monkeypatch.setattr(e2m.regimes, "__path__", [*e2m.regimes.__path__])
-    value = {"mine": 3} if section == "study" else [*DEMO[section], "mine"]
+    value = [*DEMO[section], "mine"] if section == "regimes" else DEMO[section] | {"mine": 3}
     path = written(tmp_path, DEMO | {section: value})
     try:
         assert refusal(path).startswith(f"{path}: {line}")
@@ -318,7 +319,7 @@ def test_reading_a_profile_takes_no_torch():
         ("detectors", [["timm:resnet18.a1_in1k"], ["mydetectors:mine"], ["package.module:function", "resnet50"]]),
         ("threads", [None, 2]),
         ("image_size", [None, 224]),
-        ("controls", [[]]),
+        ("controls", [{}]),
         ("study", [{}]),
         ("measures", [{}]),
         ("guided", [None]),
@@ -338,9 +339,33 @@ def test_settings_of_a_detector_and_its_masker():
     assert demo.masker_settings(ModelKey("demo_cnn", "cyborg", 2)) == MaskerSettings(**given, seed=2)
 
 
+def test_controls_and_studies_count_their_runs():
+    """A study adds the runs that no page has, and trains none twice."""
+    changed = {"controls": {"focused": 1, "shuffled_maps": 4, "fixed_map": 2}, "runs": 3}
+    demo = Profile.load("demo", study={"focused": 3, "fixed_map": 2, "pose_augmented": 2, "cyborg": 5}, **changed)
+    named = [(key.regime, key.run) for key in demo.controlled]
+    assert named == [
+        ("focused", 0),
+        *(("shuffled_maps", run) for run in range(4)),
+        *(("fixed_map", run) for run in range(2)),
+    ]
+    extra = [(key.regime, key.run) for key in demo.studied]
+    assert extra == [
+        *[("focused", 1), ("focused", 2)],
+        *[("pose_augmented", 0), ("pose_augmented", 1)],
+        *[("cyborg", 3), ("cyborg", 4)],
+    ]
+    alone = {"cross_entropy": 3, "cyborg": 5, "focused": 3, "shuffled_maps": 4, "fixed_map": 2, "pose_augmented": 2}
+    assert demo.counts == alone
+    every = [*demo.trained, *demo.controlled, *demo.studied]
+    assert len(every) == len(set(every)) == sum(alone.values())
+    assert demo.comparators == {"cross_entropy": 3, "shuffled_maps": 4, "fixed_map": 2}
+    assert Profile.load("demo", controls={}, study={}).comparators == {"cross_entropy": DEMO["runs"]}
+
+
 def test_roles_are_named():
     assert Profile.load("demo").roles == {"traditional": "cross_entropy", "guided": "cyborg"}
-    swapped = Profile.load("demo", regimes=["cyborg", "focused", "cross_entropy"], guided="focused", controls=[])
+    swapped = Profile.load("demo", regimes=["cyborg", "focused", "cross_entropy"], guided="focused", controls={})
     assert swapped.roles == {"traditional": "cross_entropy", "guided": "focused"}
     with pytest.raises(InputError, match="profile planted: guided is null, and a comparison needs two regimes"):
         _ = Profile.load("planted").roles

@@ -46,6 +46,17 @@ def test_a_measure_says_which_way_is_better_and_which_variant_is_the_papers(meas
     assert isinstance(measure.PAPER_EXACT, tuple)
     assert measure.PAPER_EXACT or measure.LETTER not in "abcde"
     assert set(measure.PAPER_EXACT) <= set(measure.BETTER)
+    for headline in measure.HEADLINES:
+        # The accuracy is of the release's scores.
+        assert headline.variant in (*measure.PAPER_EXACT, "accuracy change") or not headline.published
+
+
+def test_a_measure_knows_the_range_of_its_variants(measure):
+    """Those of the paper's measures all have one; a mean and its interval stay within it."""
+    ranges = getattr(measure, "RANGE", {})
+    assert set(ranges) <= set(measure.BETTER)
+    assert set(ranges) == set(measure.BETTER) or measure.LETTER not in "abcde"
+    assert all(least < most for least, most in ranges.values())
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if hasattr(plugins.load("measure", name), "perturbations")])

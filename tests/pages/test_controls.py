@@ -50,7 +50,7 @@ def measured(tmp_path_factory, photographs, regions):
     }
     changed = {"dataset": "toyfaces", "sources": ["real", "swap"], "in_set": ["real", "swap"], "runs": 1}
     changed |= {
-        "controls": ["shuffled_labels"],
+        "controls": {"shuffled_labels": 1},
         "measures": measures,
         "resamples": 100,
         "batch_size": 4,
@@ -122,7 +122,7 @@ def test_a_single_run_has_no_stability(measured):
 
 def test_the_profile_may_train_no_controls(measured):
     experiment, table = measured
-    without = controls.table(replace(experiment, controls=[], measures={}))
+    without = controls.table(replace(experiment, controls={}, measures={}))
     assert set(table["control"]) - set(without["control"]) == {"shuffled_labels"}
 
 

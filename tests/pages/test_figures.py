@@ -129,6 +129,9 @@ def test_a_table_counts_what_entered_and_says_what_is_missing(table):
     assert shown.data["images"].tolist() == ["118 to 120", "120"]
     assert shown.data["flipped"].tolist() == [3, 4]
     assert ">few runs (5). 1 image: no interval over images. no live value." in shown.caption
+    assert "runs" not in shown.data
+    uneven = tables.interval_table(counted.assign(runs=[5, 10, 10, 10]), rows=["source"])
+    assert uneven.data["runs"].tolist() == ["5 to 10", "10"]
 
 
 def test_an_interval_that_falls_short_is_marked_and_explained(table, monkeypatch):
@@ -167,16 +170,45 @@ def test_differences_for_reading():
     assert ">1 run: no interval over runs." in alone.caption
 
 
+CLAIM = dict.fromkeys(("claim", "by", "row", "detector", "variant", "salience", "expected", "figures"), "x")
+CLAIM |= dict.fromkeys(("why", "decides", "verdict", "status"), "") | {
+    "runs": 5,
+    "images": 60,
+    "note": "few runs (5)",
+    "kind": "",
+}
+CLAIM |= {"difference": 0.1, "low": 0.0, "high": 0.2, "level": 0.95}
+
+
 def test_claims_for_reading_begin_with_the_verdict():
-    row = {"claim": "more stable", "by": "us", "detector": "d", "expected": "higher", "published": "", "why": ""}
-    row |= {"difference": 0.1, "low": 0.0, "high": 0.2, "level": 0.95, "p_holm": np.nan, "verdict": "reproduced"}
-    about = {"kind": "", "status": "estimated", "runs": 5, "note": "few runs (5)"}
-    shown = tables.claims_table(pd.DataFrame([row | about]).assign(**{"with GradCAM": "not reproduced"}))
-    columns = ["claim", "verdict", "ours", "expected", "why", "by", "published", "p_holm", "with GradCAM"]
-    assert [*shown.data] == columns
-    assert shown.data["published"].tolist() == ["–"]
-    two = pd.DataFrame([row | about, row | about | {"detector": "other"}])
-    assert "detector" in tables.claims_table(two).data
+    shown = tables.claims_table(pd.DataFrame([CLAIM]))
+    columns = ["claim", "verdict", "quantity", "ours", "expected", "why", "what would decide", "published", "by"]
+    assert [*shown.data] == [*columns, "runs", "images"]
+    assert shown.data["why"].isna().all()  # shown as a dash
+    assert "few runs (5)" in shown.caption
+    two = pd.DataFrame([CLAIM, CLAIM | {"detector": "other", "variant": "corrected"}])
+    assert [*tables.claims_table(two).data][2:4] == ["variant", "detector"]
+
+
+def test_verdicts_are_words_in_cells_of_different_lightness():
+    columns = pd.MultiIndex.from_product([["published", "corrected"], ["GradCAM", "masker"]])
+    said = [["supported", "contradicted", "inconclusive", "untestable"], ["supported", "", "supported", "supported"]]
+    (ax,) = figures.verdicts(pd.DataFrame(said, index=["first", "second"], columns=columns)).axes
+    words = ["✓ supported", "✗ contradicted", "? inconclusive", "– untestable"]
+    assert [text.get_text() for text in ax.texts][:4] == words
+    assert [label.get_text() for label in ax.get_xticklabels()][1] == "published\nmasker"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["first", "second"]
+    # Rectangles and words lie in the cell of their claim and column.
+    assert [(cell.get_x(), cell.get_y()) for cell in ax.patches] == [(x, y) for y in range(2) for x in range(4)]
+    assert [float(line.get_xdata()[0]) for line in ax.lines] == [2]  # between the variants
+    assert len({colour for colour, *_ in list(figures.VERDICTS.values())[:4]}) == 4
+
+
+def test_differences_have_a_line_at_zero(table):
+    shown = table.assign(row=table["source"], detector="d")
+    drawn = [figures.forest(shown, zero=zero).axes[0] for zero in (True, False)]
+    at = [[list(line.get_xdata()) for line in ax.lines if line.get_color() == "0.3"] for ax in drawn]
+    assert at == [[[0, 0]], []]
 
 
 def test_differences_of_claims_become_text_and_marks_when_shown(monkeypatch):
@@ -190,10 +222,9 @@ def test_differences_of_claims_become_text_and_marks_when_shown(monkeypatch):
     ]
     table = pd.DataFrame(cases, columns=["difference", "low", "high", "level", "kind", "expected text"])
     expected = table.pop("expected text").tolist()
-    about = dict.fromkeys(("claim", "by", "detector", "expected", "published", "why", "verdict", "status"), "x")
-    about |= {"runs": 5, "note": "1 run", "p_holm": 0.1}
+    about = {name: value for name, value in CLAIM.items() if name not in table} | {"note": "1 run"}
     shown = tables.claims_table(table.assign(**about))
-    assert shown.data["ours"].tolist() == expected
+    assert shown.data["ours"].fillna("–").tolist() == expected
     assert "†" in shown.caption
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from e2m import statistics
 from e2m.experiment.results import Experiment, ModelKey
-from e2m.pages.interventions import claims, judge
+from e2m.pages.interventions import judge
 from e2m.store.paths import CHECKOUT
 from e2m.types import InputError
 
@@ -75,49 +75,6 @@ def test_an_unknown_relation():
         passed(0, 1, "beside", 0)
 
 
-HIGHER, NONE, LOWER = (0.1, 0.3), (-0.1, 0.2), (-0.4, -0.2)
-REGIMES = ("cross_entropy", "shuffled_maps", "fixed_map")
-NAMES = {"unguided": REGIMES[0], "controls": REGIMES[1:]}
-
-
-def differences(*ends, row="(d) SSIM"):
-    table = pd.DataFrame(ends, columns=["low", "high"]).assign(against=REGIMES[: len(ends)], row=row)
-    return table.assign(detector="toy", salience="CAM")
-
-
-@pytest.mark.parametrize(
-    ("ends", "claimed", "words"),
-    [
-        ((HIGHER, HIGHER, HIGHER), True, "an effect of guidance: higher than without maps"),
-        ((LOWER, LOWER, LOWER), True, "an effect of guidance: lower than without maps"),
-        (
-            (HIGHER, HIGHER, NONE),
-            False,
-            "regularisation may be all: higher than without maps, but not than with: fixed map",
-        ),
-        ((HIGHER, NONE, NONE), False, "with: shuffled maps, fixed map"),
-        ((HIGHER, LOWER, HIGHER), False, "with: shuffled maps"),
-        ((LOWER, HIGHER, HIGHER), False, "with: shuffled maps, fixed map"),
-        ((NONE, HIGHER, HIGHER), False, "no effect: higher than with wrong maps, but not told apart"),
-        ((NONE, LOWER, NONE), False, "no effect: not told apart from training without maps"),
-        ((NONE, HIGHER, LOWER), False, "no effect: not told apart from training without maps"),
-        ((NONE, NONE, NONE), False, "no effect: not told apart from training without maps"),
-        ((HIGHER, HIGHER, (np.nan, np.nan)), False, "nothing can be said: no interval against fixed map"),
-    ],
-)
-def test_guidance_is_claimed_only_beyond_every_control(ends, claimed, words):
-    (row,) = claims(differences(*ends), **NAMES).to_dict("records")
-    assert row["claimed"] is claimed
-    assert words in row["verdict"]
-
-
-def test_measures_are_judged_one_by_one_in_their_order():
-    table = pd.concat([differences(HIGHER, HIGHER, HIGHER, row=row) for row in ("(e)", "(a)", "(d)")])
-    assert claims(table, **NAMES)["row"].tolist() == ["(e)", "(a)", "(d)"]
-    with pytest.raises(InputError, match=r"\(b\): no difference to fixed_map"):
-        claims(pd.concat([table, differences(HIGHER, HIGHER, row="(b)")]), **NAMES)
-
-
 # The script that asks
 
 
@@ -127,23 +84,22 @@ def study(monkeypatch):
     return import_module("studies.guidance")
 
 
-def test_regimes_are_compared_on_the_runs_that_all_have(study):
+def test_every_regime_enters_with_all_its_runs(study):
     experiment = Experiment.load("demo")
-    pair = study.among(experiment, "cross_entropy", "shuffled_labels")
-    assert (pair.regimes, pair.runs) == (["cross_entropy", "shuffled_labels"], 3)
-    assert {one.run for one in pair.trained} == {0, 1, 2}
-    assert study.runs_of(experiment)["focused"] == 5
+    alone = study.of_regime(experiment, "shuffled_labels")
+    assert (alone.regimes, alone.runs) == (["shuffled_labels"], 3)
+    assert study.of_regime(experiment, "shuffled_maps").runs == experiment.controls["shuffled_maps"]
+    assert study.of_regime(experiment, "cyborg").runs == experiment.runs
 
 
-def test_what_the_study_reads_is_what_it_trains(study):
+def test_what_the_study_reads_is_what_is_trained(study):
     experiment = Experiment.load("demo")
-    trained = {*experiment.trained, *experiment.studied}
-    for regime, runs in study.runs_of(experiment).items():
-        assert {ModelKey("demo_cnn", regime, run) for run in range(runs)} <= trained
-    assert {study.GUIDED, *study.CONTROLS, "focused", "noise_augmented", "pose_augmented"} <= set(
-        study.runs_of(experiment)
-    )
-    assert set(experiment.controlled) <= trained
+    trained = {*experiment.trained, *experiment.controlled, *experiment.studied}
+    (detector,) = experiment.detectors
+    for regime, runs in experiment.counts.items():
+        assert {ModelKey(detector, regime, run) for run in range(runs)} <= trained
+    compared = {"cyborg", *experiment.comparators, "focused", "noise_augmented", "pose_augmented", "shuffled_labels"}
+    assert compared <= set(experiment.counts)
 
 
 def test_two_runs_that_must_not_differ(study):

@@ -11,11 +11,13 @@ from e2m.statistics import (
     auc,
     auc_difference_interval,
     auc_interval,
+    cliffs_delta,
     contrast_interval,
     difference_interval,
     intervals,
     mean_interval,
     pairs_interval,
+    probability_greater,
 )
 from e2m.types import InputError
 from tests.statistics.made import CLUSTERS, normal, slow_auc, slow_draws, slow_means
@@ -203,6 +205,92 @@ def test_over_images_alone_runs_do_not_lengthen_the_interval():
 
 
 # Properties
+
+
+LIMITS = {(0, 1): 1, (-1, 1): 2, (-3, 9): 12}
+"""Limits -> the largest difference between two values within them."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([*LIMITS]),
+    st.integers(2, 5),
+    st.integers(2, 9),
+    st.integers(0, 99),
+    st.floats(0.001, 0.999),
+    st.sampled_from([0.3, 3.0, 30.0]),
+)
+def test_no_interval_leaves_the_range_of_its_quantity(limits, runs, images, seed, centre, spread):
+    """Means, differences, pairs and contrasts of values anywhere between their limits, far from normal too."""
+    least, most = limits
+    odds = np.log(centre / (1 - centre)) + spread * normal(runs, images, seed=seed)
+    values = least + (most - least) / (1 + np.exp(-odds))
+    other = least + most - values[::-1]
+    pairs = [*combinations(range(runs), 2)]
+    second = np.arange(images) % 2 > 0
+    means = [mean_interval(values, resamples=40, limits=limits)]
+    means += [pairs_interval(values[[i for i, _ in pairs]], pairs, resamples=40, limits=limits)]
+    apart = [difference_interval(values, other, resamples=40, limits=limits)]
+    apart += [contrast_interval(values, second, resamples=40, limits=limits)]
+    furthest = LIMITS[limits]
+    for result, low, high in [(mean, least, most) for mean in means] + [(one, -furthest, furthest) for one in apart]:
+        if result.status == Status.ESTIMATED:
+            assert low <= result.low <= result.mean <= result.high <= high
+        assert low <= result.mean <= high
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 5), st.integers(4, 12), st.integers(0, 99), st.floats(-9, 9))
+def test_no_interval_of_an_auc_or_a_chance_leaves_its_range(runs, images, seed, shift):
+    synthetic = np.arange(images) % 2 > 0
+    scores, other = (normal(runs, images, seed=seed + part) for part in (0, 100))
+    scores = scores + shift * synthetic
+    limited = [
+        (auc_interval(scores, synthetic, resamples=40), 0, 1),
+        (auc_difference_interval(scores, other, synthetic, resamples=40), -1, 1),
+        (probability_greater(scores.mean(axis=1) + shift, other.mean(axis=1)), 0, 1),
+        (cliffs_delta(scores.mean(axis=1) + shift, other.mean(axis=1)), -1, 1),
+    ]
+    for result, low, high in limited:
+        assert not result.low < low
+        assert not result.high > high
+
+
+def test_ends_within_limits_by_hand():
+    """Halfway between the limits the slope of the log odds is 4 / span; one limit alone is a logarithm."""
+    reach = 0.3
+    low, high = intervals.within(0.5, reach, (0, 1))
+    assert (low, high) == pytest.approx([1 / (1 + np.exp(4 * reach)), 1 / (1 + np.exp(-4 * reach))])
+    assert intervals.within(0.0, 2 * reach, (-1, 1)) == pytest.approx([2 * low - 1, 2 * high - 1])
+    assert intervals.within(5, 2, (1, np.inf)) == pytest.approx([1 + 4 * np.exp(-0.5), 1 + 4 * np.exp(0.5)])
+    assert intervals.within(-5, 2, (-np.inf, -1)) == pytest.approx([-1 - 4 * np.exp(0.5), -1 - 4 * np.exp(-0.5)])
+    assert intervals.within(5, 2, intervals.UNLIMITED) == (3, 7)
+    # Far from its limits a mean has the ends that it has without them.
+    assert intervals.within(5, 0.01, (-1000, 1000)) == pytest.approx([4.99, 5.01], abs=1e-6)
+    assert intervals.apart(0.9, 0.3, (0, 1)) == (pytest.approx(0.6), 1)
+    assert intervals.apart(-1.8, 0.3, (-1, 1)) == (-2, pytest.approx(-1.5))
+
+
+def test_limits_leave_the_estimate_and_its_error_alone():
+    values = 0.5 + normal(4, 10) / 50
+    free, kept = mean_interval(values), mean_interval(values, limits=(0, 1))
+    assert (kept.mean, kept.run_variance, kept.image_variance) == (free.mean, free.run_variance, free.image_variance)
+    assert [kept.low, kept.high] == pytest.approx([free.low, free.high], abs=1e-3)
+    assert mean_interval(values + 1e-9, limits=(0, values.max())).mean <= values.max()
+    with pytest.raises(InputError, match=r"2 values outside 0 to 0\.5 arrived, 0\.7 first"):
+        mean_interval([[0.2, 0.7], [0.1, 0.9]], limits=(0, 0.5))
+
+
+def test_an_interval_says_what_its_error_comes_from():
+    """By hand, from the enumeration above: 4 from two runs, 0.25 from two images."""
+    result = mean_interval([[0.0, 1.0], [4.0, 5.0]], resamples=40_000)
+    assert result.clusters == 2
+    assert [result.run_variance, result.image_variance] == pytest.approx([4, 0.25], rel=0.02)
+    apart = difference_interval([[0.0, 1.0], [4.0, 5.0]], [[0.0, 0.0], [1.0, 1.0]], [0, 0], resamples=10)
+    assert apart.clusters == 1
+    assert np.isnan([apart.run_variance, apart.image_variance]).all()
+    alone = mean_interval([[0.0, 1.0], [4.0, 5.0]], over="images")
+    assert (alone.run_variance, alone.image_variance > 0) == (0, True)
 
 
 scores_of_both = st.tuples(*[st.lists(st.integers(-3, 3), min_size=1, max_size=12)] * 2)

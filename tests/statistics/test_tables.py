@@ -30,7 +30,10 @@ ROLES = {"guided": "cyborg", "traditional": "cross_entropy"}
 def test_rows_become_tables_by_hand():
     cells = {(1, "b"): 4.0, (0, "a"): 1.0, (0, "b"): np.nan, (1, "c"): 1.0}
     result = summarise(tidy(cells, measure="noise"), ["measure"])
-    assert [*result] == ["measure", "mean", "low", "high", "runs", "images", "missing", "note", "kind", "status"]
+    assert [*result] == [
+        *("measure", "mean", "low", "high", "runs", "images", "missing", "note", "kind", "status"),
+        *("clusters", "run_variance", "image_variance"),
+    ]
     # One value is NaN; run 0 on c and run 1 on a have no row.
     assert result[["measure", "mean", "runs", "images", "missing"]].to_numpy().tolist() == [["noise", 2.0, 2, 3, 3]]
     # Pairs (0, 1), (0, 2), (1, 2) on two images are six cells; four have a row, one of them dead.
@@ -56,6 +59,46 @@ def test_comparison_by_hand():
     assert (near["difference"], near["p"], near["p_holm"], near["cliffs_delta"]) == (0, 1, 1, 0)
     assert near["note"] == "1 image: no interval over images"
     assert (far["status"], near["status"]) == ("estimated", "one image or cluster")
+
+
+def test_rows_carry_the_range_that_their_intervals_keep():
+    """SSIM near 1, entropy near 0, and a quantity without limits, in one table."""
+    values = {"ssim": 1 - np.exp(normal(3, 6)) / 99, "entropy": np.exp(normal(3, 6)) / 99, "bits": normal(3, 6)}
+    rows = pd.concat([tidy(table, variant=name) for name, table in values.items()])
+    ranges = {"ssim": (-1, 1), "entropy": (0, 1)}
+    ranged = statistics.ranged(rows, ranges)
+    result = summarise(ranged, ["variant"], resamples=50).set_index("variant")
+    for name, limits in {**ranges, "bits": (-np.inf, np.inf)}.items():
+        alone = mean_interval(values[name], resamples=50, limits=limits)
+        assert [*result.loc[name, ["mean", "low", "high", "kind"]]] == [alone.mean, alone.low, alone.high, alone.kind]
+    assert result.loc[["ssim", "entropy"], "kind"].tolist() == ["bounded mean"] * 2
+    apart = pd.concat([ranged.assign(regime="cyborg"), ranged.assign(regime="cross_entropy", value=0.0)])
+    differences = compare(apart, ["variant"], **ROLES, resamples=50).set_index("variant")
+    assert differences.loc["entropy", "high"] <= 1
+    # Rows without a range, beside rows that have one, have no limits.
+    mixed = summarise(pd.concat([ranged, tidy(99 + normal(3, 6), variant="new")]), ["variant"], resamples=50)
+    assert mixed["kind"].tolist() == ["bounded mean", "bounded mean", "mean", "mean"]
+    with pytest.raises(InputError, match=r"values outside 0 to 1 arrived, .* first; give the limits of what was"):
+        summarise(statistics.ranged(rows, {"bits": (0, 1)}), ["variant"])
+
+
+def test_pairs_keep_their_range():
+    similar = paired(1 - np.exp(normal(3, 6)) / 99, [(0, 1), (0, 2), (1, 2)], variant="ssim")
+    free, kept = (
+        summarise(rows, ["variant"]).iloc[0] for rows in (similar, statistics.ranged(similar, {"ssim": (-1, 1)}))
+    )
+    assert free["high"] > kept["high"] > kept["mean"] == free["mean"]
+    assert kept["kind"] == "pairs"
+
+
+def test_accuracy_changes_are_won_and_lost_decisions():
+    rows = pd.DataFrame(
+        [(0.9, "synthetic", True), (0.9, "synthetic", False), (0.1, "synthetic", True), (np.nan, "authentic", True)],
+        columns=["value", "label", "correct"],
+    ).assign(variant="score")
+    changes = statistics.accuracy_changes(pd.concat([rows, rows.assign(variant="ssim")]))
+    np.testing.assert_array_equal(changes["value"], [0, 1, -1, np.nan])
+    assert changes[["variant", "least", "most"]].drop_duplicates().to_numpy().tolist() == [["accuracy change", -1, 1]]
 
 
 def test_shares_stay_between_0_and_1():
@@ -157,7 +200,7 @@ def test_differences_of_auc_and_their_tests(score_rows):
     for _, row in result.iterrows():
         delta = cliffs_delta(runs["cyborg", row["source"]], runs["cross_entropy", row["source"]])
         assert [row["cliffs_delta"], row["cliffs_low"], row["cliffs_high"]] == [delta.mean, delta.low, delta.high]
-    assert [*result.columns[-3:]] == ["note", "kind", "status"]
+    assert [*result.columns[-6:]] == ["note", "kind", "status", "clusters", "run_variance", "image_variance"]
     assert not any(isinstance(cell, list) for cell in result.to_numpy().ravel())
 
 
@@ -181,7 +224,7 @@ def test_equality_of_auc_is_that_of_runs_within_the_interval(score_rows, margin,
     settings = {**ROLES, "resamples": 50}
     result = statistics.equal_auc(rows, ["detector"], "orl", margin, **settings)
     columns = ["detector", "source", "verdict", "difference", "low_90", "high_90", "margin", "p", "note"]
-    assert [*result] == columns
+    assert [*result] == [*columns, "runs", "images", "clusters", "run_variance", "image_variance"]
     runs, compared = run_aucs(rows), statistics.compare_auc(rows, ["detector"], "orl", **settings)
     for (_, row), (_, apart) in zip(result.iterrows(), compared.iterrows(), strict=True):
         test = equivalent(runs["cyborg", row["source"]], runs["cross_entropy", row["source"]], margin)

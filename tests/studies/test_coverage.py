@@ -25,7 +25,7 @@ def test_every_kind_is_simulated_with_every_number_of_runs(study):
 
 
 @pytest.mark.parametrize(
-    "kind", ["mean", "share", "difference", "contrast", "pairs", "AUC", "AUC difference", "P(a > b)"]
+    "kind", ["mean", "share", "bounded mean", "difference", "contrast", "pairs", "AUC", "AUC difference", "P(a > b)"]
 )
 def test_a_simulation_has_a_truth_and_intervals_of_ours_and_others(study, kind):
     _, simulate, setting, runs = next(entry for entry in study._studies() if entry[0] == kind)
@@ -36,6 +36,15 @@ def test_a_simulation_has_a_truth_and_intervals_of_ours_and_others(study, kind):
         assert low < high
     if kind == "mean":
         assert {"BCa", "percentile"} < set(intervals)
+
+
+def test_the_truth_of_bounded_values_is_their_mean(study):
+    for setting in study.CENTRES:
+        drawn = np.random.default_rng(0).normal(size=(4, 400_000)) * np.array(study.BOUNDED_DEVIATIONS)[:, None]
+        values = 1 / (1 + np.exp(-study.CENTRES[setting] - drawn.sum(axis=0)))
+        assert study._bounded_truth(setting) == pytest.approx(values.mean(), abs=1e-3)
+        low, high = study.bounded_mean(np.random.default_rng(0), setting, 5)[1]["ours"]
+        assert 0 < low < high < 1
 
 
 def test_coverage_is_the_share_of_intervals_that_hold_the_truth(study):

@@ -8,7 +8,7 @@ whole = settings.lines(experiment, asdict(experiment))
 
 rule study:
     input:
-        results(*experiment.trained, *experiment.studied),
+        results(*experiment.trained, *experiment.controlled, *experiment.studied),
         inside(elsewhere.results(repeated, experiment.in_set)) if experiment.study else [],
 
 
@@ -17,7 +17,7 @@ rule masking_study:
     output: touch(f"{RESULTS}/studies/masking.done")
     input:
         inside(map(experiment.masker_file, filter(experiment.has_masker, experiment.trained))),
-        inside(experiment.checkpoint(key) for key in experiment.studied if key.regime == "shuffled_labels"),
+        inside(experiment.checkpoint(key) for key in (*experiment.controlled, *experiment.studied) if key.regime == "shuffled_labels"),
         listed("test"),
     params:
         settings=whole,

@@ -1,0 +1,187 @@
+"""Which of two groups of detectors deserves trust: a written rule, applied to the tables of model selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from e2m import plugins
+from e2m.types import InputError
+
+RULE = """
+1. *Equal accuracy.* Two one-sided tests ask whether the in-set AUCs are equal up to the margin. If the AUCs differ, the
+   more accurate group is preferred, and the measures decide nothing. If neither is shown, there is no reason to prefer
+   either.
+2. *Beyond the controls.* A quantity separates the groups if guided detectors differ from traditional ones **and** from
+   those trained with each kind of wrong map, in the same direction: all 95 % intervals lie on the same side of 0.
+3. *One direction.* If all quantities that separate the groups favour the same group, it is preferred. If none
+   separates them, or if they contradict each other, there is no reason to prefer either.
+"""
+"""The rule, in words."""
+
+_WORDS = {1: "higher", -1: "lower"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the rule says, of one detector.
+
+    Attributes:
+        preferred: the regime that deserves more trust; None if there is no reason to prefer either.
+        accuracy, measures, verdict: the answer in three sentences.
+    """
+
+    preferred: str | None
+    accuracy: str
+    measures: str
+    verdict: str
+
+
+def beyond(differences: pd.DataFrame, *, unguided: str, controls: Sequence[str]) -> pd.DataFrame:
+    """Whether guidance, or any pull on the map, explains the difference in every quantity, as a verdict in words.
+
+    An effect of human guidance is claimed only where guided detectors differ, in one direction, from unguided ones and
+    from those of every control. Controls are trained with maps that say nothing about their image.
+
+    Args:
+        differences: guided minus another regime, as ``selection.differences`` returns it: row (the quantity), detector,
+            salience, against (the other regime), low, high.
+        unguided: the regime trained without maps.
+        controls: regimes trained with maps that do not belong to the image; with none, nothing is claimed.
+
+    Returns:
+        One row a detector, salience method and quantity: detector, salience, row, sign (of guided minus unguided: 1,
+        -1, or 0 if the interval includes 0; NaN without an interval), claimed (bool), verdict.
+
+    Raises:
+        InputError: a quantity without a difference to one of the regimes.
+    """
+    verdicts = []
+    for names, group in differences.groupby(["detector", "salience", "row"], sort=False):
+        against = group.set_index("against")
+        if absent := sorted({unguided, *controls} - set(against.index)):
+            raise InputError(f"{names[-1]}: no difference to {', '.join(absent)}; compare guided detectors with it too")
+        signs = {regime: _sign(*against.loc[regime, ["low", "high"]]) for regime in (unguided, *controls)}
+        verdicts.append((*names, signs[unguided], *_claim(signs, unguided, controls)))
+    return pd.DataFrame(verdicts, columns=["detector", "salience", "row", "sign", "claimed", "verdict"])
+
+
+def answer(equal: pd.Series, differences: pd.DataFrame, *, guided: str, traditional: str) -> Answer:
+    """Apply ``RULE`` to one detector.
+
+    Args:
+        equal: the row of ``selection.equal_accuracy`` of the synthetic in-set source.
+        differences: the rows of ``selection.differences`` of one salience method. Those with a letter are measures, and
+            those with a better direction decide.
+        guided, traditional: the regimes.
+    """
+    measured = differences[(differences["letter"] != "") & (differences["better"] != "")]
+    controls = [regime for regime in dict.fromkeys(measured["against"]) if regime != traditional]
+    judged = beyond(measured, unguided=traditional, controls=controls)
+    better = measured.drop_duplicates("row").set_index("row")["better"]
+    wanted = judged["row"].map(better).map({"higher": 1, "lower": -1})
+    favoured = {
+        guided if sign == want else traditional
+        for sign, want, claimed in zip(judged["sign"], wanted, judged["claimed"], strict=True)
+        if claimed
+    }
+    accuracy = _of_accuracy(equal, guided, traditional)
+    measures = _of_measures(judged, controls, guided, traditional)
+    if equal["verdict"] == "different":
+        preferred = guided if equal["AUC difference"] > 0 else traditional
+        verdict = f"By the rule of the page, {_label(preferred)} is preferred, because it is more accurate."
+    elif equal["verdict"] != "equal":
+        preferred = None
+        verdict = _nothing("equal accuracy was not shown, so that a preference could cost accuracy")
+    elif len(favoured) == 1:
+        (preferred,) = favoured
+        verdict = (
+            f"By the rule of the page, {_label(preferred)} is preferred: as accurate, and better in what separates the "
+            "groups beyond any pull on the map."
+        )
+    else:
+        preferred = None
+        apart = "what separates the groups points in both directions"
+        verdict = _nothing(apart if favoured else "nothing separates the groups beyond the controls")
+    return Answer(preferred, accuracy, measures, verdict)
+
+
+def answers(
+    equal: pd.DataFrame, differences: pd.DataFrame, synthetic: str, *, guided: str, traditional: str
+) -> dict[str, Answer]:
+    """Detector -> what the rule says of it; ``equal`` and ``differences`` have all of them, ``synthetic`` is in-set."""
+    in_set = equal[equal["source"] == synthetic].set_index("detector", drop=False)
+    return {
+        detector: answer(in_set.loc[detector], rows, guided=guided, traditional=traditional)
+        for detector, rows in differences.groupby("detector", sort=False)
+    }
+
+
+def _of_accuracy(equal: pd.Series, guided: str, traditional: str) -> str:
+    interval = f"{equal['AUC difference']:+.3f}, 90 % interval {equal['90 % low']:+.3f} to {equal['90 % high']:+.3f}"
+    groups = f"{_label(guided)} and {_label(traditional)}"
+    if equal["verdict"] == "equal":
+        return f"{groups} are equally accurate up to a margin of {equal['margin']:g} (difference of AUC {interval})."
+    if equal["verdict"] == "different":
+        return f"{groups} are not equally accurate (difference of AUC {interval})."
+    if not np.isfinite(equal["90 % low"]):
+        return f"Whether {groups} are equally accurate cannot be tested ({equal['note']})."
+    return (
+        f"{groups} are neither shown to be equally accurate up to a margin of {equal['margin']:g} nor to differ "
+        f"(difference of AUC {interval})."
+    )
+
+
+def _of_measures(judged: pd.DataFrame, controls: Sequence[str], guided: str, traditional: str) -> str:
+    total, differ = len(judged), int((judged["sign"].abs() == 1).sum())
+    first = f"Of {total} quantities of the measures, {differ or 'none'} differ{'s' * (differ < 2)} between the groups"
+    if judged["sign"].isna().all():
+        return "The measures cannot be compared: no difference between the groups has an interval."
+    if not differ:
+        return f"{first} by more than its interval allows for."
+    if not controls:
+        return f"{first}; no detectors with wrong maps were trained, so that guidance cannot be told from any pull."
+    claimed = judged[judged["claimed"]]
+    kinds = " and ".join(map(_label, controls))
+    if claimed.empty:
+        return f"{first}, and none of them beyond the controls ({kinds}): any pull on the map may do as much."
+    named = "; ".join(
+        f"{row.row.rstrip(' ↑↓')}, {_WORDS[row.sign]} with {_label(guided)}" for row in claimed.itertuples()
+    )
+    return f"{first}, and {len(claimed)} also beyond the controls ({kinds}): {named}."
+
+
+def _nothing(reason: str) -> str:
+    return f"By the rule of the page, there is no reason to prefer either: {reason}."
+
+
+def _sign(low: float, high: float) -> float:
+    """1 if an interval lies above 0, -1 if below, 0 if it contains 0, NaN if there is no interval."""
+    return np.nan if np.isnan(low + high) else float((low > 0) - (high < 0))
+
+
+def _claim(signs: Mapping[str, float], unguided: str, controls: Sequence[str]) -> tuple[bool, str]:
+    if unknown := [_label(regime) for regime, sign in signs.items() if np.isnan(sign)]:
+        return False, f"nothing can be said: no interval against {' and '.join(unknown)}"
+    sign = signs[unguided]
+    beyond = [signs[regime] for regime in controls]
+    if not controls:
+        return False, f"{_WORDS[sign]} than without maps; no controls" if sign else "not told apart; no controls"
+    if sign and all(other == sign for other in beyond):
+        return True, f"an effect of guidance: {_WORDS[sign]} than without maps, and than with either kind of wrong map"
+    if sign:
+        alike = ", ".join(_label(regime) for regime in controls if signs[regime] != sign)
+        return False, f"any pull may be all: {_WORDS[sign]} than without maps, but not than with: {alike}"
+    if beyond[0] and all(other == beyond[0] for other in beyond):
+        return (
+            False,
+            f"no effect shown: {_WORDS[beyond[0]]} than with wrong maps, not told apart from training without maps",
+        )
+    return False, "no effect shown: not told apart from training without maps"
+
+
+def _label(regime: str) -> str:
+    return plugins.load("regime", regime).LABEL

@@ -1,0 +1,107 @@
+"""Comparisons of regimes: each with all its runs, on the quantities that measures declare."""
+
+from dataclasses import replace
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from e2m import plugins, statistics
+from e2m.experiment.results import Experiment, bounded
+from e2m.pages import selection
+from e2m.types import Headline
+
+RUNS = {"cross_entropy": 4, "cyborg": 4, "shuffled_maps": 3, "fixed_map": 2}
+SOURCES = {"real": "authentic", "fake": "synthetic"}
+
+
+@pytest.fixture
+def experiment(monkeypatch):
+    """An experiment whose scores and entropies are drawn, of three measures; its controls have fewer runs."""
+
+    def drawn(self, variant, least=0.0):
+        rows = [
+            (regime, run, source, label, f"{source}/{image}", variant)
+            for regime in self.regimes
+            for run in range(self.runs)
+            for source, label in SOURCES.items()
+            for image in range(6)
+        ]
+        table = pd.DataFrame(rows, columns=["regime", "run", "source", "label", "image", "variant"])
+        keys = [
+            crc32(repr((*key, variant)).encode()) for key in table[["regime", "run", "image"]].itertuples(index=False)
+        ]
+        values = [least + (1 - least) * np.random.default_rng(key).random() for key in keys]
+        return table.assign(value=values, detector="demo_cnn", salience="", target="", region="", correct=True)
+
+    def rows(self, measure, **kept):
+        variants = [drawn(self, headline.variant) for headline in plugins.load("measure", measure).HEADLINES]
+        return bounded(pd.concat(variants, ignore_index=True), measure)
+
+    monkeypatch.setattr(Experiment, "scores", lambda self: drawn(self, "score"))
+    monkeypatch.setattr(Experiment, "rows", rows)
+    monkeypatch.setattr(Experiment, "has_rows", lambda self, measure: measure == "entropy")
+    monkeypatch.setattr(Experiment, "authentic", "real")
+    monkeypatch.setattr(Experiment, "subjects", None)
+    controls = {"shuffled_maps": 3, "fixed_map": 2, "focused": 1}
+    loaded = Experiment.load("smoke", controls=controls, resamples=50, in_set=["orl", "swap"])
+    return replace(loaded, in_set=["real", "fake"], runs=4)
+
+
+def test_guided_detectors_are_compared_with_every_comparator_and_all_its_runs(experiment):
+    table = selection.differences(experiment, "CAM")
+    assert list(dict.fromkeys(table["against"])) == ["cross_entropy", "shuffled_maps", "fixed_map"]
+    runs = table.drop_duplicates("against").set_index("against")["runs"]
+    assert runs.to_dict() == {"cross_entropy": 4, "shuffled_maps": 3, "fixed_map": 2}
+    quantities = ["accuracy ↑", "AUC, fake ↑", "(a) grey-level entropy, as published ↓", "(a) spatial entropy ↓"]
+    for _, part in table.groupby("against", sort=False):
+        assert part["row"].tolist() == quantities
+        np.testing.assert_allclose(part["p_holm"], statistics.holm(part["p"]))
+    named = table.drop_duplicates("row").set_index("row")
+    assert named["published"].tolist() == [False, False, True, False]
+    assert named["letter"].tolist() == ["", "", "a", "a"]
+    assert named["better"].tolist() == ["higher", "higher", "lower", "lower"]
+    assert set(table["salience"]) == {"CAM"}
+    # The difference to one regime is that of its rows alone.
+    alone = [replace(experiment, regimes=[regime], runs=RUNS[regime]) for regime in ("cyborg", "fixed_map")]
+    rows = pd.concat([one.rows("entropy") for one in alone])
+    expected = statistics.compare(rows, ["variant"], guided="cyborg", traditional="fixed_map", resamples=50).set_index(
+        "variant"
+    )
+    found = table[(table["against"] == "fixed_map") & table["published"]].iloc[0]
+    assert (
+        found[["difference", "low", "high"]].tolist()
+        == expected.loc["grey_level", ["difference", "low", "high"]].tolist()
+    )
+
+
+def test_headlines_name_the_quantity(experiment):
+    table = selection.headlines(experiment, experiment.scores(), "CAM")
+    assert [*table.columns[:6]] == [*selection.ABOUT, "detector", "regime"]
+    assert table.groupby("regime")["row"].apply(list).tolist()[0] == [
+        *("accuracy ↑", "AUC, fake ↑", "(a) grey-level entropy, as published ↓", "(a) spatial entropy ↓")
+    ]
+    ends = table[["low", "high"]].to_numpy()
+    assert ((ends >= 0) & (ends <= 1) | np.isnan(ends)).all()
+    assert np.isfinite(ends).any()
+
+
+def test_the_masker_is_compared_where_both_groups_have_one(experiment):
+    assert selection.methods(experiment) == [*experiment.methods, "masker"]
+    masked = selection.with_method(experiment, "masker")
+    assert (masked.methods, set(masked.regimes)) == (["masker"], {"cross_entropy", "cyborg"})
+    one = replace(experiment, masker={**experiment.masker, "regimes": ["cyborg"]})
+    assert selection.methods(one) == selection.methods(replace(experiment, masker=None)) == experiment.methods
+    # No control has a masker.
+    table = selection.differences(experiment, "masker")
+    assert set(table["against"]) == {"cross_entropy"}
+
+
+def test_only_right_decisions_count_where_a_headline_says_so():
+    rows = pd.DataFrame(
+        {"variant": ["ssim"] * 3 + ["other"], "correct": [True, False, True, True], "value": [1, 2, 3, 4]}
+    )
+    every, right = (Headline("t", "ssim", right=right) for right in (False, True))
+    assert selection._rows_of(every, rows, "")["value"].tolist() == [1, 2, 3]
+    assert selection._rows_of(right, rows, "")["value"].tolist() == [1, 3]
