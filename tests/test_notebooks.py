@@ -53,7 +53,7 @@ def test_cells_are_short(cells):
 
 def test_figures_have_alt_text(cells):
     drawing = re.compile(
-        r"figures\.(contact_sheet|salience_grid|learning_curves|intervals|run_matrix|forest|verdicts|dots|coverage|ratios|memory)\("
+        r"figures\.(contact_sheet|salience_grid|learning_curves|intervals|run_matrix|forest|verdicts|dots|coverage|ratios|memory|roc|average_maps)\("
     )
     drawn = [cell for cell in code(cells) if drawing.search(cell.source)]
     assert all(len(cell.metadata["mystnb"]["image"]["alt"]) > 20 for cell in drawn)

@@ -12,7 +12,8 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from e2m import plugins
-from e2m.experiment import train
+from e2m.datasets import SPLITS
+from e2m.experiment import data, train
 from e2m.experiment.results import Experiment, ModelKey
 from e2m.measures import entropy
 from e2m.regimes import cross_entropy as traditional
@@ -223,6 +224,7 @@ def test_a_checkpoint_of_other_code_is_not_used(monkeypatch, faces):
     """The origin of a checkpoint, and of a state to resume, holds a hash of the code that trained it."""
     origins, data = [], faces()
     monkeypatch.setattr(train, "load_dataset", lambda *_, **__: data)
+    monkeypatch.setattr(train, "training_samples", lambda *_: data)
     monkeypatch.setattr(train, "fit", lambda *_, **named: origins.append(named["origin"]))
     lines, asked = ["e2m/regimes/cyborg.py 1"], []
     monkeypatch.setattr(train, "code", lambda *modules, **names: asked.append(names) or lines)
@@ -235,11 +237,34 @@ def test_a_checkpoint_of_other_code_is_not_used(monkeypatch, faces):
     assert asked[0] == {"dataset": ["demo"], "detector": ["demo_cnn"], "regime": ["cyborg"]}
 
 
+def test_segmentation_masks_are_read_in_place_of_human_maps(monkeypatch, faces):
+    read = {}
+    monkeypatch.setattr(train, "fit", lambda _, samples, *arguments, **named: read.update({named["regime"]: samples}))
+    masked = faces().assign(segmentation=lambda samples: samples["path"])  # a picture that is no human map
+    monkeypatch.setattr(data, "load_dataset", lambda *_, split="train", **__: masked.assign(split=split))
+    monkeypatch.setattr(train, "load_dataset", lambda *_, **__: masked)
+    monkeypatch.setattr(train, "check_images", lambda *_: None)
+    for name in ("cyborg", "segmentation"):
+        train.train(Experiment.load("smoke"), ModelKey("demo_cnn", name, 0))
+    assert read["cyborg"]["salience"].tolist() == masked["salience"].tolist()
+    assert read["segmentation"]["salience"].tolist() == masked["segmentation"].tolist()
+    assert set(masked["salience"]) & set(masked["segmentation"]) == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_regimes_images_and_maps_are_named_as_data_sets_name_them(name):
+    regime = plugins.load("regime", name)
+    assert getattr(regime, "SPLIT", "train") in SPLITS
+    assert getattr(regime, "MAPS", "salience") in ("salience", "segmentation")
+    assert regime.GUIDED or not hasattr(regime, "MAPS")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_job_trains_by_the_regimes_file(name, monkeypatch, faces):
     given = {}
     data = faces()
     monkeypatch.setattr(train, "load_dataset", lambda *_, **__: data)
+    monkeypatch.setattr(train, "training_samples", lambda *_: data)
     monkeypatch.setattr(
         train, "fit", lambda *arguments, **named: given.update(named, loss=arguments[3], to=arguments[5])
     )

@@ -11,7 +11,10 @@ from e2m import plugins
 from e2m.types import LABELS, InputError
 
 COLUMNS = ("image", "path", "label", "source", "split", "subject", "salience")
-SPLITS = ("train", "validate", "test")
+SEVEN_TIMES = "train_seven_times"
+"""Split of the regime ``seven_times``: CYBORG's list of seven times as many training images. Few data sets have it."""
+
+SPLITS = ("train", "validate", "test", SEVEN_TIMES)
 
 
 def load_dataset(
@@ -21,15 +24,16 @@ def load_dataset(
 
     Args:
         name: of the data set: "demo", "folder", or any other file in ``e2m/datasets``.
-        split: "train", "validate" or "test"; None for all of them.
+        split: one of ``SPLITS``; None for all of them.
         sources: names of the sources to keep (one name, or several); None for all of them.
         options: options of the data set; ``folder`` takes ``root``, ``csv`` and ``salience``.
 
     Returns:
         A frame with the columns ``image`` (a unique name), ``path`` (absolute), ``label`` ("authentic" or "synthetic"),
         ``source``, ``split``, ``subject`` (the cluster that an image belongs to), ``salience`` (absolute path of the
-        human map, or "") and, where known, ``region`` (path of the true region, or "") and
-        ``annotations`` (a tuple: the paths of the human maps of several people, the first of them ``salience``).
+        human map, or "") and, where known, ``region`` (path of the true region, or ""), ``segmentation`` (path of a
+        mask of the parts of the face, or "") and ``annotations`` (a tuple: the paths of the human maps of several
+        people, the first of them ``salience``).
 
     Raises:
         InputError: an unknown data set, option, split or source; a source or a split without images; a frame that

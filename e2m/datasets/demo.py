@@ -33,6 +33,8 @@ FEATURES = {
 }
 """Ellipses in pixels: (row, column) of the centre, (vertical, horizontal) half axes."""
 
+FACE_PARTS = ("left eye", "right eye", "nose", "mouth")
+
 JITTER = 3
 FEATHER = 1.75
 ANNOTATION_BLUR = 4.0
@@ -49,7 +51,8 @@ def load() -> pd.DataFrame:
 
     Returns:
         1,880 rows with the columns of :func:`e2m.datasets.load_dataset`, ``region``, the true region of a ``swap``, and
-        ``annotations``, the maps of both simulated annotators; the first is ``salience``.
+        ``annotations``, the maps of both simulated annotators; the first is ``salience``; and ``segmentation``, a mask
+        of the parts of the face.
 
     Raises:
         InputError: a source package is missing or holds other data; files were removed from the built folder.
@@ -126,7 +129,7 @@ def annotate_region(region: np.ndarray) -> np.ndarray:
 
 def annotate_face(random: np.random.Generator) -> np.ndarray:
     """A simulated annotation of a photograph: blobs on two to four of eyes, nose and mouth."""
-    return annotate(["left eye", "right eye", "nose", "mouth"], 2, random)
+    return annotate(FACE_PARTS, 2, random)
 
 
 def annotate(parts: Sequence[str], least: int, random: np.random.Generator) -> np.ndarray:
@@ -150,6 +153,16 @@ def annotate(parts: Sequence[str], least: int, random: np.random.Generator) -> n
     return _stretch(total)
 
 
+def segment() -> np.ndarray:
+    """A segmentation mask of a face: 255 in the ellipses of eyes, nose and mouth, 0 elsewhere; (112, 112) uint8.
+
+    The generator knows where these parts lie in a face of the database, and not where they lie in one photograph. The
+    mask is therefore the same for every image.
+    """
+    parts = [_ellipse(np.asarray(FEATURES[name][0]), FEATURES[name][1]) for name in FACE_PARTS]
+    return np.any(parts, axis=0).astype(np.uint8) * 255
+
+
 def orl_image(faces: dict[str, np.ndarray], split: str, person: str, number: int) -> dict:
     """One photograph, with its simulated annotations."""
     image = f"orl/{person}_{number + 1:02d}"
@@ -160,6 +173,7 @@ def orl_image(faces: dict[str, np.ndarray], split: str, person: str, number: int
         "pixels": faces[person][number],
         "salience": annotate_face(random_of(image)),
         "second_salience": annotate_face(random_of(f"second annotator, {image}")),
+        "segmentation": segment(),
     }
 
 
@@ -177,6 +191,7 @@ def swap_image(faces: dict[str, np.ndarray], split: str, person: str, number: in
         "pixels": pixels,
         "salience": annotate_region(region),
         "second_salience": annotate(features, 1, random_of(f"second annotator, {image}")),
+        "segmentation": segment(),
         "region": region,
     }
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import pandas as pd
 from annotated_types import MinLen
 
-from e2m.datasets import COLUMNS
+from e2m.datasets import COLUMNS, SEVEN_TIMES
 from e2m.types import InputError
 
 LABEL_WORDS = {
@@ -39,6 +39,8 @@ def load(
     root: str | Path,
     csv: str | Path | None = None,
     salience: str | Path | Annotated[list[str | Path], MinLen(1)] | None = None,
+    segmentation: str | Path | None = None,
+    seven_times: str | Path | None = None,
 ) -> pd.DataFrame:
     """The images below a folder.
 
@@ -55,25 +57,35 @@ def load(
         salience: folder with human maps. A map has the image's relative path or its file name, ending in .png or .npy.
             Or a list of such folders, one for each annotator. Detectors are trained and compared with the maps of the
             first; the others measure how far people agree.
+        segmentation: folder with segmentation masks of faces, named like human maps: bright inside the parts of the
+            face. The regime ``segmentation`` reads them. The list can name them in a column ``segmentation``, too.
+        seven_times: a second list, on whose training images the regime ``seven_times`` trains: the rows of its split
+            "train" get the split "train_seven_times" and names of their own. CYBORG has such a list.
 
     Returns:
         The columns of :func:`e2m.datasets.load_dataset`, in the list's order, or sorted by path without a list.
         ``image`` is the path relative to ``root``; ``subject`` is the image itself if the list names no subject. The
-        column ``annotations`` exists if ``salience`` lists several folders.
+        column ``annotations`` exists if ``salience`` lists several folders; ``segmentation``, if any image has a mask.
 
     Raises:
         InputError: a file or value that is missing, empty, unknown or outside ``root``; the message names it.
     """
     root = _folder(root, "root")
     rows = _tree_rows(root) if csv is None else _csv_rows(root, Path(csv))
-    _check_files(root, [row["path"] for row in rows] + [row["salience"] for row in rows if row["salience"]])
+    more = [] if seven_times is None else _seven_times(root, Path(seven_times))
+    files = [row.get(kind, "") for kind in ("path", "salience", "segmentation") for row in rows + more]
+    _check_files(root, list(filter(None, files)))
     folders = [] if salience is None else salience if isinstance(salience, list) else [salience]
     folders = [_folder(folder, "salience") for folder in folders]
-    others = [_maps(rows, folder) for folder in folders[1:]]
+    others = [_maps(rows, folder) + [""] * len(more) for folder in folders[1:]]
     if folders:
         _add_maps(rows, folders[0])
-    samples = pd.DataFrame(rows, columns=list(COLUMNS))
-    samples["salience"] = [str(root / path) if path else "" for path in samples["salience"]]
+    if segmentation is not None:
+        _add_maps(rows, _folder(segmentation, "segmentation"), "segmentation")
+    masked = any(row.get("segmentation") for row in rows)
+    samples = pd.DataFrame(rows + more, columns=[*COLUMNS, *(["segmentation"] if masked else [])])
+    for kind in samples.columns.intersection(["salience", "segmentation"]):
+        samples[kind] = [str(root / path) if path else "" for path in samples[kind].fillna("")]
     samples["path"] = [str(root / path) for path in samples["path"]]
     if others:
         every = zip(samples["salience"], *others, strict=True)
@@ -130,8 +142,19 @@ def _csv_row(root: Path, where: str, cells: dict[str, str]) -> dict[str, str]:
         "source": cells.get("source") or path.parent.name or cells["label"].lower(),
         "split": _known(where, "split", cells.get("split") or "test", SPLIT_WORDS),
         "subject": cells.get("subject") or image,
-        "salience": _inside(root, where, cells["salience"]).as_posix() if cells.get("salience") else "",
+        **{
+            kind: _inside(root, where, cells[kind]).as_posix() if cells.get(kind) else ""
+            for kind in ("salience", "segmentation")
+        },
     }
+
+
+def _seven_times(root: Path, csv: Path) -> list[dict[str, str]]:
+    """The training images of a second list, under names of their own: it may repeat images of the first."""
+    rows = [row for row in _csv_rows(root, csv) if row["split"] == "train"]
+    if not rows:
+        raise InputError(f"{csv}: no image of the split train; seven_times= names a list of images to train on")
+    return [row | {"image": f"seven_times/{row['image']}", "split": SEVEN_TIMES} for row in rows]
 
 
 def _read_csv(csv: Path) -> list[tuple[int, dict[str, str]]]:
@@ -207,24 +230,25 @@ def _check_files(root: Path, names: list[str]) -> None:
         )
 
 
-def _add_maps(rows: list[dict[str, str]], folder: Path) -> None:
-    """Fill in the human map of every row that has none."""
-    without = [row for row in rows if not row["salience"]]
-    for row, path in zip(without, _maps(without, folder) if without else [], strict=True):
-        row["salience"] = path
+def _add_maps(rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> None:
+    """Fill in the human map, or the segmentation mask, of every row that has none."""
+    without = [row for row in rows if not row.get(kind)]
+    for row, path in zip(without, _maps(without, folder, kind) if without else [], strict=True):
+        row[kind] = path
 
 
-def _maps(rows: list[dict[str, str]], folder: Path) -> list[str]:
-    """The human map of every row in a folder, or ""."""
+def _maps(rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> list[str]:
+    """The human map, or the segmentation mask, of every row in a folder, or ""."""
+    name = "human map" if kind == "salience" else "segmentation mask"
     maps = [_find_map(folder, row["path"]) for row in rows]
     if not any(maps):
         example = Path(rows[0]["path"]).with_suffix(".png")
-        raise InputError(f"{folder}: no human map of any image, such as {example}; correct salience=")
+        raise InputError(f"{folder}: no {name} of any image, such as {example}; correct {kind}=")
     shared, times = Counter(filter(None, maps)).most_common(1)[0]
     if times > 1:
         raise InputError(
-            f"{shared}: the human map of {times} images with the same file name; "
-            "give the maps the same relative paths below salience= as their images have below root="
+            f"{shared}: the {name} of {times} images with the same file name; "
+            f"give the maps the same relative paths below {kind}= as their images have below root="
         )
     return maps
 

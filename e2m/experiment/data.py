@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from e2m import plugins
 from e2m.arrays.images import check_images, unreadable
-from e2m.datasets import load_dataset
+from e2m.datasets import SEVEN_TIMES, load_dataset
 from e2m.experiment.inputs import Inputs
+from e2m.experiment.profile import Profile
 from e2m.experiment.settings import reads
 from e2m.store import disk, paths
 from e2m.types import InputError
@@ -23,7 +25,7 @@ from e2m.types import InputError
 NEW = "new"
 """The state of images that were never listed."""
 
-FILES = ("path", "salience", "region", "annotations")
+FILES = ("path", "salience", "region", "annotations", "segmentation")
 """Columns of samples that name files."""
 
 
@@ -31,7 +33,35 @@ FILES = ("path", "salience", "region", "annotations")
 def training_images(experiment: Inputs) -> pd.DataFrame:
     """Images to train on and to validate on."""
     splits = [load_dataset(experiment.dataset, split=split, **experiment.options) for split in ("train", "validate")]
-    return pd.concat(splits, ignore_index=True)
+    samples = load_dataset(experiment.dataset, **experiment.options)
+    return pd.concat([*splits, samples[samples["split"] == SEVEN_TIMES]], ignore_index=True)
+
+
+def training_samples(experiment: Profile, name: str) -> pd.DataFrame:
+    """Images that a regime trains on; the column ``salience`` names the maps that its loss reads.
+
+    Raises:
+        InputError: the data set has no images of the regime's split, or images without the regime's maps.
+    """
+    regime = plugins.load("regime", name)
+    split, kind = getattr(regime, "SPLIT", "train"), getattr(regime, "MAPS", "salience")
+    if split != "train" and split not in set(load_dataset(experiment.dataset, **experiment.options)["split"]):
+        raise InputError(
+            f"regime {name} trains on the split {split!r}, and data set {experiment.dataset!r} has no images in it; "
+            "name their list in dataset_options, as the data set folder takes it, or leave the regime out"
+        )
+    samples = load_dataset(experiment.dataset, split=split, **experiment.options)
+    if kind == "salience":
+        return samples
+    maps = samples[kind] if kind in samples else pd.Series("", samples.index)
+    without = samples.loc[maps == "", "image"]
+    if len(without):
+        raise InputError(
+            f"regime {name} reads a {kind} mask of every training image, and {len(without)} of {len(samples)} images "
+            f"of data set {experiment.dataset!r} have none (first: {without.iloc[0]}); name their folder in "
+            "dataset_options, as the data set folder takes it, or leave the regime out"
+        )
+    return samples.assign(salience=maps)
 
 
 @reads(Inputs, "dataset", "dataset_options", "sources", "images_per_source")
@@ -64,7 +94,13 @@ def write(experiment: Inputs, part: str, state: str = NEW) -> Path:
         experiment: the experiment that has the images.
         part: a key of ``PARTS``.
         state: state of the images as the function ``state`` returned it; it is stored in the list.
+
+    Raises:
+        InputError: a regime of the experiment lacks images or maps to train on. The list comes before all trainings.
     """
+    if part == "train":
+        for regime in dict.fromkeys([*experiment.regimes, *experiment.controls, *experiment.study]):
+            training_samples(experiment, regime)
     files = _stamped(_files(PARTS[part](experiment)))
     files["sha256"] = [disk.file_hash(path) for path in files["path"]]
     files.attrs["state"] = state

@@ -158,7 +158,7 @@ class Profile:
     @property
     def options(self) -> dict:
         """Options of the data set; relative paths start at the root of the repository."""
-        names = {"root", "csv", "salience"} & set(self.dataset_options)
+        names = {"root", "csv", "salience", "segmentation", "seven_times"} & set(self.dataset_options)
         return {**self.dataset_options, **{name: _from_checkout(self.dataset_options[name]) for name in names}}
 
     @property

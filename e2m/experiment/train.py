@@ -14,6 +14,7 @@ from e2m.arrays.images import check_images
 from e2m.checks import problems
 from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
+from e2m.experiment.data import training_samples
 from e2m.experiment.dependencies import code
 from e2m.experiment.profile import ModelKey, Profile
 from e2m.experiment.settings import reads
@@ -42,7 +43,7 @@ def train(experiment: Profile, key: ModelKey, progress: bool = True, **changed) 
     path = experiment.checkpoint(key)
     if wanted != settings:
         path = path.with_name(f"{path.stem}-{disk.short_hash(asdict(wanted))}.pt")
-    splits, images = _splits(experiment, regime.GUIDED)
+    splits, images = _splits(experiment, key.regime, regime.GUIDED)
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
     detector = load_detector(key.detector, seed=key.run, pretrained=experiment.pretrained, device=experiment.device)
@@ -68,7 +69,7 @@ def train_masker(experiment: Profile, key: ModelKey, progress: bool = True, **ch
     path = experiment.masker_file(key)
     if wanted != settings:
         path = path.with_name(f"{path.name.split('.')[0]}-{disk.short_hash(asdict(wanted))}.masker.pt")
-    splits, images = _splits(experiment, guided=False)
+    splits, images = _splits(experiment, key.regime, guided=False)
     # One thread: maskers are trained side by side, with a small detector or on a GPU.
     torch.set_num_threads(1)
     detector = load_detector(key.detector, experiment.checkpoint(key), device=experiment.device)
@@ -88,13 +89,14 @@ def _changed(settings: S, changed: dict[str, object]) -> S:
     return replace(settings, **changed)
 
 
-def _splits(experiment: Profile, guided: bool) -> tuple[list[pd.DataFrame], str]:
+def _splits(experiment: Profile, regime: str, guided: bool) -> tuple[list[pd.DataFrame], str]:
     """Images to train and to validate on, and one hash of everything that training learns from them.
 
     The hash covers the splits and their images in order, with file, label and source. If ``guided``, it covers the
-    human maps of the training images too.
+    maps of the training images too.
     """
-    splits = [load_dataset(experiment.dataset, split=split, **experiment.options) for split in ("train", "validate")]
+    validate = load_dataset(experiment.dataset, split="validate", **experiment.options)
+    splits = [training_samples(experiment, regime), validate]
     for samples in splits:
         check_images(samples)
     hashed = [

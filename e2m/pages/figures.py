@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +16,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 from e2m import plugins
 from e2m.arrays.maps import upsample
 from e2m.pages.coverage import BAND
+
+if TYPE_CHECKING:
+    from e2m.pages.average import Averages
 
 MAP_COLOURS = "viridis"
 """Safe for colour-blind readers and readable in grey: bright is salient."""
@@ -29,7 +33,7 @@ _OTHERS = {
 _LINES = {"fixed": ":", "annotator": "--"}
 """Drawn as reference lines, not as marks."""
 
-_MARKERS = "osD^vPX*<>"
+_MARKERS = "osD^vPX*<>hp8d"
 
 sns.set_theme(context="notebook", style="whitegrid", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
 
@@ -88,6 +92,44 @@ def overlay(image: np.ndarray, salience: np.ndarray, strength: float = 0.55) -> 
     large = upsample(salience[None], *image.shape[:2])[0]
     coloured = plt.get_cmap(MAP_COLOURS)(large)[..., :3]
     return (1 - strength) * grey + strength * coloured
+
+
+def average_maps(rows: Sequence[Averages], label: str = "mean salience") -> Figure:
+    """Average maps: one row a regime, one map a run, then the mean over runs and the average human map.
+
+    Regimes of one run share rows. All maps share one colour scale. The number below a map is its correlation with the
+    average human map.
+
+    Args:
+        rows: as ``e2m.pages.average.averages`` gives them.
+        label: of the colour scale.
+    """
+    repeated, single = ([row for row in rows if (len(row.runs) > 1) == several] for several in (True, False))
+    most = max([len(row.runs) for row in repeated] + [min(4, len(single))])
+    parts = [single[start : start + most] for start in range(0, len(single), most)]
+    figure, axes = _tiles(len(repeated) + len(parts), most + 2, max(0.78, min(1.2, 9 / (most + 2))))
+    every = np.concatenate([[*row.runs, row.human] for row in rows])
+    scale = {"cmap": MAP_COLOURS, "vmin": np.nanmin(every), "vmax": np.nanmax(every)}
+
+    def show(ax: plt.Axes, row: Averages, salience: np.ndarray, title: str) -> None:
+        ax.imshow(salience, **scale)
+        ax.set_title(textwrap.fill(title, 13), fontsize=8)
+        if salience is not row.human:
+            ax.set_xlabel(f"{row.agreement(salience[None])[0]:.2f}", fontsize=8, labelpad=2)
+
+    for line, row in zip(axes, repeated, strict=False):
+        _row_title(line[0], textwrap.fill(row.title, 14))
+        for run, salience in enumerate(row.runs):
+            show(line[run], row, salience, f"run {run}")
+        show(line[-2], row, row.mean, "mean")
+        show(line[-1], row, row.human, "human")
+    for line, part in zip(axes[len(repeated) :], parts, strict=True):
+        _row_title(line[0], "one run each")
+        for ax, row in zip(line, part, strict=False):
+            show(ax, row, row.runs[0], row.title)
+        show(line[-1], part[0], part[0].human, "human")
+    figure.colorbar(axes[0, -1].images[0], ax=axes, label=label, fraction=0.02, pad=0.01)
+    return figure
 
 
 LEARNED = {"loss": "training loss", "validation_accuracy": "validation accuracy"}
@@ -223,6 +265,38 @@ def _lines(ax: plt.Axes, table: pd.DataFrame, x: str, style: Mapping) -> None:
         subset = subset.assign(**{x: subset[x].astype(float)}).sort_values(x)
         ax.plot(subset[x], subset["mean"], color=colour, marker=marker, label=label)
         ax.fill_between(subset[x], subset["low"], subset["high"], color=colour, alpha=0.2, linewidth=0)
+
+
+def roc(table: pd.DataFrame, columns: int = 2) -> Figure:
+    """ROC curves: one panel for each synthetic source, one line and band for each regime; each detector gets a row.
+
+    Args:
+        table: detector, regime, source, fdr, mean, low and high, as ``e2m.pages.detection.curves`` gives them.
+        columns: panels side by side.
+    """
+    panels = list(table[["detector", "source"]].drop_duplicates().itertuples(index=False, name=None))
+    style = regime_style(list(dict.fromkeys(table["regime"])))
+    several = len(set(table["detector"])) > 1
+    down = -(-len(panels) // columns)
+    size = (3.4 * columns + 0.6, 3.2 * down + 0.5)
+    figure, axes = plt.subplots(
+        down, columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained"
+    )
+    for ax, (detector, source) in zip(axes.flat, panels, strict=False):
+        subset = table[(table["detector"] == detector) & (table["source"] == source)]
+        ax.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="chance")
+        for regime, (label, colour, _) in style.items():
+            curve = subset[subset["regime"] == regime]
+            ax.step(curve["fdr"], curve["mean"], where="post", color=colour, label=label)
+            ax.fill_between(curve["fdr"], curve["low"], curve["high"], step="post", color=colour, alpha=0.2, lw=0)
+        ax.set_title(f"{detector}: {source}" if several else source, fontsize=11)
+        ax.set_aspect("equal")
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    figure.supxlabel("FDR: share of authentic images flagged", fontsize=11)
+    figure.supylabel("TDR: share of synthetic images flagged", fontsize=11)
+    _legend(figure, axes[0, 0])
+    return figure
 
 
 def run_matrix(pairs: pd.DataFrame, label: str) -> Figure:

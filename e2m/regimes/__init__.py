@@ -1,10 +1,13 @@
 """Training regimes: one file each, named as the parameter value. Regimes share everything that no file sets.
 
 A file holds ``LABEL`` and ``COLOUR``, by which figures show the regime (one colour a regime throughout the book),
-``GUIDED`` (does the loss read human salience?) and ``loss(batch: e2m.training.detector.Batch) -> Tensor``.
+``GUIDED`` (does the loss read maps?) and ``loss(batch: e2m.training.detector.Batch) -> Tensor``.
 
-Controls and planted differences have up to three more entries:
+It may have further entries:
 
+* ``MAPS``: the column of the samples that names the maps of a guided regime: "salience", human maps, by default; or
+  "segmentation".
+* ``SPLIT``: the split of the images to train on, "train" by default.
 * ``replace_targets(classes, human, random) -> (classes, human)``: replaces the true targets in training. ``classes`` is
   (n,) int, ``human`` (n, H, W) uint8 or float in [0, 1] or None, ``random`` a generator seeded by the run. Validation
   images keep their true labels.

@@ -39,8 +39,8 @@ variance, because it puts too much weight on too few pairs.
 Functions of run-level values (R,), one mean or AUC a run, generalise to other runs on these same images.
 
 ``intervals`` holds the intervals, and ``runs`` the functions of run-level values. ``rows`` derives tidy rows from tidy
-rows, and ``tables`` summarises and compares groups of tidy rows. ``planning`` says how many runs or images would decide
-a question.
+rows, and ``tables`` summarises and compares groups of tidy rows. ``detection`` holds rates of detection at thresholds.
+``planning`` says how many runs or images would decide a question.
 """
 
 from e2m.statistics.intervals import (
@@ -74,7 +74,7 @@ from e2m.statistics.runs import (
     permutation_test,
     probability_greater,
 )
-from e2m.statistics.tables import compare, compare_auc, equal_auc, summarise, summarise_auc
+from e2m.statistics.tables import compare, compare_auc, equal_auc, summarise, summarise_auc, summarise_rates
 
 __all__ = [
     "Equivalence",
@@ -107,5 +107,6 @@ __all__ = [
     "softmax_scores",
     "summarise",
     "summarise_auc",
+    "summarise_rates",
     "with_flips",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from itertools import combinations
@@ -209,6 +209,36 @@ def equal_auc(
         tested |= {name: getattr(narrow, name) for name in about}
         table.append({**names, "source": source, "verdict": verdict, **tested})
     return pd.DataFrame(table)
+
+
+def summarise_rates(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    authentic: str,
+    rates: Mapping[str, Callable[..., Interval]],
+    clusters: Mapping | pd.Series | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Rates of detection of every synthetic source against one authentic source, in every group of tidy rows.
+
+    Args:
+        rows: as in ``summarise_auc``; their values are what the rates read: scores, or 1 for flagged images.
+        by, authentic, clusters, resamples, seed: as in ``summarise_auc``.
+        rates: name -> function of (R, N) values, (N,) bool of synthetic images, clusters, resamples and seed
+            (``e2m.statistics.detection``).
+
+    Returns:
+        One row a group, synthetic source and rate: ``by``, source, rate, then the attributes of ``Interval``.
+
+    Raises:
+        InputError: as ``summarise_auc``.
+    """
+    return pd.DataFrame(
+        {**names, "source": source, "rate": rate, **function(values, synthetic, labels, resamples, seed).as_row()}
+        for names, source, (values,), synthetic, labels in _auc_groups(rows, by, authentic, [None], clusters)
+        for rate, function in rates.items()
+    )
 
 
 def _run_aucs(tables: Sequence[np.ndarray], synthetic: np.ndarray, source: str) -> list[list[float]]:

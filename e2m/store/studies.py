@@ -49,5 +49,10 @@ def load(name: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, str]
     return content.to_pandas(), json.loads(content.schema.metadata[b"e2m"])
 
 
+def made(name: str, folder: Path = FOLDER) -> bool:
+    """Whether a study's table exists."""
+    return bool(_files(name, folder))
+
+
 def _files(name: str, folder: Path) -> list[Path]:
     return sorted(folder.glob(f"????-??-??-{name}.parquet"))

@@ -59,7 +59,7 @@ def test_no_subject_is_in_two_splits(samples):
 def test_every_file_is_what_the_manifest_says(samples):
     folder = Path(samples["path"][0]).parents[1]
     manifest = pd.read_parquet(folder / "manifest.parquet")
-    for kind in ("path", "salience", "second_salience", "region"):
+    for kind in ("path", "salience", "second_salience", "region", "segmentation"):
         checksum = "sha256" if kind == "path" else f"{kind}_sha256"
         with_file = manifest[manifest[kind] != ""]
         checksums = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in with_file[kind]]
@@ -116,6 +116,19 @@ def test_two_annotators_agree_in_part(samples):
     assert alike[swapped].mean() > strangers.mean() + 0.3
 
 
+def test_segmentation_masks_cover_the_parts_of_the_face_and_say_nothing_of_one_image(samples):
+    masked = samples[samples["segmentation"] != ""]
+    assert set(masked["source"]) == {"orl", "swap"}
+    masks = np.unique(read_maps(masked["segmentation"]), axis=0)
+    assert len(masks) == 1
+    assert set(np.unique(masks)) == {0, 255}
+    inside = masks[0] > 0
+    for name in ("left eye", "right eye", "nose", "mouth"):
+        assert inside[demo.FEATURES[name][0]], name
+    assert not inside[0].any()  # hair
+    assert not inside[:, 0].any()  # background
+
+
 def test_the_first_annotation_is_that_of_recipe_2(samples):
     """Detectors trained with it need no new training."""
     digest = hashlib.sha256()
@@ -143,6 +156,7 @@ def test_an_image_does_not_depend_on_the_others(samples, faces):
             "salience": row["salience"],
             "region": row["region"],
             "second_salience": "".join(row["annotations"][1:]),
+            "segmentation": row["segmentation"],
         }
         for kind, file in files.items():
             assert (kind in drawn) == bool(file)

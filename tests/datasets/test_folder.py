@@ -107,6 +107,44 @@ def test_human_maps_are_found_by_path_or_by_name(make_files, tmp_path):
     }
 
 
+def test_segmentation_masks_come_from_a_folder_or_a_column(make_files, listed, tmp_path):
+    root = make_files("real/a.png", "fake/b.png", "masks/of_b.png")
+    (tmp_path / "parts").mkdir()
+    np.save(tmp_path / "parts/a.npy", np.eye(4))
+    csv = listed("path,label,segmentation", "real/a.png,real,", "fake/b.png,fake,masks/of_b.png")
+    by_column = load_dataset("folder", root=root, csv=csv)
+    assert by_column["segmentation"].tolist() == ["", str(root / "masks/of_b.png")]
+    both = load_dataset("folder", root=root, csv=csv, segmentation=tmp_path / "parts")
+    assert both["segmentation"].tolist() == [str(tmp_path / "parts/a.npy"), str(root / "masks/of_b.png")]
+    assert set(both["salience"]) == {""}
+    assert "segmentation" not in load_dataset("folder", root=root, csv=listed("path,label", "real/a.png,real"))
+    (tmp_path / "parts/a.npy").unlink()
+    with pytest.raises(InputError, match="parts: no segmentation mask of any image, such as real/a"):
+        load_dataset("folder", root=root, csv=csv, segmentation=tmp_path / "parts")
+
+
+def test_a_second_list_holds_seven_times_the_training_images(make_files, listed, tmp_path):
+    root = make_files("train/1_fake/a.png", "train/0_real/b.png", "train/0_real/c.png", "val/0_real/d.png")
+    np.save(tmp_path / "b.npy", np.eye(4))
+    one = ["train,Synthetic,/train/1_fake/a.png", "train,Real,/train/0_real/b.png", "test,Real,/val/0_real/d.png"]
+    more = listed(*one, "train,Real,/train/0_real/c.png", name="more.csv")
+    samples = load_dataset("folder", root=root, csv=listed(*one), seven_times=more, salience=tmp_path)
+    assert rows(samples, "image", "split") == [
+        ("train/1_fake/a.png", "train"),
+        ("train/0_real/b.png", "train"),
+        ("val/0_real/d.png", "validate"),
+        ("seven_times/train/1_fake/a.png", "train_seven_times"),
+        ("seven_times/train/0_real/b.png", "train_seven_times"),
+        ("seven_times/train/0_real/c.png", "train_seven_times"),
+    ]
+    assert samples["path"][5] == str(root / "train/0_real/c.png")
+    assert samples["salience"].tolist() == ["", str(tmp_path / "b.npy"), "", "", "", ""]
+    with pytest.raises(
+        InputError, match=r"more\.csv: no image of the split train; seven_times= names a list of images"
+    ):
+        load_dataset("folder", root=root, seven_times=listed("test,Real,/val/0_real/d.png", name="more.csv"))
+
+
 def test_one_map_never_serves_two_images(make_files, tmp_path):
     root = make_files("real/a.png", "fake/a.png")
     (tmp_path / "maps").mkdir()
@@ -262,10 +300,12 @@ def test_frames_that_do_not_fit_are_refused(planted, columns, arguments, words):
 
 
 def test_options_and_data_sets_are_listed():
-    with pytest.raises(InputError, match="no option 'folder'; its options: root, csv, salience"):
+    with pytest.raises(
+        InputError, match="no option 'folder'; its options: root, csv, salience, segmentation, seven_times"
+    ):
         load_dataset("folder", folder="faces")
     with pytest.raises(InputError, match="needs the option 'root'"):
         load_dataset("folder")
     with pytest.raises(InputError, match="no dataset named 'celeba'; choose from demo, folder"):
         load_dataset("celeba")
-    assert e2m.datasets.SPLITS == ("train", "validate", "test")
+    assert e2m.datasets.SPLITS == ("train", "validate", "test", "train_seven_times")

@@ -11,6 +11,7 @@ from PIL import Image
 from e2m.experiment import data
 from e2m.experiment.results import Experiment
 from e2m.store import disk, paths
+from e2m.types import InputError
 
 ROWS = [
     ("train/0.png", "authentic", "real", "train"),
@@ -133,3 +134,48 @@ def test_what_the_list_of_the_data_set_says(listed, old, new, parts):
 def test_other_settings_read_other_images(listed):
     assert differ(listed, images_per_source=2) == {"test"}
     assert differ(listed, sources=["fake"], in_set=["fake"]) == {"test"}
+
+
+# Images and maps of regimes
+
+
+def with_options(root, regime, **options):
+    profile = experiment(root, controls=[regime])
+    return experiment(root, controls=[regime], dataset_options={**profile.dataset_options, **options})
+
+
+@pytest.mark.parametrize(
+    ("regime", "message"),
+    [
+        ("segmentation", "regime segmentation reads a segmentation mask of every training image, and 2 of 2 images"),
+        ("seven_times", "regime seven_times trains on the split 'train_seven_times', and data set 'folder' has no im"),
+    ],
+)
+def test_a_regime_without_its_images_or_maps_is_refused_before_any_training(faces, regime, message):
+    with pytest.raises(InputError, match=message) as caught:
+        data.write(with_options(faces, regime), "train")
+    assert "\n" not in str(caught.value)
+    assert not paths.images("smoke", "train").exists()
+    data.write(with_options(faces, regime), "test")
+
+
+def test_a_regime_may_train_on_masks_or_on_another_list(faces):
+    shutil.copytree(faces / "anna", faces / "masks")
+    frame = pd.DataFrame([row for row in ROWS if row[3] == "train"], columns=["path", "label", "source", "split"])
+    frame.to_csv(faces / "more.csv", index=False)
+    masked = with_options(faces, "segmentation", segmentation=str(faces / "masks"))
+    more = with_options(faces, "seven_times", seven_times=str(faces / "more.csv"))
+    for profile in (masked, more):
+        data.write(profile, "train")
+    assert data.training_samples(masked, "segmentation")["salience"].tolist() == [
+        str(faces / "masks" / path) for path, *_ in ROWS[:2]
+    ]
+    assert data.training_samples(masked, "cyborg")["salience"].tolist() == [
+        str(faces / "anna" / path) for path, *_ in ROWS[:2]
+    ]
+    assert data.training_samples(more, "seven_times")["split"].tolist() == ["train_seven_times"] * 2
+    assert data.training_samples(more, "cyborg")["split"].tolist() == ["train"] * 2
+    assert data.training_images(more)["split"].tolist() == ["train", "train", "validate", *["train_seven_times"] * 2]
+    (faces / "masks" / "train/1.png").unlink()
+    with pytest.raises(InputError, match=r"and 1 of 2 images .* \(first: train/1.png\)"):
+        data.training_samples(masked, "segmentation")

@@ -283,3 +283,21 @@ def test_memory_and_time_by_number_of_images():
     assert [ax.lines[0].get_ydata().tolist() for ax in axes] == [[500, 510], [1, 9]]
     assert [ax.get_ylabel() for ax in axes] == ["peak memory (MiB)", "time (s)"]
     assert axes[0].get_ylim()[0] == 0
+
+
+def test_roc_curves_are_steps_with_bands_beside_chance():
+    curve = {"fdr": [0.0, 0.5, 1.0], "mean": [0.2, 0.8, 1.0], "low": [0.1, 0.7, 1.0], "high": [0.3, 0.9, 1.0]}
+    parts = [
+        pd.DataFrame({**curve, "detector": "d", "regime": regime, "source": source})
+        for source in ("swap", "morph", "dcgan")
+        for regime in ("cross_entropy", "cyborg")
+    ]
+    figure = figures.roc(pd.concat(parts, ignore_index=True))
+    assert [ax.get_title() for ax in figure.axes] == ["swap", "morph", "dcgan"]
+    lines = {line.get_label(): line for line in figure.axes[2].lines}
+    assert list(lines) == ["chance", "cross-entropy", "CYBORG"]
+    assert lines["CYBORG"].get_drawstyle() == "steps-post"
+    np.testing.assert_allclose(lines["CYBORG"].get_ydata(), curve["mean"])
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(0.1)
+    assert figure.get_supxlabel() == "FDR: share of authentic images flagged"

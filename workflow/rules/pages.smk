@@ -26,10 +26,12 @@ CONTROLS = inside(file for network in experiment.detectors for file in controls.
 # Page -> the results that it reads. The code of a page names the tables of other pages and the studies that it reads.
 PAGES = {
     "data": [],
+    "regimes": TRAINED + results(*experiment.controlled),
     **{f"train_{regime}": trained(regime) for regime in SHOWN},
     "train_masker": trained("cyborg") + inside(map(experiment.masker_file, filter(experiment.has_masker, experiment.trained))),
     "controls": CONTROLS + TRAINED + results(*(key for key in experiment.controlled if (key.regime, key.run) == ("shuffled_labels", 0))),
     **dict.fromkeys(MEASURES, TRAINED),
+    "detection": TRAINED,
     "model_selection": TRAINED + results(*(key for key in experiment.controlled if key.regime in experiment.comparators)),
     "claims": TRAINED,
     "coverage": None,
@@ -88,7 +90,10 @@ for page, read in PAGES.items():
 
 # Further inputs of the book: its sources, and files outside its folder that its pages include.
 SOURCES = ["_config.yml", *sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and "executed" not in path.parts)]
-INCLUDED = sorted({path for page in Path("book").glob("*.md") for path in re.findall(r"^```\{\w+\} \.\./(\S+)", page.read_text(), re.M)})
+INCLUDED = sorted(
+    {path for page in Path("book").glob("*.md") for path in re.findall(r"^```\{\w+\} \.\./(\S+)", page.read_text(), re.M)}
+    | {path for page in Path("notebooks").glob("*.ipynb") for path in re.findall(r"\"```\{\w+\} \.\./\.\./([\w./]+)", page.read_text())}
+)
 
 
 rule pages:

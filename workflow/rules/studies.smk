@@ -25,6 +25,18 @@ rule masking_study:
     shell: "python -m studies.masking --profile {PROFILE} --workers {threads}"
 
 
+rule alpha_study:
+    output: touch(f"{RESULTS}/studies/alpha.done")
+    input:
+        inside(experiment.checkpoint(key) for key in experiment.trained if key.run < 3),
+        listed("train"),
+        listed("test"),
+    params:
+        settings=whole,
+        code=code("studies.alpha", **LEARNT, method=["CAM"], measure=["alignment", "entropy", "stability"]),
+    shell: "python -m studies.alpha --profile {PROFILE}"
+
+
 rule coverage_study:
     output: touch(f"{RESULTS}/studies/coverage.done")
     params: code=code("studies.coverage")

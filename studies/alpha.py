@@ -1,0 +1,139 @@
+"""The weight of human salience in CYBORG's loss: ``python -m studies.alpha``, part of `make study`.
+
+The loss is ``alpha * CE + (1 - alpha) * MSE(CAM, human)``. Alpha 1 is cross-entropy and alpha 0.5 is CYBORG: for these
+two the study reads the detectors of the profile. It trains the others with the settings of CYBORG, and explains all of
+them on the test images. No public text at hand states the values that CYBORG's authors tried: these are ours.
+
+Writes the table ``alpha`` with ``e2m.store.studies``: one row for each alpha and quantity, with the attributes of
+``e2m.statistics.Interval``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from e2m import plugins, statistics
+from e2m.arrays.images import check_images
+from e2m.datasets import load_dataset
+from e2m.detectors import load_detector
+from e2m.experiment.data import training_samples
+from e2m.experiment.dependencies import code
+from e2m.experiment.results import Experiment, ModelKey
+from e2m.regimes import guided_loss
+from e2m.salience.engine import explain
+from e2m.store import disk, paths, studies
+from e2m.training.detector import fit
+
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+RUNS = 3
+
+GUIDED = "cyborg"
+OWN = {0.5: GUIDED, 1.0: "cross_entropy"}
+"""Alphas whose detectors the profile trains, and their regimes."""
+
+MEASURES = {"entropy": ("measure", "spatial"), "alignment": ("with_human", "correlation")}
+"""Measure -> its function and variant, on the in-set images."""
+
+QUANTITIES = {
+    "auc": "AUC, {source}",
+    "entropy": "(a) spatial entropy",
+    "alignment": "(h) correlation with people",
+    "stability": "(d) SSIM between runs",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="demo", help="profile whose data and settings are used [demo]")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"detectors of each alpha [{RUNS}]")
+    parser.add_argument("--method", default="CAM", help="salience method: that of the loss, or another [CAM]")
+    parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="folder of the table [data/studies]")
+    options = parser.parse_args(arguments)
+    experiment = Experiment.load(options.profile)
+    experiment = replace(experiment, runs=min(options.runs, experiment.runs))
+    about = {"command": "make study", "profile": experiment.profile, "data": experiment.data_hash()}
+    about |= {"method": options.method, "runs": experiment.runs}
+    print(studies.save("alpha", table(experiment, options.method), options.folder, **about))
+
+
+def table(experiment: Experiment, method: str) -> pd.DataFrame:
+    """Every quantity for every alpha: alpha, quantity, and the attributes of ``Interval``."""
+    work = [(alpha, run) for alpha in ALPHAS for run in range(experiment.runs)]
+    rows = pd.concat([rows_of(experiment, method, *one) for one in tqdm(work, "alphas", unit=" detectors")])
+    scores, measured = rows[rows["measure"] == "score"], rows[rows["measure"].isin(MEASURES)]
+    aucs = statistics.summarise_auc(scores, ["alpha"], experiment.authentic, **experiment.resampling)
+    aucs["quantity"] = [QUANTITIES["auc"].format(source=source) for source in aucs.pop("source")]
+    means = statistics.summarise(measured, ["alpha", "measure"], **experiment.resampling)
+    parts = [aucs, means.assign(quantity=means.pop("measure").map(QUANTITIES))]
+    if experiment.runs > 1:
+        alike = statistics.summarise(between_runs(experiment, rows), ["alpha"], **experiment.resampling)
+        parts.append(alike.assign(quantity=QUANTITIES["stability"]))
+    both = pd.concat(parts, ignore_index=True)
+    return both[["alpha", "quantity", *both.columns.drop(["alpha", "quantity"])]]
+
+
+def rows_of(experiment: Experiment, method: str, alpha: float, run: int) -> pd.DataFrame:
+    """Tidy rows of one detector: scores of all test images, measures of the in-set ones, and their maps (``map``)."""
+    detector = load_detector(experiment.detectors[0], trained(experiment, alpha, run), device=experiment.device)
+    parts = []
+    for source, samples in experiment.samples.groupby("source", sort=False):
+        explained = explain(detector, experiment.images(samples["image"]), method, batch_size=experiment.batch_size)
+        about = samples[["image", "label", "source"]].assign(alpha=alpha, run=run)
+        parts.append(about.assign(measure="score", variant="score", value=explained.scores.astype(float)))
+        if source in experiment.in_set:
+            values = measured(experiment, samples, explained.maps)
+            parts += [about.assign(measure=name, value=one) for name, one in values]
+            parts.append(about.assign(measure="map", map=list(explained.maps)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def measured(experiment: Experiment, samples: pd.DataFrame, maps: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Values (N,) of each measure of maps (N, h, w); human maps are those of the samples, if they have any."""
+    human = experiment.human(samples["image"], maps.shape[1:])
+    for name, (function, variant) in MEASURES.items():
+        if function == "measure" or samples["source"].iloc[0] in experiment.annotated:
+            arguments = [maps] if function == "measure" else [maps, human]
+            yield name, getattr(plugins.load("measure", name), function)(*arguments)[variant]
+
+
+def between_runs(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+    """Tidy rows of SSIM between the maps of every pair of runs, for every alpha and source."""
+    stability = plugins.load("measure", "stability").stability
+    parts = []
+    for (alpha, _), group in rows[rows["measure"] == "map"].groupby(["alpha", "source"], sort=False):
+        wide = group.pivot(index="run", columns="image", values="map")
+        pairs = stability(np.stack([np.stack(maps) for maps in wide.to_numpy()]))
+        parts.append(pairs.assign(alpha=alpha, image=wide.columns.to_numpy()[pairs["image"].to_numpy()]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def trained(experiment: Experiment, alpha: float, run: int) -> Path:
+    """The checkpoint of one detector, which is trained if it does not exist yet."""
+    network = experiment.detectors[0]
+    if alpha in OWN:
+        return experiment.checkpoint(ModelKey(network, OWN[alpha], run))
+    key = ModelKey(network, GUIDED, run)
+    path = paths.RESULTS / experiment.profile / "studies" / "alpha" / f"alpha-{alpha:g}-run-{run}.pt"
+    train = training_samples(experiment, GUIDED)
+    validate = load_dataset(experiment.dataset, split="validate", **experiment.options)
+    check_images(train)
+    torch.set_num_threads(experiment.threads or torch.get_num_threads())
+    detector = load_detector(network, seed=run, pretrained=experiment.pretrained, device=experiment.device)
+    hashed = code("studies.alpha", dataset=[experiment.dataset], detector=[network])
+    origin = f"data {experiment.data_hash()}, pretrained {experiment.pretrained}, code {disk.short_hash(hashed)}"
+    about = {"regime": f"alpha {alpha:g}", "run": run, "guided": True, "origin": origin, "progress": False}
+    fit(detector, train, validate, partial(guided_loss, alpha=alpha), path, experiment.settings(key), **about)
+    return path
+
+
+if __name__ == "__main__":
+    main()
