@@ -10,7 +10,7 @@ from benchmarks.timing import compared, interleave
 from e2m.arrays.maps import upsample
 from e2m.measures.degradation import degrade, degrade_many
 
-SPEED_UP = 20.0
+SPEED_UP = 10.0
 SIDE = 224
 REGIONS = ("salient", "background")
 RUNS = 10

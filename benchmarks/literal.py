@@ -57,20 +57,19 @@ def blurred(image: np.ndarray, map_: np.ndarray, region: str, max_sigma: float =
         image: (H, W, 3) uint8.
         map_: (H, W) uint8.
         region: "salient" or "background".
-        max_sigma: M, at 224 px.
+        max_sigma: M, in pixels.
 
     Returns:
         (H, W, 3) uint8.
     """
-    scale = len(image) / 224
-    guide = (map_ if region == "background" else 255 - map_).astype(float)
-    smooth = gaussian_filter(guide, 5 * scale)
-    sharp = np.round(max_sigma * smooth / smooth.max(), 1)
+    scale = min(1, len(image) / 224)
+    smooth = gaussian_filter(map_ if region == "background" else 255 - map_, 5 * scale)
+    sharp = np.around(smooth / (smooth.max() / max_sigma), 1)
     out = np.empty_like(image)
     for level in np.unique(sharp):
-        sigma = max(0, max_sigma - level) ** 4 / max_sigma**3 * scale
-        copy = np.stack([gaussian_filter(channel.astype(float), sigma) for channel in image.transpose(2, 0, 1)], axis=2)
-        out[sharp == level] = np.rint(copy)[sharp == level]
+        sigma = 1 / max_sigma**3 * round(max_sigma - level, 1) ** 4 * scale
+        copy = np.stack([gaussian_filter(channel, sigma) for channel in image.transpose(2, 0, 1)], axis=2)
+        out[sharp == level] = copy[sharp == level]
     return out
 
 

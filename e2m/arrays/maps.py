@@ -41,6 +41,15 @@ def upsample(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
+def pixels(length: float, side: int) -> float:
+    """A length of the published measures in an image of this side: as it is from 224 px up, shortened below.
+
+    The published networks read 224 and 299 px, and lengths are the same pixels for both. A smaller image shows the same
+    face in fewer pixels, so its lengths are multiplied by side / 224.
+    """
+    return length * min(1.0, side / 224)
+
+
 def checked(maps: np.ndarray, ndim: int = 3) -> np.ndarray:
     """Maps that a measure can read: uint8, or numbers in [0, 1] (NaN stays, for ``dead`` to find).
 

@@ -37,23 +37,27 @@ HEADERLESS = ("split", "label", "path")
 
 def load(
     root: str | Path,
-    csv: str | Path | None = None,
+    csv: str | Path | Annotated[list[str | Path], MinLen(1)] | None = None,
     salience: str | Path | Annotated[list[str | Path], MinLen(1)] | None = None,
     segmentation: str | Path | None = None,
     seven_times: str | Path | None = None,
+    source_names: dict[str, str] | None = None,
 ) -> pd.DataFrame:
     """The images below a folder.
 
     Without a list, folder names describe the images. Below ``root``, one folder names the label (authentic, real,
     bonafide; synthetic, fake; also numbered, as in ``1_fake``). Another may name the split (train, validate or val,
-    test; "test" by default). The folder below the label is the source. With a list, its columns describe the images:
-    ``path`` and ``label``, and optionally ``source``, ``split``, ``subject``, ``salience`` and ``image``. A list
-    without a header holds ``split,label,path``, as CYBORG's lists do. Their ``test`` rows that point at a folder
-    ``val`` belong to the split "validate".
+    test; "test" by default). With a list, its columns describe the images: ``path`` and ``label``, and optionally
+    ``source``, ``split``, ``subject``, ``salience`` and ``image``. A list without a header holds ``split,label,path``,
+    as CYBORG's lists do. Their ``test`` rows that point at a folder ``val`` belong to the split "validate".
+
+    Where no column names the source, the folder below the label's folder does, or the label's folder if none is below;
+    without a label's folder, the folder of the image. ``source_names`` renames them.
 
     Args:
         root: folder that holds every image; paths in the list are relative to it.
-        csv: the list.
+        csv: the list, or several lists, one after the other. An image that several lists name alike counts once: the
+            authentic images of one test set may serve several.
         salience: folder with human maps. A map has the image's relative path or its file name, ending in .png or .npy.
             Or a list of such folders, one for each annotator. Detectors are trained and compared with the maps of the
             first; the others measure how far people agree.
@@ -61,6 +65,9 @@ def load(
             face. The regime ``segmentation`` reads them. The list can name them in a column ``segmentation``, too.
         seven_times: a second list, on whose training images the regime ``seven_times`` trains: the rows of its split
             "train" get the split "train_seven_times" and names of their own. CYBORG has such a list.
+        source_names: folder -> name of the source: ``{"ffhq_aligned": "ffhq", "val/1_fake": "generated"}``. A folder is
+            one name, or several that follow each other, with "/" between them. It names all images below it. Of several
+            that fit, the deepest counts, and then the longest. Every image without a column ``source`` needs a name.
 
     Returns:
         The columns of :func:`e2m.datasets.load_dataset`, in the list's order, or sorted by path without a list.
@@ -71,8 +78,12 @@ def load(
         InputError: a file or value that is missing, empty, unknown or outside ``root``; the message names it.
     """
     root = _folder(root, "root")
-    rows = _tree_rows(root) if csv is None else _csv_rows(root, Path(csv))
+    if csv is None:
+        rows = _tree_rows(root)
+    else:
+        rows = _once([_csv_rows(root, Path(path)) for path in (csv if isinstance(csv, list) else [csv])])
     more = [] if seven_times is None else _seven_times(root, Path(seven_times))
+    _name_sources(root, rows + more, source_names)
     files = [row.get(kind, "") for kind in ("path", "salience", "segmentation") for row in rows + more]
     _check_files(root, list(filter(None, files)))
     folders = [] if salience is None else salience if isinstance(salience, list) else [salience]
@@ -113,14 +124,12 @@ def _tree_row(root: Path, path: Path) -> dict[str, str]:
     splits = {SPLIT_WORDS.get(name.lower()) for name in folders} - {None}
     if len(splits) > 1:
         raise InputError(f"{root / path}: folders of the splits {' and '.join(sorted(splits))} on one path; keep one")
-    index = next(number for number, name in enumerate(folders) if _label(name))
-    below = [name for name in folders[index + 1 :] if name.lower() not in SPLIT_WORDS and not _label(name)]
     image = path.as_posix()
     return {
         "image": image,
         "path": image,
         "label": labels.pop(),
-        "source": below[0] if below else folders[index],
+        "source": "",
         "split": splits.pop() if splits else "test",
         "subject": image,
         "salience": "",
@@ -139,7 +148,7 @@ def _csv_row(root: Path, where: str, cells: dict[str, str]) -> dict[str, str]:
         "image": image,
         "path": path.as_posix(),
         "label": _known(where, "label", cells["label"], LABEL_WORDS),
-        "source": cells.get("source") or path.parent.name or cells["label"].lower(),
+        "source": cells.get("source", ""),
         "split": _known(where, "split", cells.get("split") or "test", SPLIT_WORDS),
         "subject": cells.get("subject") or image,
         **{
@@ -155,6 +164,55 @@ def _seven_times(root: Path, csv: Path) -> list[dict[str, str]]:
     if not rows:
         raise InputError(f"{csv}: no image of the split train; seven_times= names a list of images to train on")
     return [row | {"image": f"seven_times/{row['image']}", "split": SEVEN_TIMES} for row in rows]
+
+
+def _once(lists: list[list[dict[str, str]]]) -> list[dict[str, str]]:
+    """The rows of all lists, without those that an earlier list has already."""
+    rows, known = [], set()
+    for part in lists:
+        fresh = [(tuple(row.items()), row) for row in part]
+        rows += [row for key, row in fresh if key not in known]
+        known |= {key for key, _ in fresh}
+    return rows
+
+
+def _name_sources(root: Path, rows: list[dict[str, str]], names: dict[str, str] | None) -> None:
+    """Fill in the source of every row that names none."""
+    keys = {tuple(folder.strip("/").split("/")): name for folder, name in (names or {}).items()}
+    unknown = Counter()
+    for row in rows:
+        if row["source"]:
+            continue
+        folders = Path(row["path"]).parts[:-1]
+        if names is None:
+            row["source"] = _source(folders) or row["label"]
+        elif fitting := [(depth, key) for key in keys if (depth := _depth(key, folders))]:
+            row["source"] = keys[max(fitting)[1]]
+        else:
+            unknown[_source(folders) or root.name] += 1
+    if unknown:
+        listed = ", ".join(f"{folder} ({count} images)" for folder, count in unknown.most_common(5))
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        example = unknown.most_common(1)[0][0]
+        raise InputError(
+            f"{root}: images in folders that source_names= does not name: {listed}{more}; "
+            f"add a name for each, as in {example}: NAME_OF_THE_SOURCE"
+        )
+
+
+def _source(folders: tuple[str, ...]) -> str:
+    """The folder below the label's folder, the label's folder if none is below, or the last folder without one."""
+    index = next((number for number, name in enumerate(folders) if _label(name)), None)
+    if index is None:
+        return folders[-1] if folders else ""
+    below = [name for name in folders[index + 1 :] if name.lower() not in SPLIT_WORDS and not _label(name)]
+    return below[0] if below else folders[index]
+
+
+def _depth(key: tuple[str, ...], folders: tuple[str, ...]) -> tuple[int, int] | None:
+    """How deep the folders of a key end among those of an image, and how many they are; None where they are not."""
+    ends = range(len(folders), len(key) - 1, -1)
+    return next(((end, len(key)) for end in ends if folders[end - len(key) : end] == key), None)
 
 
 def _read_csv(csv: Path) -> list[tuple[int, dict[str, str]]]:

@@ -165,7 +165,7 @@ def _cascade(experiment: Inputs, key: ModelKey) -> None:
     detectors = dict(zip(counts, cascade(trained, untrained(experiment, key.detector), counts), strict=True))
     few = min(settings["images_per_source"] for settings in experiment.measures.values())
     for source in experiment.in_set:
-        samples = replace(experiment, sources=[source]).samples.head(few)
+        samples = replace(experiment, sources=[source], images_per_source=few).samples
         about = samples[["image", "label", "source"]].assign(measure="cascade", **asdict(key))
         about = about.assign(profile=experiment.profile, dataset=experiment.dataset)
         path = paths.rows(experiment.profile, *asdict(key).values(), "cascade", source)

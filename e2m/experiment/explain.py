@@ -128,13 +128,12 @@ def explain_batch(
     clean = explainer(images, regions=regions)
     rows = {}
     for measure, settings in experiment.measures.items():
-        # The measure's remaining images of the source.
-        count = min(len(images), settings["images_per_source"] - int(about.index[0]))
-        if count > 0:
-            few = {name: explanation[:count] for name, explanation in clean.items()}
-            described = _described(experiment, key, measure, about.head(count), few)
-            known = None if regions is None else regions[:count]
-            rows[measure] = _rows(measure, settings, explainer, images[:count], few, described, known)
+        chosen = (about["draw"] < settings["images_per_source"]).to_numpy()
+        if chosen.any():
+            few = {name: explanation[chosen] for name, explanation in clean.items()}
+            described = _described(experiment, key, measure, about[chosen], few)
+            known = None if regions is None else regions[chosen]
+            rows[measure] = _rows(measure, settings, explainer, images[chosen], few, described, known)
     if unreadable.any():
         for frame in rows.values():
             frame.loc[frame["image"].isin(about["image"][unreadable]), ["correct", "value"]] = False, np.nan

@@ -64,7 +64,7 @@ def _tested(experiment: Inputs) -> Iterator[np.ndarray]:
             yield clean
             for measure, settings in experiment.measures.items():
                 options = {name: value for name, value in settings.items() if name != "images_per_source"}
-                few = clean[: max(0, settings["images_per_source"] - int(about.index[0]))]
+                few = clean[(about["draw"] < settings["images_per_source"]).to_numpy()]
                 if len(few):
                     perturbed = plugins.load("measure", measure).perturbations(few, {}, **options)
                     yield from (perturbation.images for perturbation in perturbed)

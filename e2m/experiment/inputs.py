@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -20,9 +21,14 @@ class Inputs(Profile):
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """Test images in the data set's order, at most ``images_per_source`` of each source."""
+        """Test images in the data set's order, at most ``images_per_source`` of each source, drawn at random.
+
+        The column ``draw`` numbers the images of a source in the order of the draw, from 0. The first n of a draw are
+        themselves a random sample: a measure of fewer images takes those.
+        """
         samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
-        return samples.groupby("source", sort=False).head(self.images_per_source).reset_index(drop=True)
+        samples = samples.assign(draw=draw(samples))
+        return samples[samples["draw"] < self.images_per_source].reset_index(drop=True)
 
     def images(self, names: Sequence[str]) -> np.ndarray:
         """(N, H, W, 3) uint8, the test images of these names; an unreadable image is a grey square."""
@@ -56,3 +62,17 @@ class Inputs(Profile):
 
     def _named(self, names: Sequence[str]) -> pd.DataFrame:
         return self.samples.set_index("image", drop=False).loc[list(names)]
+
+
+def draw(samples: pd.DataFrame, seed: int = 0) -> pd.Series:
+    """The order in which the images of each source are drawn, without replacement: whole numbers from 0.
+
+    Images are ordered by the SHA-256 of seed and name, so the draw depends on neither the order of files nor on other
+    images: adding images to a source only moves others back.
+
+    Args:
+        samples: samples with ``image`` and ``source``.
+        seed: another seed gives another draw.
+    """
+    keys = samples["image"].map(lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest())
+    return keys.groupby(samples["source"]).rank(method="first").astype(int) - 1

@@ -55,7 +55,7 @@ class Profile:
     * ``training`` has the keys of ``Settings``;
     * ``masker`` has those of ``MaskerSettings``, and ``regimes`` and ``runs``: the first ``runs`` detectors of each of
       these regimes have maskers;
-    * ``measures`` has those of each measure's ``perturbations``, and ``images_per_source``;
+    * ``measures`` has those of each measure's ``perturbations``, and ``images_per_source``, the first of the draw;
     * ``dataset_options`` has those of the data set's ``load``.
     """
 
@@ -64,6 +64,7 @@ class Profile:
     dataset_options: dict
     sources: Annotated[list[str], MinLen(1)]
     in_set: Annotated[list[str], MinLen(1)]
+    counterparts: dict[str, str]
     detectors: Annotated[list[Network], MinLen(1)]
     regimes: Annotated[list[Regime], MinLen(1)]
     traditional: Regime
@@ -270,6 +271,7 @@ def _contradictions(profile: Profile) -> Iterator[str]:
     """Lines about keys that are valid by themselves but contradict each other."""
     source, regime = (Annotated[str, OneOf(values)] for values in (profile.sources, profile.regimes))
     yield from misfits(profile.in_set, list[source], "in_set")
+    yield from misfits(profile.counterparts, dict[source, source], "counterparts")
     yield from misfits(profile.traditional, regime, "traditional")
     yield from misfits(profile.guided, regime | None, "guided")
     if profile.guided == profile.traditional:

@@ -54,6 +54,23 @@ class Experiment(Inputs):
         """The synthetic in-set source."""
         return self.by_label["synthetic"]
 
+    @property
+    def against(self) -> dict[str, str]:
+        """Every synthetic source with the authentic source that its AUC is taken against.
+
+        That is the one in ``counterparts``, such as the photographs that a generator learned from, or the in-set one.
+
+        Raises:
+            InputError: a counterpart with synthetic images; or ``in_set`` is not one source of each label.
+        """
+        labels = self.samples.groupby("label", sort=False)["source"].unique()
+        synthetic = labels.get("synthetic", [])
+        if odd := [source for source in self.counterparts.values() if source in synthetic]:
+            raise InputError(
+                f"profile {self.profile}: counterparts has {odd[0]!r}, which is synthetic; authentic ones fit"
+            )
+        return {source: self.counterparts.get(source) or self.authentic for source in synthetic}
+
     # Reading results
 
     def maps(self, detector: str, regime: str, method: str, source: str) -> xr.Dataset:

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import MinLen
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter
 
-from e2m.arrays.maps import checked, dead, quantise, upsample
+from e2m.arrays.maps import checked, dead, pixels, quantise, upsample
 from e2m.checks import NotNegative
 from e2m.types import Headline, InputError, Perturbation
 
@@ -49,10 +49,9 @@ REGIONS = ("salient", "background", "random", "centre")
 blur of "salient" elsewhere."""
 
 _ORDER = 4  # exponent of the fall from the largest blur to none
-_SMOOTHING = 5 / 224  # sigma of the map's own smoothing, as a share of the height
-_BLOBS = 16 / 224  # sigma of the random field's smoothing: half a cell of a 7 x 7 map
+_SMOOTHING = 5.0  # sigma of the map's own smoothing, in pixels
+_BLOBS = 16.0  # sigma of the random field's smoothing, in pixels: half a cell of a 7 x 7 map
 _STEPS = 10  # sharpness is rounded to tenths
-_BLOCK = 32  # rows blurred by one matrix product
 
 
 def degrade(
@@ -62,8 +61,10 @@ def degrade(
 
     With M = max_sigma, G5 a Gaussian smoothing by 5 px, and map the 8-bit map ("background") or 255 - map ("salient"),
     sharpness is s = M * G5(map) / max(G5(map)), rounded to 0.1, and each pixel is taken from the image blurred by
-    sigma = (M - s)^4 / M^3 px (Crum et al. 2023). Lengths are at 224 px and scale with the height of the image. Blur
-    is a Gaussian filter of each channel with reflected borders, cut off at four sigma, rounded to 8 bits.
+    sigma = (M - s)^4 / M^3 px (the release of Crum et al. 2023). Both are SciPy's Gaussian filter of each channel,
+    with reflected borders, cut off at four sigma. On 8-bit images it truncates after each axis: blur darkens an image
+    by about a grey level. At a height of 224 px or more, this is what the release computes, value for value. Lengths
+    in smaller images are shortened to height / 224: see ``e2m.arrays.maps.pixels``.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -131,9 +132,11 @@ def sharpness(maps: np.ndarray, region: str = "salient", max_sigma: float = 10.0
     """
     height, width = maps.shape[1:]
     wanted = maps if region == "background" else 255 - maps
-    smooth = np.stack([_smoothed(plane, _SMOOTHING * height) for plane in wanted])
-    share = smooth / smooth.max(axis=(1, 2), keepdims=True)
-    levels = np.rint(share * np.float32(max_sigma * _STEPS)).astype(np.uint16)
+    smooth = np.stack([gaussian_filter(plane, pixels(_SMOOTHING, height)) for plane in wanted])
+    # A map of nothing but a few dark specks is smoothed to 0 everywhere, and all of its image is blurred.
+    largest = np.maximum(smooth.max(axis=(1, 2), keepdims=True), 1)
+    # Divided in this order, so that ties round as in the release.
+    levels = np.rint(np.around(smooth / (largest / max_sigma), 1) * _STEPS).astype(np.uint16)
     if region == "random":
         return np.stack([_dealt(plane, _random_order(map_, seed)) for plane, map_ in zip(levels, maps, strict=True)])
     if region == "centre":
@@ -174,55 +177,19 @@ def _picked(image: np.ndarray, levels: list[np.ndarray], max_sigma: float) -> li
     """For each (H, W) array of levels, the image with every pixel taken from the copy blurred for its level."""
     used = np.flatnonzero(np.bincount(np.concatenate([plane.ravel() for plane in levels])))
     grey = (image[..., :1] == image).all()
-    planes = np.ascontiguousarray((image[..., :1] if grey else image).transpose(0, 2, 1))
-    copies = np.stack([_blurred(planes, _sigma(level, max_sigma, len(image))) for level in used])
+    planes = image[..., :1] if grey else image
+    copies = np.stack([gaussian_filter(planes, _sigma(level, max_sigma, len(image)), axes=(0, 1)) for level in used])
     position = np.zeros(used[-1] + 1, np.intp)
     position[used] = np.arange(len(used))
     rows, columns = np.indices(image.shape[:2], sparse=True)
-    return [np.broadcast_to(copies[position[plane], rows, :, columns], image.shape) for plane in levels]
+    return [np.broadcast_to(copies[position[plane], rows, columns], image.shape) for plane in levels]
 
 
 def _sigma(level: int, max_sigma: float, height: int) -> float:
     """The blur of a level of sharpness, in pixels of an image of this height."""
-    return max(0.0, max_sigma - level / _STEPS) ** _ORDER / max_sigma ** (_ORDER - 1) * height / 224
-
-
-def _blurred(planes: np.ndarray, sigma: float) -> np.ndarray:
-    """(H, C, W) uint8 planes, blurred and rounded to 8 bits."""
-    if _radius(sigma) == 0:
-        return planes
-    down = _down(planes.reshape(len(planes), -1).astype(np.float32), sigma)
-    along = _down(down.reshape(-1, planes.shape[2]).T, sigma).T
-    return np.rint(along, out=along).astype(np.uint8).reshape(planes.shape)
-
-
-def _down(columns: np.ndarray, sigma: float) -> np.ndarray:
-    """(size, n) float32 columns under a Gaussian filter: each block of rows times its band of the matrix."""
-    matrix, reach = _gaussian(len(columns), sigma), _radius(sigma)
-    out = np.empty_like(columns)
-    for start in range(0, len(columns), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        band = slice(max(0, start - reach), start + _BLOCK + reach)
-        np.matmul(matrix[rows, band], columns[band], out=out[rows])
-    return out
-
-
-def _smoothed(plane: np.ndarray, sigma: float) -> np.ndarray:
-    """(H, W) map under a Gaussian filter, float32."""
-    return _down(_down(plane.astype(np.float32), sigma).T, sigma).T
-
-
-@lru_cache(maxsize=256)
-def _gaussian(size: int, sigma: float) -> np.ndarray:
-    """The (size, size) matrix that blurs a column of pixels, reflected borders included: the filtered unit matrix."""
-    matrix = gaussian_filter1d(np.eye(size), sigma, axis=0, mode="reflect", truncate=4.0).astype(np.float32)
-    matrix.flags.writeable = False
-    return matrix
-
-
-def _radius(sigma: float) -> int:
-    """Pixels that the filter reaches to each side; 0 leaves the image as it is."""
-    return int(4.0 * sigma + 0.5)
+    distance = max(0.0, round(max_sigma - level / _STEPS, 1))
+    # Multiplied in the release's order: truncation turns the last bit of sigma into whole grey levels.
+    return pixels(1 / max_sigma ** (_ORDER - 1) * distance**_ORDER, height)
 
 
 def _dealt(levels: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -236,7 +203,7 @@ def _random_order(map_: np.ndarray, seed: int) -> np.ndarray:
     """Pixels sorted by a smooth random field, keyed by the map."""
     key = hashlib.blake2b(f"{int(seed)} ".encode() + map_.tobytes(), digest_size=16)
     draw = np.random.default_rng(int.from_bytes(key.digest(), "little")).standard_normal(map_.shape, np.float32)
-    return np.argsort(_smoothed(draw, _BLOBS * len(map_)), axis=None, kind="stable")
+    return np.argsort(gaussian_filter(draw, pixels(_BLOBS, len(map_))), axis=None, kind="stable")
 
 
 @lru_cache(maxsize=4)
@@ -272,4 +239,4 @@ def _region(region: str) -> str:
 
 def _check_sigma(max_sigma: float) -> None:
     if not 0 <= max_sigma < np.inf:
-        raise InputError(f"max_sigma is {max_sigma}; give a blur in pixels at 224, 0 or more")
+        raise InputError(f"max_sigma is {max_sigma}; give a blur in pixels, 0 or more")

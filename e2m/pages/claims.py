@@ -295,7 +295,7 @@ def blur_changes(experiment: Experiment, method: str, max_sigma: float) -> pd.Da
     Args:
         experiment: the experiment whose results are read.
         method: salience method that guides the blur.
-        max_sigma: largest blur, in pixels at 224.
+        max_sigma: largest blur, in pixels; see e2m.measures.degradation.
 
     Returns:
         Rows like those of ``tests``: test ("blur REGION, REGIME"), variant, salience, row, detector, difference, and
@@ -336,11 +336,12 @@ def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
     new = (scores["label"] == "synthetic") & ~scores["source"].isin(experiment.in_set)
     if not new.any():
         return pd.DataFrame()
-    scores = scores[new | (scores["source"] == experiment.authentic)].assign(
-        source=lambda rows: rows["source"].where(rows["label"] == "authentic", "unseen")
+    against = {experiment.against[source] for source in scores.loc[new, "source"].unique()}
+    scores = scores[new | scores["source"].isin(against)].assign(
+        source=lambda rows: rows["label"].replace("synthetic", "unseen").astype(str)
     )
     settings = {**experiment.roles, **experiment.resampling}
-    table = statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings)
+    table = statistics.compare_auc(scores, ["detector"], "authentic", **settings)
     return table.assign(test="AUC, unseen", row="AUC, unseen sources together").drop(columns=["source", "p_holm"])
 
 

@@ -36,7 +36,7 @@ def headlines(
     """
     rows = selected(experiment, scores, method, levels)
     means = statistics.summarise(rows, [*ABOUT, "detector", "regime"], **experiment.resampling)
-    aucs = statistics.summarise_auc(scores, ["detector", "regime"], experiment.authentic, **experiment.resampling)
+    aucs = statistics.summarise_auc(scores, ["detector", "regime"], experiment.against, **experiment.resampling)
     return _in_order(pd.concat([means, _named(aucs)], ignore_index=True)[means.columns])
 
 
@@ -76,13 +76,14 @@ def methods(experiment: Experiment) -> list[str]:
 
 def with_method(experiment: Experiment, method: str) -> Experiment:
     """The experiment with one salience method; with the masker, restricted to regimes and runs that have one."""
-    return replace(experiment if method in experiment.methods else experiment.masked, methods=[method])
+    family = experiment if method in experiment.methods else experiment.masked
+    return replace(family, methods=[method], runs=len(experiment.runs_of(method)))
 
 
 def _apart(experiment: Experiment, rows: pd.DataFrame, scores: pd.DataFrame, guided: str, other: str) -> pd.DataFrame:
     settings = {"guided": guided, "traditional": other, **experiment.resampling}
     means = statistics.compare(rows, [*ABOUT, "detector"], **settings)
-    aucs = _named(statistics.compare_auc(scores, ["detector"], experiment.authentic, **settings))
+    aucs = _named(statistics.compare_auc(scores, ["detector"], experiment.against, **settings))
     both = pd.concat([means, aucs[list(means.columns)]], ignore_index=True)
     return _in_order(both.assign(p_holm=statistics.holm(both["p"])))
 
@@ -162,7 +163,7 @@ def _rows_of(headline: Headline, rows: pd.DataFrame, level: float | str) -> pd.D
 def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) -> pd.DataFrame:
     """Whether the AUCs of both regimes are equal up to ``margin``: ``statistics.equal_auc`` of each detector."""
     settings = {**experiment.roles, **experiment.resampling}
-    table = statistics.equal_auc(scores, ["detector"], experiment.authentic, margin, **settings)
+    table = statistics.equal_auc(scores, ["detector"], experiment.against, margin, **settings)
     return table.rename(columns={"difference": "AUC difference", "low_90": "90 % low", "high_90": "90 % high"})
 
 

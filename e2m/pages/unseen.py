@@ -20,7 +20,7 @@ TITLES = {
 
 
 def table(experiment: Experiment, method: str) -> pd.DataFrame:
-    """Every source compared with the in-set source of its class, and its AUC, with intervals.
+    """Every source compared with the in-set source of its class, and the AUC of synthetic ones, with intervals.
 
     Args:
         experiment: an experiment with one authentic and one synthetic source in ``in_set``.
@@ -36,7 +36,7 @@ def table(experiment: Experiment, method: str) -> pd.DataFrame:
         for row in _one(experiment, detector, regime, method)
     ]
     aucs = statistics.summarise_auc(
-        experiment.scores(), ["detector", "regime"], experiment.authentic, **experiment.resampling
+        experiment.scores(), ["detector", "regime"], experiment.against, **experiment.resampling
     ).assign(variant="auc", salience=method)
     return pd.concat([pd.DataFrame(compared), aucs], ignore_index=True).sort_values(
         "variant", key=lambda names: names.map(list(TITLES).index), kind="stable", ignore_index=True

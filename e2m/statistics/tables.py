@@ -117,18 +117,18 @@ def compare(
 def summarise_auc(
     rows: pd.DataFrame,
     by: Sequence[str],
-    authentic: str,
+    authentic: str | Mapping[str, str],
     clusters: Mapping | pd.Series | None = None,
     resamples: int = 2000,
     seed: int = 0,
     over: str = "runs and images",
 ) -> pd.DataFrame:
-    """AUC of every synthetic source against one authentic source, in every group of tidy rows of scores.
+    """AUC of every synthetic source against an authentic source, in every group of tidy rows of scores.
 
     Args:
         rows: columns run, image, label, source, variant, value and those of ``by``; only scores are read.
         by: columns that define the groups, without ``source``.
-        authentic: the source whose images are the negatives.
+        authentic: the source whose images are the negatives; or each synthetic source with such a source.
         clusters, resamples, seed, over: as in ``summarise``.
 
     Returns:
@@ -147,7 +147,7 @@ def summarise_auc(
 def compare_auc(
     rows: pd.DataFrame,
     by: Sequence[str],
-    authentic: str,
+    authentic: str | Mapping[str, str],
     *,
     guided: str,
     traditional: str,
@@ -171,7 +171,7 @@ def compare_auc(
 def equal_auc(
     rows: pd.DataFrame,
     by: Sequence[str],
-    authentic: str,
+    authentic: str | Mapping[str, str],
     margin: float,
     *,
     guided: str,
@@ -247,21 +247,27 @@ def _run_aucs(tables: Sequence[np.ndarray], synthetic: np.ndarray, source: str) 
 
 
 def _auc_groups(
-    rows: pd.DataFrame, by: Sequence[str], authentic: str, regimes: Sequence[str | None], clusters: Mapping | None
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    authentic: str | Mapping[str, str],
+    regimes: Sequence[str | None],
+    clusters: Mapping | None,
 ) -> Iterator[tuple[dict, str, list[np.ndarray], np.ndarray, np.ndarray | None]]:
     """Groups: names, source, one (R, N) table of scores a regime, (N,) bool of synthetic images, and clusters."""
     rows = softmax_scores(rows)
     sources = list(dict.fromkeys(rows.loc[rows["label"] == "synthetic", "source"]))
-    if authentic not in set(rows["source"]) or not sources:
-        known = sorted(set(rows["source"]))
-        raise InputError(f"AUC needs scores of {authentic!r} and of a synthetic source; there are {known}")
+    against = dict.fromkeys(sources, authentic) if isinstance(authentic, str) else authentic
+    needed, known = {against.get(source, "an authentic source") for source in sources}, set(rows["source"])
+    if not needed or needed - known:
+        absent = ", ".join(map(repr, sorted(needed - known))) or repr(authentic)
+        raise InputError(f"AUC needs scores of {absent} and of a synthetic source; there are {sorted(known)}")
     for key, group in rows.groupby(list(by), observed=True, sort=False, dropna=False):
         names = dict(zip(by, key, strict=True))
-        authentic_images = pd.unique(group.loc[group["source"] == authentic, "image"])
         for source in sources:
+            authentic_images = pd.unique(group.loc[group["source"] == against[source], "image"])
             fakes = pd.unique(group.loc[group["source"] == source, "image"])
             images = [*authentic_images, *fakes]
-            kept = group[group["source"].isin([authentic, source])]
+            kept = group[group["source"].isin([against[source], source])]
             tables = [
                 (kept if regime is None else kept[kept["regime"] == regime])
                 .pivot(index="run", columns="image", values="value")

@@ -77,6 +77,76 @@ def test_cyborg_lists_are_read_as_they_are(make_files, listed):
     assert load_dataset("folder", root=root, csv=unseen)["split"].tolist() == ["test"]
 
 
+RELEASED = {
+    "original": ("train,Synthetic,/train/original_data/1_fake/p1_100_fake.png", "test,Real,/val/0_real/02463d452.png"),
+    "ffhq": ("test,Real,/test/0_real/ffhq_aligned/01128.png",),
+    "celeba_hq": ("test,Real,/test/0_real/celeba-hq_real_aligned/24734.jpg",),
+    "stylegan2": ("test,Synthetic,/test/1_fake/stylegan2-0.5_aligned/000000/000188.png",),
+    "stylegan3": (
+        "test,Real,/test/0_real/ffhq_aligned/01128.png",
+        "test,Synthetic,/test/1_fake/stylegan3-0.5_aligned/seed278567.png",
+    ),
+}
+
+
+def released(make_files, listed):
+    """The released lists and the images that they name, as options."""
+    root = make_files(*(line.split(",")[2].lstrip("/") for lines in RELEASED.values() for line in lines))
+    return {"root": root, "csv": [listed(*lines, name=f"{name}.csv") for name, lines in RELEASED.items()]}
+
+
+def test_released_lists_name_their_sources_by_the_folder_below_the_label(make_files, listed):
+    samples = load_dataset("folder", **released(make_files, listed))
+    assert rows(samples, "source", "label", "split") == [
+        ("1_fake", "synthetic", "train"),
+        ("0_real", "authentic", "validate"),
+        ("ffhq_aligned", "authentic", "test"),  # once, although two lists name it
+        ("celeba-hq_real_aligned", "authentic", "test"),
+        ("stylegan2-0.5_aligned", "synthetic", "test"),
+        ("stylegan3-0.5_aligned", "synthetic", "test"),
+    ]
+
+
+def test_folders_are_renamed_and_the_deepest_then_the_longest_key_counts(make_files, listed):
+    names = {
+        "1_fake": "gan",
+        "original_data/1_fake": "srefi",
+        "/val/0_real/": "held_out",
+        "ffhq_aligned": "ffhq",
+        "celeba-hq_real_aligned": "celeba_hq",
+        "stylegan3-0.5_aligned": "stylegan3",
+        "aligned": "never",
+    }
+    samples = load_dataset("folder", **released(make_files, listed), source_names=names)
+    assert samples["source"].tolist() == ["srefi", "held_out", "ffhq", "celeba_hq", "gan", "stylegan3"]
+
+
+def test_folders_without_a_name_are_listed_with_how_to_name_them(make_files, listed):
+    with pytest.raises(InputError) as raised:
+        load_dataset("folder", **released(make_files, listed), source_names={"ffhq_aligned": "ffhq", "val": "held_out"})
+    assert str(raised.value).endswith(
+        "images in folders that source_names= does not name: 1_fake (1 images), celeba-hq_real_aligned (1 images), "
+        "stylegan2-0.5_aligned (1 images), stylegan3-0.5_aligned (1 images); add a name for each, as in "
+        "1_fake: NAME_OF_THE_SOURCE"
+    )
+
+
+def test_a_column_names_its_source_and_a_tree_is_renamed_too(make_files, listed):
+    root = make_files("fake/gan/a.png", "real/b.png")
+    csv = listed("path,label,source", "fake/gan/a.png,fake,mine", "real/b.png,real,")
+    samples = load_dataset("folder", root=root, csv=csv, source_names={"real": "photographs"})
+    assert samples["source"].tolist() == ["mine", "photographs"]
+    samples = load_dataset("folder", root=root, source_names={"real": "photographs", "fake/gan": "gan"})
+    assert samples["source"].tolist() == ["gan", "photographs"]
+
+
+def test_lists_that_contradict_each_other(make_files, listed):
+    root = make_files("a.png")
+    lists = [listed(f"path,label\na.png,{label}", name=f"{label}.csv") for label in ("real", "fake")]
+    with pytest.raises(InputError, match=r"names 1 images more than once, 'a\.png' first"):
+        load_dataset("folder", root=root, csv=lists)
+
+
 def test_a_list_with_a_header_keeps_its_order_and_columns(make_files, listed):
     root = make_files("z.png", "sub/a.png", "map.png")
     csv = listed(
@@ -301,7 +371,7 @@ def test_frames_that_do_not_fit_are_refused(planted, columns, arguments, words):
 
 def test_options_and_data_sets_are_listed():
     with pytest.raises(
-        InputError, match="no option 'folder'; its options: root, csv, salience, segmentation, seven_times"
+        InputError, match="no option 'folder'; its options: root, csv, salience, segmentation, seven_times, source_names"
     ):
         load_dataset("folder", folder="faces")
     with pytest.raises(InputError, match="needs the option 'root'"):

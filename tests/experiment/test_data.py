@@ -71,7 +71,7 @@ def test_images_that_were_never_listed(faces):
 def test_a_list_holds_the_files_of_its_part_with_their_hashes(listed):
     assert states(listed) == HELD
     result = pd.read_parquet(paths.images("smoke", "test"))
-    assert result["image"].unique().tolist() == ["test/0.png", "test/1.png"]  # one image a source
+    assert result["image"].unique().tolist() == ["test/0.png", "test/2.png"]  # one image a source, as drawn
     assert result.groupby("image").size().tolist() == [4, 4]  # image, map, and the maps of both people
     assert result["sha256"].tolist() == [disk.file_hash(path) for path in result["path"]]
     train = pd.read_parquet(paths.images("smoke", "train"))
@@ -91,7 +91,7 @@ def test_touched_or_copied_files_have_not_changed(listed):
 @pytest.mark.parametrize("folder", ["images", "anna", "ben"])
 @pytest.mark.parametrize(
     ("path", "parts"),
-    [("train/1.png", {"train"}), ("validate/0.png", {"train"}), ("test/1.png", {"test"}), ("test/2.png", set())],
+    [("train/1.png", {"train"}), ("validate/0.png", {"train"}), ("test/2.png", {"test"}), ("test/1.png", set())],
 )
 def test_a_changed_file_of_the_same_size(listed, folder, path, parts):
     file = listed / folder / path
@@ -116,10 +116,10 @@ def test_a_new_human_map_and_one_less(listed):
 @pytest.mark.parametrize(
     ("old", "new", "parts"),
     [
-        ("test/1.png,synthetic", "test/1.png,authentic", {"test"}),
+        ("test/2.png,synthetic", "test/2.png,authentic", {"test"}),
         ("train/1.png,synthetic,fake", "train/1.png,synthetic,real", {"train"}),
         ("validate/0.png,authentic,real,validate", "validate/0.png,authentic,real,train", {"train"}),
-        ("test/2.png,synthetic,fake,test", "test/2.png,synthetic,fake,train", {"train"}),
+        ("test/1.png,synthetic,fake,test", "test/1.png,synthetic,fake,train", {"train"}),
         ("label,source", "wrong,source", {"train", "test"}),
     ],
 )

@@ -121,6 +121,8 @@ BAD = [
         "measures.degradation.max_sigmas[0]: -1.0 arrived; a number from 0 ...",
     ),
     ("measures.degradation.regions", ["saliant"], "measures.degradation.regions[0]: ...; did you mean salient?"),
+    ("counterparts", {"dcgan": "ffhq"}, "counterparts.dcgan: 'ffhq' arrived; one of orl, swap, ..."),
+    ("counterparts", {"gan": "orl"}, "counterparts.gan: no such key; did you mean dcgan?"),
     # The data set
     ("dataset_options", None, "dataset_options: null arrived; a mapping fits"),
     ("dataset_options.root", "faces", "dataset_options.root: no such key; none fits here"),

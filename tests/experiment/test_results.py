@@ -36,7 +36,8 @@ def picture(path, seed, mode="RGB", side=96):
 def tree(tmp_path_factory):
     """Images and human maps of both training classes and of every source of the profile, with the list."""
     root = tmp_path_factory.mktemp("paper")
-    labels = {source: "authentic" if source in ("ffhq", "celeba_hq") else "synthetic" for source in PAPER.sources}
+    authentic = {"frgc", "ffhq", "celeba_hq"}
+    labels = {source: "authentic" if source in authentic else "synthetic" for source in PAPER.sources}
     rows = []
     for number in range(4):
         known = product(("train", "validate"), ("authentic", "synthetic"))
@@ -119,7 +120,7 @@ def test_clean_maps_are_read_once_unless_they_change(explained, monkeypatch):
 
 def test_rows_of_measures(explained):
     entropy = explained.rows("entropy")
-    assert len(entropy) == 2 * 2 * 2 * len(explained.sources)  # methods, variants, images
+    assert len(entropy) == 3 * 2 * 2 * len(explained.sources)  # methods, variants, images
     moved = explained.rows("transformations", salience="CAM")
     assert set(moved["variant"]) == {"ssim", "ssim_valid"}
     assert len(moved) == 2 * 2 * 2 * 1 * len(explained.sources)  # transformations, variants, targets, images
@@ -302,3 +303,14 @@ def test_extremes():
     rows = pd.DataFrame({"image": list("aabbccdd"), "value": [1, 2, 3, 4, 9, 9, np.nan, np.nan]})
     assert extremes(rows) == {"best": "c", "median": "b", "worst": "a"}
     assert extremes(rows, better="lower") == {"best": "a", "median": "b", "worst": "c"}
+
+
+def test_a_synthetic_source_has_its_authentic_counterpart_or_the_in_set_one(faces, monkeypatch):
+    samples = faces(n=2)
+    samples["source"], samples["label"] = ["a", "b", "c", "d"], ["synthetic", "authentic"] * 2
+    monkeypatch.setattr(Experiment, "samples", samples)
+    demo = replace(Experiment.load("demo"), in_set=["a", "b"])
+    assert demo.against == {"a": "b", "c": "b"}
+    assert replace(demo, counterparts={"c": "d"}).against == {"a": "b", "c": "d"}
+    with pytest.raises(InputError, match="counterparts has 'a', which is synthetic; authentic ones fit"):
+        _ = replace(demo, counterparts={"c": "a"}).against

@@ -42,8 +42,8 @@ def test_quarter_turns_and_flips_worked_by_hand():
     }
 
 
-@pytest.mark.parametrize(("side", "pixels"), [(14, 1), (112, 8), (224, 16), (299, 21)])
-def test_shifts_move_by_sixteen_pixels_at_224_and_repeat_the_border(side, pixels):
+@pytest.mark.parametrize(("side", "pixels"), [(14, 1), (112, 8), (224, 16), (299, 16)])
+def test_shifts_move_by_sixteen_pixels_less_below_224_and_repeat_the_border(side, pixels):
     images = images_of(0, side, 1)
     padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="edge")
     for name, (down, right) in SHIFTS.items():

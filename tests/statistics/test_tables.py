@@ -214,6 +214,23 @@ def run_aucs(rows):
     return result
 
 
+def test_every_synthetic_source_may_have_an_authentic_source_of_its_own(score_rows):
+    second = score_rows[score_rows["source"] == "orl"].assign(source="other", value=lambda rows: rows["value"] ** 3)
+    second["image"] = "other/" + second["image"].astype(str)
+    rows = pd.concat([score_rows, second], ignore_index=True).assign(detector="d")
+    against = {"swap": "orl", "morph": "other"}
+    settings = {**ROLES, "resamples": 50}
+    together = statistics.compare_auc(rows, ["detector"], against, **settings).set_index("source")
+    for source, authentic in against.items():
+        alone = statistics.compare_auc(rows, ["detector"], authentic, **settings).set_index("source")
+        pd.testing.assert_series_equal(together.loc[source].drop("p_holm"), alone.loc[source].drop("p_holm"))
+    assert together.loc["morph", "difference"] != pytest.approx(
+        statistics.compare_auc(rows, ["detector"], "orl", **settings).set_index("source").loc["morph", "difference"]
+    )
+    with pytest.raises(InputError, match="AUC needs scores of 'ffhq' and of a synthetic source; there are"):
+        statistics.compare_auc(rows, ["detector"], against | {"swap": "ffhq"}, **settings)
+
+
 @pytest.mark.parametrize(
     ("margin", "shift", "verdict"), [(0.9, 0, "equal"), (0.05, 0, "undecided"), (0.05, 0.8, "different")]
 )
