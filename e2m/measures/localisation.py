@@ -20,15 +20,22 @@ BLIND_SPOT = (
 )
 BETTER = {
     "le": "lower",
+    "le_published": "lower",
     "om": "lower",
+    "om_published": "lower",
     "f1": "higher",
+    "f1a": "higher",
     "sm": "lower",
+    "sm1": "lower",
+    "sm2": "higher",
     "pxap": "higher",
     "pointing": "higher",
     "energy": "higher",
 }
 RANGE = {name: (0, 1) for name in BETTER if name != "sm"}
 PAPER_EXACT = ()
+LEVELS = np.append(np.arange(0, 1, 0.01), [1.0, 2.0])
+"""Ends of the levels of salience that ``pixel_counts`` counts: those of published code, and 1 by itself."""
 AXIS = "agreement with the true region"
 HEADLINES = (Headline("energy in the true region", "energy", forest=False),)
 
@@ -46,8 +53,13 @@ def with_region(
     """Every variant of the measure: its name -> (N,) values.
 
     The metrics of Phang, Park and Geras 2020 (arXiv 2010.09750): localisation error, the same for right decisions only,
-    F1, saliency metric, pixel average precision; also the pointing game and the energy inside the region. Maps of
+    F1, saliency metric, pixel average precision; also the pointing game and the energy inside the region. "f1a" is the
+    mean over the true boxes, "sm1" and "sm2" are the terms of the saliency metric, and "_published" marks the metrics
+    of the published box (``predicted_boxes``). "pxap" is per image; ``pooled_pxap`` is the published one. Maps of
     another size than the regions are enlarged as 8-bit images (PIL bicubic).
+
+    Stretching a map to [0, 1] changes F1, energy and pooled PxAP, and can change which component is heaviest. A
+    masker's numbers are published for masks as they are.
 
     Args:
         maps: (N, h, w) float in [0, 1] or uint8.
@@ -55,7 +67,7 @@ def with_region(
         boxes: N arrays (K, 4) of true boxes; by default ``true_boxes`` of ``regions``.
         correct: (N,) bool, whether the image is classified correctly; without it there is no ``om``.
         probability: (N,) of the true class for the image cropped to the map's box, see ``crops``; without it there is
-            no ``sm``.
+            no ``sm``, ``sm1`` and ``sm2``.
 
     Returns:
         The variants of ``BETTER``; NaN for dead maps, and for images without a true region.
@@ -67,18 +79,23 @@ def with_region(
     large = enlarged(maps, regions.shape[1:])
     boxes = true_boxes(regions) if boxes is None else boxes
     predicted = predicted_boxes(large)
+    scores = [np.where(dead(large), np.nan, values) for values in f1(large, boxes)]
     values = {
         "le": localisation_error(predicted, boxes),
-        "f1": f1(large, boxes),
+        "le_published": localisation_error(predicted_boxes(large, published=True), boxes),
+        "f1": scores[0],
+        "f1a": scores[1],
         "pxap": pxap(large, regions),
         "pointing": pointing_game(large, regions),
         "energy": energy(large, regions),
     }
     if correct is not None:
-        values["om"] = official_metric(values["le"], correct)
+        values |= {f"om{kind}": official_metric(values[f"le{kind}"], correct) for kind in ("", "_published")}
     if probability is not None:
         known = np.array([len(of_image) > 0 for of_image in boxes], bool)
-        values["sm"] = np.where(known, saliency_metric(predicted, regions.shape[1:], probability), np.nan)
+        terms = saliency_metric(predicted, regions.shape[1:], probability)
+        terms = [np.where(known, term, np.nan) for term in terms]
+        values |= {"sm": terms[0] - terms[1], "sm1": terms[0], "sm2": terms[1]}
     return {name: values[name] for name in BETTER if name in values}
 
 
@@ -100,14 +117,15 @@ def enlarged(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return large
 
 
-def predicted_boxes(maps: np.ndarray) -> np.ndarray:
+def predicted_boxes(maps: np.ndarray, published: bool = False) -> np.ndarray:
     """The box around the heaviest component of each map above its mean, ``m > mean(m)``.
 
-    Pixels are connected by their sides. Mass is the sum of salience; published code counts pixels instead, which
-    selects another component only if a smaller one is brighter.
+    Pixels are connected by their sides. Mass is the sum of salience.
 
     Args:
         maps: (N, H, W) float in [0, 1] or uint8.
+        published: the box of published code: around the component of most pixels, and without its last row and column
+            (an exclusive end is set to the last pixel), so that a component one pixel wide has an empty box.
 
     Returns:
         (N, 4) top, left, bottom, right, in pixels, the last two exclusive; NaN for dead maps.
@@ -119,10 +137,10 @@ def predicted_boxes(maps: np.ndarray) -> np.ndarray:
             # Below the maximum, because rounding can raise the mean to it.
             level = min(salience.mean(dtype=np.float64), np.nextafter(float(salience.max()), 0))
             labels, _ = ndimage.label(salience > level)
-            mass = np.bincount(labels.ravel(), weights=salience.ravel())
+            mass = np.bincount(labels.ravel(), weights=None if published else salience.ravel())
             mass[0] = -1  # the pixels below the mean
             down, across = ndimage.find_objects(labels)[mass.argmax() - 1]
-            row[:] = down.start, across.start, down.stop, across.stop
+            row[:] = down.start, across.start, down.stop - published, across.stop - published
     return out
 
 
@@ -174,8 +192,8 @@ def official_metric(error: np.ndarray, correct: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(error), np.nan, np.maximum(error, ~np.asarray(correct, bool)))
 
 
-def f1(maps: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """F1 of the soft map as a prediction of the true box, for the box where F1 is largest.
+def f1(maps: np.ndarray, boxes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """F1 of the soft map as a prediction of a true box: F1 of the box where it is largest, and F1a, the boxes' mean.
 
     With I the salience inside the box, precision is I / sum(m) and recall I / area of the box, so that
     ``F1 = 2 I / (sum(m) + area)``.
@@ -185,22 +203,27 @@ def f1(maps: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
         boxes: N arrays (K, 4) of true boxes.
 
     Returns:
-        (N,) in [0, 1]; NaN for dead maps and where there is no box.
+        Twice (N,) in [0, 1]; NaN where there is no box or the map holds a NaN. A constant map has a value.
     """
-    maps, out = checked(maps), np.full(len(maps), np.nan)
+    maps, out = checked(maps), np.full((2, len(maps)), np.nan)
     full = 255 if maps.dtype == np.uint8 else 1
-    for n, (salience, true, is_dead) in enumerate(zip(maps, _boxes(boxes, len(maps)), dead(maps), strict=True)):
-        if len(true) and not is_dead:
+    for column, salience, true in zip(out.T, maps, _boxes(boxes, len(maps)), strict=True):
+        if len(true):
             mass = [
                 salience[top:bottom, left:right].sum(dtype=np.float64) for top, left, bottom, right in true.astype(int)
             ]
             areas = (true[:, 2:] - true[:, :2]).prod(axis=1)
-            out[n] = (2 * np.array(mass) / (salience.sum(dtype=np.float64) + full * areas)).max()
-    return out
+            of_boxes = 2 * np.array(mass) / (salience.sum(dtype=np.float64) + full * areas)
+            column[:] = of_boxes.max(), of_boxes.mean()
+    return out[0], out[1]
 
 
-def saliency_metric(predicted: np.ndarray, shape: tuple[int, int], probability: np.ndarray) -> np.ndarray:
-    """SM: ``ln(max(area, 0.05)) - ln p``, low if a small part of the image is enough for the decision.
+def saliency_metric(
+    predicted: np.ndarray, shape: tuple[int, int], probability: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The terms of SM, whose difference it is: SM1, ``ln(max(area, 0.05))``, and SM2, ``ln p``.
+
+    SM is low if a small part of the image is enough for the decision.
 
     After Dabkowski and Gal 2017 (arXiv 1705.07857). The original detector gives p, not one trained with the masker.
 
@@ -210,11 +233,12 @@ def saliency_metric(predicted: np.ndarray, shape: tuple[int, int], probability: 
         probability: (N,) of the true class for the image cropped to its box.
 
     Returns:
-        (N,); NaN for dead maps.
+        Twice (N,), neither above 0; NaN for dead maps.
     """
     area = (predicted[:, 2:] - predicted[:, :2]).prod(axis=1) / (shape[0] * shape[1])
     smallest = np.finfo(np.float32).tiny  # a probability that single precision rounds to 0
-    return np.log(np.maximum(area, SMALLEST_AREA)) - np.log(np.maximum(probability, smallest))
+    inside = np.where(np.isnan(area), np.nan, np.maximum(probability, smallest))
+    return np.log(np.maximum(area, SMALLEST_AREA)), np.log(inside)
 
 
 def pxap(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
@@ -233,17 +257,43 @@ def pxap(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
     return _of_each(_average_precision, maps, regions)
 
 
-def pooled_pxap(maps: np.ndarray, regions: np.ndarray) -> float:
-    """PxAP as published: the pixels of all images pooled, so that one threshold serves them all.
+def pixel_counts(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Number of pixels of each level of salience (``LEVELS``, lowest first), outside and inside the true region.
 
     Args:
-        maps, regions: as in ``pxap``; dead maps and images without a region are left out.
+        maps: (N, H, W) float in [0, 1] or uint8.
+        regions: (N, H, W) bool.
 
     Returns:
-        A number in [0, 1]; NaN where no image is left.
+        (N, 2, 101) int; 0 everywhere where there is no region or the map holds a NaN. A constant map counts.
     """
-    known = _known(maps, regions)
-    return _average_precision(np.asarray(maps)[known], regions[known]) if known.any() else np.nan
+    maps, regions, levels = checked(maps), _regions(regions, len(maps)), len(LEVELS) - 1
+    known = np.isfinite(maps).all((1, 2)) & regions.any((1, 2))
+    counts = np.zeros((len(known), 2, levels), int)
+    for n in np.flatnonzero(known):
+        values = maps[n] / 255 if maps.dtype == np.uint8 else maps[n]
+        level = np.searchsorted(LEVELS, values.ravel(), side="right") - 1
+        counts[n] = np.bincount(level + levels * regions[n].ravel(), minlength=2 * levels).reshape(2, levels)
+    return counts
+
+
+def pooled_pxap(counts: np.ndarray) -> np.ndarray:
+    """PxAP as published: the pixels of all images pooled, so that one threshold serves them all.
+
+    ``sum (R_l - R_{l-1}) P_l`` over ``LEVELS``, from the highest down, as in the code of Choe et al. 2020
+    (arXiv 2007.04178), with levels 0.01 apart as Phang, Park and Geras call it.
+
+    Args:
+        counts: (..., 2, 101), sums of ``pixel_counts`` over images, which may be weighted.
+
+    Returns:
+        (...) in [0, 1]; NaN without pixels in a true region.
+    """
+    outside, hits = (counts[..., part, ::-1].cumsum(-1) for part in (0, 1))
+    with np.errstate(invalid="ignore"):
+        # Levels above the highest pixel have no precision, and add no recall.
+        precision = np.nan_to_num(hits / (hits + outside))
+        return (np.diff(hits, prepend=0) * precision).sum(-1) / hits[..., -1]
 
 
 def pointing_game(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
@@ -275,12 +325,12 @@ def crops(images: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
     Args:
         images: (N, H, W, 3) uint8.
-        predicted: (N, 4), of ``predicted_boxes``; images without a box are returned whole.
+        predicted: (N, 4), of ``predicted_boxes``; images without a box, or with an empty one, are returned whole.
     """
     out = images.copy()
     height, width = images.shape[1:3]
     for n, box in enumerate(predicted):
-        if not np.isnan(box).any():
+        if (box[2:] > box[:2]).all():
             top, left, bottom, right = box.astype(int)
             part = Image.fromarray(images[n, top:bottom, left:right])
             out[n] = part.resize((width, height), Image.Resampling.BICUBIC)

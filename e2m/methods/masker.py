@@ -45,5 +45,5 @@ class Method(Base):
             where = f"{self.detector.masker}: reads {listed(self.masker.stages)}"
             raise InputError(f"{where}; {self.detector.name!r} has {listed(shapes)} there")
         with torch.no_grad():
-            masks = self.masker(self.hidden(), classes).sigmoid()
+            masks = self.masker.masks(self.hidden(), classes)
         return masks.masked_fill(collapsed(masks)[:, None, None], 0)

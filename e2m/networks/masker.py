@@ -6,6 +6,7 @@ returns its masks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -24,20 +25,31 @@ SPAN = 5 / 255
 class Masker(nn.Module):
     """Predicts a mask from hidden activations.
 
-    Each stage goes through a 1x1 convolution to ``channels``, batch normalisation and ReLU, and is enlarged
-    (bilinear) to the largest one. Their concatenation goes through a 3x3 convolution to one map of logits. On layer3
-    and layer4 of a ResNet-50, the masker has 198,017 weights.
+    Each stage goes through a 1x1 convolution to ``channels``, batch normalisation and ReLU, and is brought to ``side``
+    (bilinear). Their concatenation goes through a 3x3 convolution to one map of logits; ``masks`` makes them a mask. On
+    layer3 and layer4 of a ResNet-50, the masker has 198,017 weights.
+
+    Convolutions start from N(0, 2 / n), n = kernel height * width * channels out. The 3x3 convolution thus has large
+    weights at first: the first masks are noise, near 0 or 1 in most pixels.
 
     Args:
         stages: name -> (channels, side) of the modules that the masker reads, see ``stages``.
+        side: side of the mask, see ``side_of``.
         channels: of the convolutions.
         conditioned: also take a class; its embedding is appended to the activations.
+        binary: masks are 0 or 1, whichever is more likely, instead of probabilities.
     """
 
-    def __init__(self, stages: Mapping[str, tuple[int, int]], channels: int = 64, conditioned: bool = False):
+    def __init__(
+        self,
+        stages: Mapping[str, tuple[int, int]],
+        side: int,
+        channels: int = 64,
+        conditioned: bool = False,
+        binary: bool = False,
+    ):
         super().__init__()
-        self.stages, self.channels = dict(stages), channels
-        self.side = max(side for _, side in stages.values())
+        self.stages, self.side, self.channels, self.binary = dict(stages), side, channels, binary
         self.classes = nn.Embedding(2, channels) if conditioned else None
         more = channels if conditioned else 0
         self.read = nn.ModuleList(
@@ -45,6 +57,10 @@ class Masker(nn.Module):
             for width, _ in stages.values()
         )
         self.draw = nn.Conv2d(channels * len(stages), 1, 3, padding=1)
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.weight.normal_(0, math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels)))
 
     def forward(self, hidden: Sequence[Tensor], classes: Tensor | None = None) -> Tensor:
         """Logits of the mask, (n, side, side), from the activations of the stages in order, (n, channels, h, w) each.
@@ -57,11 +73,26 @@ class Masker(nn.Module):
         maps = [enlarge(read(stage), self.side) for read, stage in zip(self.read, hidden, strict=True)]
         return self.draw(torch.cat(maps, 1))[:, 0]
 
+    def masks(self, hidden: Sequence[Tensor], classes: Tensor | None = None) -> Tensor:
+        """(n, side, side) in [0, 1], the masks of a trained masker: arguments as for the logits."""
+        logits = self(hidden, classes)
+        return (logits > 0).float() if self.binary else logits.sigmoid()
+
+
+def side_of(detector: Detector) -> int:
+    """Side of a detector's masks: a quarter of the image's, as published (56 of 224)."""
+    return max(1, detector.size // 4)
+
 
 def enlarge(maps: Tensor, side: int) -> Tensor:
-    """(n, channels, h, w) maps enlarged to (n, channels, side, side), bilinear; maps of that size are returned."""
+    """(n, channels, h, w) maps brought to (n, channels, side, side), bilinear; maps of that size are returned."""
     fits = maps.shape[-2:] == (side, side)
     return maps if fits else interpolate(maps, (side, side), mode="bilinear", align_corners=False)
+
+
+def on_image(masks: Tensor, size: int) -> Tensor:
+    """Masks (n, h, w) on images of ``size`` pixels, (n, 1, size, size): each value fills a square (nearest)."""
+    return interpolate(masks[:, None], (size, size), mode="nearest")
 
 
 def collapsed(masks: Tensor) -> Tensor:
@@ -105,7 +136,8 @@ def load(detector: Detector) -> Masker:
     """The masker of a detector, in evaluation mode on the detector's device.
 
     Raises:
-        InputError: the detector has none, the file is of another detector, or it reads stages that the detector lacks.
+        InputError: the detector has none, or the file is of another detector, reads stages that the detector lacks, or
+            was written before masks had a side of their own.
     """
     if detector.masker is None:
         raise InputError(
@@ -118,8 +150,13 @@ def load(detector: Detector) -> Masker:
     modules = dict(detector.model.named_modules())
     if odd := [name for name in state["stages"] if name not in modules]:
         raise InputError(f"{detector.masker}: reads {odd[0]!r}, which {detector.name!r} does not have")
+    if "side" not in state:
+        raise InputError(
+            f"{detector.masker}: a masker of an earlier version; train it again with `e2m run train_masker`"
+        )
     settings = state["settings"]
-    masker = Masker(state["stages"], settings["channels"], settings["conditioned"])
+    binary = settings["binary"] and settings["hard"]
+    masker = Masker(state["stages"], state["side"], settings["channels"], settings["conditioned"], binary)
     masker.load_state_dict(state["weights"])
     return masker.to(next(detector.model.parameters()).device).requires_grad_(False).eval()
 

@@ -125,7 +125,7 @@ def fit(
 
 def _human_shape(detector: Detector, settings: Settings) -> tuple[int, int]:
     """(h, w) at which human maps are read: that of the guided features, or the image's if maps move with images."""
-    if settings.flip or settings.shift_px or settings.turns:
+    if settings.flip or settings.shift_px or settings.turns or settings.crop_min_share < 1:
         return detector.size, detector.size
     blank = np.zeros((1, detector.size, detector.size, 3), np.uint8)
     pixels = as_input(blank, detector, next(detector.model.parameters()).device)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor
 
 from e2m.arrays.images import read_images, read_maps
@@ -109,17 +110,17 @@ def check_trainable(samples: pd.DataFrame, guided: bool = False) -> None:
 
 
 def draw(classes: np.ndarray, settings: Settings, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """Indices of an epoch's batches: every image once, or ``images_per_epoch`` images, half of each class.
+    """Indices of an epoch's batches: every image once, or ``images_per_epoch`` images, equally many of each class.
 
     No image is drawn twice before all images of its class were drawn once.
     """
     if settings.images_per_epoch is None:
         order = random.permutation(len(classes))
     else:
-        half = settings.images_per_epoch // 2
-        by_class = [np.flatnonzero(classes == number) for number in (0, 1)]
-        shuffled = [[random.permutation(rows) for _ in range(math.ceil(half / len(rows)))] for rows in by_class]
-        order = random.permutation(np.concatenate([np.concatenate(rows)[:half] for rows in shuffled]))
+        by_class = [np.flatnonzero(classes == number) for number in np.unique(classes)]
+        share = settings.images_per_epoch // len(by_class)
+        shuffled = [[random.permutation(rows) for _ in range(math.ceil(share / len(rows)))] for rows in by_class]
+        order = random.permutation(np.concatenate([np.concatenate(rows)[:share] for rows in shuffled]))
     for start in range(0, len(order), settings.batch_size):
         yield order[start : start + settings.batch_size]
 
@@ -137,11 +138,14 @@ def augment(
     random: np.random.Generator,
     moves: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Mirror, shift and turn images (n, H, W, 3) and their human maps (n, H, W) alike; add noise to the images alone.
+    """Crop, mirror, shift and turn images (n, H, W, 3) and their human maps (n, H, W) alike; add noise to images alone.
 
-    Borders are replicated. Turns and noise draw random numbers only if the settings switch them on. ``moves`` replaces
-    the mirroring and shifts that ``draw_moves`` would draw.
+    Borders are replicated. Crops, turns and noise draw random numbers only if the settings switch them on; crops draw
+    from torch's stream. ``moves`` replaces the mirroring and shifts that ``draw_moves`` would draw.
     """
+    if settings.crop_min_share < 1:
+        windows = _windows(images, settings.crop_min_share)
+        images, human = _cropped(images, windows), None if human is None else _cropped(human, windows)
     moves = moves or draw_moves(len(images), settings, random)
     images = _moved(images, *moves, settings.shift_px)
     human = None if human is None else _moved(human, *moves, settings.shift_px)
@@ -155,6 +159,25 @@ def as_share(maps: np.ndarray, device: torch.device) -> Tensor:
     """8-bit maps as float32 in [0, 1]; float maps keep their values."""
     tensor = torch.from_numpy(maps).to(device)
     return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor.float()
+
+
+def _windows(images: np.ndarray, smallest: float) -> list[tuple[int, int, int, int]]:
+    """Top, left, height and width of a random part of each image, as torchvision's ``RandomResizedCrop`` draws them."""
+    # Imported here: it takes two seconds, and most trainings do not crop.
+    from torchvision.transforms import RandomResizedCrop
+
+    shape = torch.empty(0, *images.shape[1:3])
+    return [RandomResizedCrop.get_params(shape, [smallest, 1.0], [3 / 4, 4 / 3]) for _ in images]
+
+
+def _cropped(stack: np.ndarray, windows: list[tuple[int, int, int, int]]) -> np.ndarray:
+    """A window of each image or map, enlarged to the size of the whole (PIL bilinear, as torchvision's default)."""
+    cropped = np.empty_like(stack)
+    height, width = stack.shape[1:3]
+    for target, image, (top, left, high, wide) in zip(cropped, stack, windows, strict=True):
+        window = Image.fromarray(image[top : top + high, left : left + wide])
+        target[:] = window.resize((width, height), Image.Resampling.BILINEAR)
+    return cropped
 
 
 def _moved(stack: np.ndarray, flips: np.ndarray, shifts: np.ndarray, reach: int) -> np.ndarray:

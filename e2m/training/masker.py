@@ -6,7 +6,7 @@ After Phang, Park and Geras 2020 (arXiv 2010.09750).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT, MASKER_FORMAT, weights_hash
 from e2m.networks.inputs import as_input, two_logits
-from e2m.networks.masker import Hidden, Masker, chosen_stages, collapsed, enlarge
+from e2m.networks.masker import Hidden, Masker, chosen_stages, collapsed, on_image, side_of
 from e2m.training import loop
 from e2m.training.images import Images, check_trainable
 from e2m.training.objectives import mask_in_loss, mask_out_loss, shown, total_variation
@@ -63,11 +63,13 @@ def fit(
         masks that show all pixels alike) and never_predicted (the class that the classifier never predicts, or "").
 
     Raises:
-        InputError: no images of a class, an unknown stage, or a loss that is not finite.
+        InputError: no images, or none of a class that a classifier trained alongside needs; an unknown stage; or a loss
+            that is not finite.
     """
 
     def trainer() -> MaskerTrainer:
-        check_trainable(train)
+        if settings.alongside or train.empty:
+            check_trainable(train)
         return MaskerTrainer(detector, Images(train, detector), Images(validate, detector), settings)
 
     origin = f"{origin}, detector {weights_hash(detector.model)}"
@@ -89,7 +91,8 @@ class MaskerTrainer(loop.Trainer):
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             stages = chosen_stages(detector, settings.stages)
-            self.masker = Masker(stages, settings.channels, settings.conditioned)
+            binary = settings.binary and settings.hard
+            self.masker = Masker(stages, side_of(detector), settings.channels, settings.conditioned, binary)
         self.masker.to(next(detector.model.parameters()).device)
         optimiser = torch.optim.Adam(
             self.masker.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -97,7 +100,8 @@ class MaskerTrainer(loop.Trainer):
         super().__init__(detector, self.masker, train, held_out, settings, optimiser, settings.decay_every)
         # A copy, so that neither freezing nor training the classifier changes the detector.
         self.classifier = copy.deepcopy(detector.model).requires_grad_(settings.alongside).eval()
-        self.alongside = Alongside(self.classifier, settings) if settings.alongside else None
+        frozen = [self.classifier.get_submodule(name).requires_grad_(False) for name in detector.frozen]
+        self.alongside = Alongside(self.classifier, settings, frozen) if settings.alongside else None
 
     def step(
         self, batch: Tensor, classes: Tensor, human: Tensor | None, random: np.random.Generator
@@ -105,23 +109,24 @@ class MaskerTrainer(loop.Trainer):
         """The masker's loss, and whether an earlier state of the classifier judged the masks."""
         with Hidden(self.classifier, list(self.masker.stages)) as hidden:
             if self.alongside:
+                self.alongside.decay(self.optimiser.param_groups[0]["lr"] / self.settings.learning_rate)
                 logits = self.alongside.learn_clean(lambda: self._logits(self.classifier, batch), classes, random)
             else:
                 with torch.no_grad():
                     logits = self._logits(self.classifier, batch)
             mask = self.drawn(self.masker(hidden(), classes))
         correct = logits.detach().argmax(1) == classes
-        mask = enlarge(mask[:, None], self.detector.size)
-        judge, present = self.alongside.judge(random) if self.alongside else (self.classifier, False)
+        mask = on_image(mask, self.detector.size)
+        judge, learns = self.alongside.judge(random) if self.alongside else (self.classifier, False)
         loss, entropies = self.objective(judge, batch, classes, correct, mask)
         weights = list(self.masker.parameters())
-        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights, retain_graph=present), strict=True):
+        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights, retain_graph=learns), strict=True):
             weight.grad = gradient
-        if present:
+        if learns:
             self.alongside.step(torch.autograd.grad(entropies, self.alongside.weights))
         nn.utils.clip_grad_norm_(weights, self.settings.clip)
         self.optimiser.step()
-        return loss.item(), bool(self.alongside) and not present
+        return loss.item(), judge is not self.classifier
 
     def objective(
         self, judge: nn.Module, batch: Tensor, classes: Tensor, correct: Tensor, mask: Tensor
@@ -144,10 +149,10 @@ class MaskerTrainer(loop.Trainer):
 
     def drawn(self, logits: Tensor) -> Tensor:
         """Soft masks, or binary masks drawn with their probabilities and the gradient of soft ones (Gumbel-Softmax)."""
-        if not self.settings.gumbel:
+        if not self.settings.binary:
             return logits.sigmoid()
         uniform = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
-        soft = ((logits + uniform.logit()) / self.settings.gumbel).sigmoid()
+        soft = ((logits + uniform.logit()) / self.settings.temperature).sigmoid()
         return (soft > 0.5).float() + soft - soft.detach()
 
     def summary(self, numbers: list[float], images: int) -> dict[str, float]:
@@ -166,8 +171,8 @@ class MaskerTrainer(loop.Trainer):
                 part = slice(start, start + self.settings.batch_size)
                 batch = as_input(data.images[part], self.detector, self.device)
                 logits, classes = self._logits(self.classifier, batch), data.classes[part].to(self.device)
-                small = self.masker(hidden(), classes).sigmoid()
-                mask = enlarge(small[:, None], self.detector.size)
+                small = self.masker.masks(hidden(), classes)
+                mask = on_image(small, self.detector.size)
                 decisions = {
                     "accuracy": logits,
                     "masked_in_accuracy": self._logits(self.classifier, shown(batch, mask, infill)),
@@ -187,7 +192,8 @@ class MaskerTrainer(loop.Trainer):
     def files(self, path: Path, about: dict, weights: dict[str, Tensor], curves: list[dict]) -> dict[Path, dict]:
         """The masker, after the checkpoint of the classifier trained alongside."""
         about = {**about, "curves": curves}
-        read = {"classifier": weights_hash(self.classifier), "stages": self.masker.stages}
+        masker = self.masker
+        read = {"classifier": weights_hash(self.classifier), "stages": masker.stages, "side": masker.side}
         files = {path: {"format": MASKER_FORMAT, **about, **read, "weights": weights}}
         if self.alongside:
             checkpoint = {"format": CHECKPOINT_FORMAT, **about, "weights": self.classifier.state_dict()}
@@ -214,11 +220,17 @@ class Alongside:
     """A classifier trained alongside the masker, and the zoo of its earlier states.
 
     A masker judged by one classifier learns the weak spots of that classifier. A masker judged by many learns where the
-    evidence is.
+    evidence is. Published code draws a state from the zoo and then passes the masked images through the present
+    classifier all the same; ``settings.zoo`` off does that.
+
+    Args:
+        classifier: is trained in place.
+        settings: hyper-parameters.
+        frozen: modules of the classifier that keep their weights, batch normalisation included.
     """
 
-    def __init__(self, classifier: nn.Module, settings: MaskerSettings):
-        self.classifier = classifier
+    def __init__(self, classifier: nn.Module, settings: MaskerSettings, frozen: Sequence[nn.Module] = ()):
+        self.classifier, self.settings, self.frozen = classifier, settings, frozen
         self.weights = [weight for weight in classifier.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.SGD(
             self.weights, settings.classifier_rate, settings.momentum, weight_decay=settings.weight_decay
@@ -227,9 +239,15 @@ class Alongside:
         self.zoo: list[dict[str, Tensor]] = []
         self.batches = 0
 
+    def decay(self, share: float) -> None:
+        """Set the learning rate to this share of the first one: it decays as the masker's does."""
+        self.optimiser.param_groups[0]["lr"] = self.settings.classifier_rate * share
+
     def learn_clean(self, logits_of: Callable[[], Tensor], classes: Tensor, random: np.random.Generator) -> Tensor:
         """Take a step on clean images and return their logits; the state joins the zoo every ``ZOO_EVERY`` batches."""
         self.classifier.train()
+        for module in self.frozen:
+            module.eval()
         logits = logits_of()
         self.step(torch.autograd.grad(cross_entropy(logits, classes), self.weights))
         if self.batches % ZOO_EVERY == 0:
@@ -243,13 +261,13 @@ class Alongside:
         return logits.detach()
 
     def judge(self, random: np.random.Generator) -> tuple[nn.Module, bool]:
-        """The classifier that judges the masks of a batch, and whether it is the present one.
+        """The classifier that judges the masks of a batch, and whether it learns from the masked images.
 
-        With probability 0.5 it is the present one, which then also learns from the masked images. Otherwise it is drawn
-        from the zoo.
+        With probability 0.5 the present one judges and learns. Otherwise one drawn from the zoo judges; none learns.
         """
-        if random.random() < 0.5:
-            return self.classifier, True
+        learns = random.random() < 0.5
+        if learns or not self.settings.zoo:
+            return self.classifier, learns
         self.earlier.load_state_dict(self.zoo[random.integers(len(self.zoo))])
         return self.earlier.eval(), False
 

@@ -28,6 +28,8 @@ class Settings:
         shift_px: shift images by up to this number of pixels; the border is replicated.
         copies: draw flips and shifts once, for this number of copies of each image, which all runs and epochs share;
             None draws them anew for every batch.
+        crop_min_share: show a random part of every image, at least this share of its area, with sides of 3:4 to 4:3,
+            enlarged to the whole; 1 shows images whole.
         turns: turn images by 0, 90, 180 or 270 degrees.
         noise: salt and pepper on up to this share of the channel values of half of the images.
         mixed_precision: multiply in bfloat16 if the CPU or GPU does so in hardware, in about half the time.
@@ -47,6 +49,7 @@ class Settings:
     flip: bool = False
     shift_px: Annotated[int, Ge(0)] = 0
     copies: Count | None = None
+    crop_min_share: Annotated[float, Interval(gt=0, le=1)] = 1.0
     turns: bool = False
     noise: Share = 0.0
     mixed_precision: bool = False
@@ -74,9 +77,13 @@ class MaskerSettings(Settings):
             ``alongside``.
         variation: weight of total variation, in each of the two objectives.
         infill: values of hidden pixels, one of ``INFILLS``.
-        gumbel: temperature of binary masks drawn in training; 0 trains on the soft masks.
+        binary: train on binary masks drawn with the Gumbel-Softmax trick; otherwise on soft masks.
+        temperature: of the gradient of binary masks.
+        hard: masks of a masker trained on binary ones are binary; otherwise they are the probabilities.
         alongside: train the classifier too ("CA"); otherwise it is fixed ("FIX").
-        classifier_rate: learning rate of the classifier trained alongside.
+        classifier_rate: learning rate of the classifier trained alongside; it decays as the masker's.
+        zoo: let earlier states of the classifier trained alongside judge half of the batches; published code means to,
+            but passes the masked images through the present one.
 
     Raises:
         InputError: a value of another type or out of range, or neither of the two objectives.
@@ -86,6 +93,8 @@ class MaskerSettings(Settings):
     batch_size: Annotated[int, Ge(2)] = 72
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 1e-4
+    flip: bool = True
+    crop_min_share: Annotated[float, Interval(gt=0, le=1)] = 0.08
     decay_every: Count = 20
     clip: Positive = 10.0
     stages: Annotated[list[str], MinLen(1)] | None = None
@@ -97,9 +106,12 @@ class MaskerSettings(Settings):
     size_out: NotNegative | None = None
     variation: NotNegative = 1e-3
     infill: Annotated[str, OneOf(INFILLS)] = "zeros"
-    gumbel: NotNegative = 0.0
+    binary: bool = False
+    temperature: Positive = 0.1
+    hard: bool = True
     alongside: bool = False
     classifier_rate: Positive = 1e-3
+    zoo: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

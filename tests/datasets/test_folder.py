@@ -371,7 +371,8 @@ def test_frames_that_do_not_fit_are_refused(planted, columns, arguments, words):
 
 def test_options_and_data_sets_are_listed():
     with pytest.raises(
-        InputError, match="no option 'folder'; its options: root, csv, salience, segmentation, seven_times, source_names"
+        InputError,
+        match="no option 'folder'; its options: root, csv, salience, segmentation, seven_times, source_names",
     ):
         load_dataset("folder", folder="faces")
     with pytest.raises(InputError, match="needs the option 'root'"):

@@ -73,7 +73,7 @@ def test_masks_are_shown_where_they_are_asked_for(experiment):
     masked = experiment.masked
     assert masked.methods == ["CAM", MASKER]
     shapes = {names["salience"]: maps["salience"].shape for names, maps in masked.each()}
-    assert shapes == {"CAM": (1, 3, 7, 7), MASKER: (1, 3, 14, 14)}
+    assert shapes == {"CAM": (1, 3, 7, 7), MASKER: (1, 3, 28, 28)}
     for measure in ("entropy", "noise"):
         alone, both = ({*one.rows(measure)["salience"]} - {""} for one in (experiment, masked))
         assert (alone, both) == ({"CAM"}, {"CAM", MASKER}), measure

@@ -24,6 +24,7 @@ from e2m.measures.localisation import (
     localisation_error,
     official_metric,
     overlap,
+    pixel_counts,
     pointing_game,
     pooled_pxap,
     predicted_boxes,
@@ -69,6 +70,14 @@ def test_the_box_of_the_component_of_most_mass():
     assert predicted_boxes(maps).tolist() == [[0, 0, 1, 4]]
 
 
+def test_the_published_box_is_that_of_most_pixels_and_one_pixel_short():
+    maps = np.zeros((1, 6, 6))
+    maps[0, 0:2, 0:3] = 0.5  # mass 3.0 on six pixels
+    maps[0, 3:5, 3:5] = 0.9  # mass 3.6 on four
+    assert predicted_boxes(maps).tolist() == [[3, 3, 5, 5]]
+    assert predicted_boxes(maps, published=True).tolist() == [[0, 0, 1, 2]]
+
+
 def test_what_equals_the_mean_is_outside():
     maps = np.array([[[0.0, 0.5, 1.0]]])
     assert predicted_boxes(maps).tolist() == [[0, 2, 1, 3]]
@@ -98,17 +107,38 @@ def test_localisation_error_takes_the_best_box_and_more_than_half():
 def test_f1():
     maps = np.zeros((1, 4, 4))
     maps[0, 0, :2], maps[0, 3, 3] = 1, 1
-    # Inside the first box 2 of mass 3, its area is 4: precision 2/3, recall 1/2. The second is worse.
-    assert f1(maps, [np.array([[0, 0, 2, 2], [2, 2, 4, 4]])]) == pytest.approx(
-        [2 * (2 / 3) * (1 / 2) / (2 / 3 + 1 / 2)]
-    )
+    # Inside the first box 2 of mass 3, its area is 4: precision 2/3, recall 1/2. Inside the second 1: 1/3 and 1/4.
+    best, mean = f1(maps, [np.array([[0, 0, 2, 2], [2, 2, 4, 4]])])
+    assert best == pytest.approx([2 * (2 / 3) * (1 / 2) / (2 / 3 + 1 / 2)])
+    assert mean == pytest.approx([(4 / 7 + 2 / 7) / 2])
+
+
+def test_f1_of_constant_maps():
+    """The whole image as a mask, and nothing: baselines of the published study."""
+    boxes = [np.array([[0, 0, 2, 2]])] * 3
+    maps = np.stack([np.ones((4, 4)), np.zeros((4, 4)), np.full((4, 4), np.nan)])
+    np.testing.assert_allclose(f1(maps, boxes)[0], [2 * 4 / (16 + 4), 0, np.nan])
+
+
+def test_stretching_a_mask_changes_f1_and_pooled_pxap():
+    mask, region = np.array([[[0.4, 0.5], [0.4, 0.4]], [[0.2, 0.3], [0.2, 0.2]]]), np.zeros((2, 2, 2), bool)
+    region[:, 0, 1] = True
+    stretched = (mask - mask.min((1, 2), keepdims=True)) / 0.1
+    raw, whole = (f1(maps, true_boxes(region))[0] for maps in (mask, stretched))
+    assert raw == pytest.approx([2 * 0.5 / 2.7, 2 * 0.3 / 1.9])
+    assert whole == pytest.approx([1, 1])
+    # Raw: one hit of one, then the hit of the second image comes after three pixels of the first.
+    assert pooled_pxap(pixel_counts(mask, region).sum(0)) == pytest.approx(0.5 + 0.5 * 2 / 5)
+    assert pooled_pxap(pixel_counts(stretched.round(), region).sum(0)) == 1
+    assert pxap(mask, region).tolist() == pxap(stretched, region).tolist() == [1, 1]
 
 
 def test_saliency_metric():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 1, 1], [np.nan] * 4])
-    result = saliency_metric(boxes, (10, 20), np.array([0.5, 1.0, 0.9]))
-    np.testing.assert_allclose(result, [np.log(0.5) - np.log(0.5), np.log(0.05), np.nan])
-    assert np.isfinite(saliency_metric(boxes[:1], (10, 20), np.array([0.0])))
+    area, probability = saliency_metric(boxes, (10, 20), np.array([0.5, 1.0, 0.9]))
+    np.testing.assert_allclose(area, [np.log(0.5), np.log(0.05), np.nan])
+    np.testing.assert_allclose(probability, [np.log(0.5), 0, np.nan])
+    assert np.isfinite(saliency_metric(boxes[:1], (10, 20), np.array([0.0]))).all()
 
 
 def test_pxap():
@@ -120,8 +150,9 @@ def test_pxap():
 def test_pooled_pxap_takes_one_level_for_all_images():
     maps, regions = np.array([[[1.0, 0.5]], [[0.4, 0.2]]]), np.array([[[True, False]], [[True, False]]])
     assert pxap(maps, regions) == pytest.approx([1, 1])
-    assert pooled_pxap(maps, regions) == pytest.approx(0.5 + 0.5 * 2 / 3)
-    assert np.isnan(pooled_pxap(maps, ~regions & regions))
+    assert pooled_pxap(pixel_counts(maps, regions).sum(0)) == pytest.approx(0.5 + 0.5 * 2 / 3)
+    assert pooled_pxap(pixel_counts(maps, regions)) == pytest.approx([1, 1])
+    assert np.isnan(pooled_pxap(pixel_counts(maps, ~regions & regions).sum(0)))
 
 
 def test_pointing_and_energy():
@@ -140,7 +171,10 @@ def test_a_map_that_is_the_region_is_perfect():
     region = placed((2, 3, 6, 8))
     result = with_region(region, region, correct=np.array([True]), probability=np.array([1.0]))
     area = 20 / SIDE**2
-    expected = {"le": 0, "om": 0, "f1": 1, "sm": np.log(area), "pxap": 1, "pointing": 1, "energy": 1}
+    expected = {"le": 0, "om": 0, "f1": 1, "f1a": 1, "sm": np.log(area), "sm1": np.log(area), "sm2": 0}
+    expected |= {"pxap": 1, "pointing": 1, "energy": 1}
+    # The published box lacks a row and a column: 12 of 20 pixels are more than half.
+    expected |= {"le_published": 0, "om_published": 0}
     assert {name: value.item() for name, value in result.items()} == pytest.approx(expected)
     assert list(result) == list(BETTER)
 
@@ -149,6 +183,8 @@ def test_a_map_of_one_of_two_true_boxes_is_right():
     region = placed((0, 0, 3, 3), (5, 5, 9, 9))
     result = with_region(placed((0, 0, 3, 3)), region)
     assert (result["le"], result["f1"], result["pointing"], result["energy"]) == (0, 1, 1, 1)
+    assert result["f1a"] == 0.5
+    assert result["le_published"] == 1  # 4 of 9 pixels
     assert result["pxap"] == pytest.approx([9 / 25 + 16 / 25 * 25 / 81])
     given = with_region(placed((0, 0, 3, 3)), region, boxes=[np.array([[0, 0, 9, 9]])])
     assert given["le"] == 1
@@ -157,6 +193,7 @@ def test_a_map_of_one_of_two_true_boxes_is_right():
 def test_crops_fill_the_image():
     images = np.zeros((2, 8, 8, 3), np.uint8)
     images[:, 2:6, 2:6] = 200
+    np.testing.assert_array_equal(crops(images, np.zeros((2, 4))), images)
     result = crops(images, np.array([[2, 2, 6, 6], [np.nan] * 4]))
     assert (result[0] == 200).all()
     np.testing.assert_array_equal(result[1], images[1])
@@ -166,7 +203,7 @@ def test_crops_fill_the_image():
 # Against slow literal versions
 
 
-def literal_box(salience):
+def literal_box(salience, published=False):
     """Grow each component pixel by pixel."""
     above = {tuple(pixel) for pixel in np.argwhere(salience > salience.mean())}
     heaviest, most = None, -1
@@ -180,11 +217,11 @@ def literal_box(salience):
                 if near in above:
                     above.remove(near)
                     edge.append(near)
-        mass = sum(salience[pixel] for pixel in component)
+        mass = len(component) if published else sum(salience[pixel] for pixel in component)
         if mass > most:
             heaviest, most = component, mass
     rows, columns = zip(*heaviest, strict=True)
-    return min(rows), min(columns), max(rows) + 1, max(columns) + 1
+    return min(rows), min(columns), max(rows) + (not published), max(columns) + (not published)
 
 
 def cells(box):
@@ -192,12 +229,12 @@ def cells(box):
 
 
 def literal_f1(salience, boxes):
-    best = 0
+    scores = []
     for box in boxes:
         inside = sum(salience[pixel] for pixel in cells(box))
         precision, recall = inside / salience.sum(), inside / len(cells(box))
-        best = max(best, 2 * precision * recall / (precision + recall) if inside else 0)
-    return best
+        scores.append(2 * precision * recall / (precision + recall) if inside else 0)
+    return max(scores), sum(scores) / len(scores)
 
 
 def literal_pxap(salience, region):
@@ -210,10 +247,52 @@ def literal_pxap(salience, region):
     return total
 
 
+def literal_pooled(maps, regions):
+    """Levels 0.01 apart, each pixel sorted into its level by itself; precision and recall from the top level down."""
+    edges = [number * 0.01 for number in range(100)] + [1.0]
+    level = np.array([max(n for n, edge in enumerate(edges) if value >= edge) for value in maps.ravel()])
+    inside, total, before = regions.ravel(), 0.0, 0.0
+    for lowest in range(100, -1, -1):
+        if (level >= lowest).any():
+            hits = (inside & (level >= lowest)).sum()
+            recall = hits / inside.sum()
+            total += (recall - before) * hits / (level >= lowest).sum()
+            before = recall
+    return total
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pooled_pxap_against_a_literal_version(seed):
+    maps, regions = smooth(seed=seed), smooth(seed=seed + 100) > 0.6
+    value = pooled_pxap(pixel_counts(maps, regions).sum(0))
+    assert value == pytest.approx(literal_pooled(maps, regions))
+    assert value != pytest.approx(np.mean(pxap(maps, regions)), abs=1e-3)
+    eight_bit = quantise(maps)
+    assert pooled_pxap(pixel_counts(eight_bit, regions).sum(0)) == pytest.approx(
+        literal_pooled(eight_bit / 255, regions)
+    )
+
+
+def test_levels_of_pixels():
+    """Each level includes its lower end; 1 is a level of its own."""
+    maps = np.array([[[0.0, 0.009], [0.01, 1.0]], [[0.5, 0.5], [0.5, 0.5]], [[0.0, 0.2], [0.4, 1.0]]])
+    maps = np.concatenate([maps, np.full((1, 2, 2), np.nan)])
+    regions = np.zeros((4, 2, 2), bool)
+    regions[[0, 1, 3], 1] = True
+    counts = pixel_counts(maps, regions)
+    assert counts.shape == (4, 2, 101)
+    assert [np.flatnonzero(part).tolist() for part in counts[0]] == [[0], [1, 100]]
+    assert counts[0].sum(1).tolist() == [2, 2]
+    assert [np.flatnonzero(part).tolist() for part in counts[1]] == [[50], [50]]
+    assert pooled_pxap(counts[1]) == 0.5  # the region's share of the image
+    assert (counts[2:] == 0).all()  # no region; no map
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_against_literal_versions(seed):
     maps, regions = smooth(seed=seed), smooth(seed=seed + 100) > 0.6
     boxes, predicted = true_boxes(regions), predicted_boxes(maps)
+    published = predicted_boxes(maps, published=True)
     assert max(map(len, boxes)) > 1
     result = with_region(maps, regions)
     for n, (salience, region) in enumerate(zip(maps, regions, strict=True)):
@@ -221,7 +300,11 @@ def test_against_literal_versions(seed):
         inside = cells(predicted[n])
         hit = any(len(inside & cells(box)) / len(inside | cells(box)) > 0.5 for box in boxes[n])
         assert result["le"][n] == (not hit)
-        assert result["f1"][n] == pytest.approx(literal_f1(salience, boxes[n]))
+        assert tuple(published[n]) == literal_box(salience, published=True)
+        inside = cells(published[n])
+        hit = any(len(inside & cells(box)) / len(inside | cells(box)) > 0.5 for box in boxes[n])
+        assert result["le_published"][n] == (not hit)
+        assert (result["f1"][n], result["f1a"][n]) == pytest.approx(literal_f1(salience, boxes[n]))
         assert result["pxap"][n] == pytest.approx(literal_pxap(salience, region))
         assert result["pointing"][n] == region.ravel()[salience.argmax()]
         assert result["energy"][n] == pytest.approx(salience[region].sum() / salience.sum())
@@ -331,7 +414,8 @@ def test_input_that_does_not_fit(change, words):
 
 
 def test_every_variant_says_which_way_is_better():
-    assert set(with_region(smooth(2), smooth(2) > 0.5)) | {"om", "sm"} == set(BETTER)
+    given = {"correct": np.array([True, False]), "probability": np.array([0.5, 0.5])}
+    assert list(with_region(smooth(2), smooth(2) > 0.5, **given)) == list(BETTER)
     assert localisation.LETTER == "l"
 
 
@@ -363,7 +447,7 @@ def written(roots):
 def test_rows_of_a_profile(written):
     rows = written.rows("localisation")
     assert set(rows["source"]) == {"swap"}
-    assert len(rows) == 2 * 3 * 6
+    assert len(rows) == 2 * 3 * 9
     missing = rows.groupby("image")["value"].agg(lambda values: values.isna().mean())
     assert missing.to_dict() == {"swap/0": 0, "swap/1": 1, "swap/2": 0}
     maps = written.maps("toy", "cyborg", "CAM", "swap")["salience"].to_numpy()

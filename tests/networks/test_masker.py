@@ -11,7 +11,17 @@ from e2m import plugins
 from e2m.detectors import load_detector
 from e2m.networks.checkpoints import MASKER_FORMAT, weights_hash
 from e2m.networks.inputs import as_input
-from e2m.networks.masker import Hidden, Masker, chosen_stages, collapsed, enlarge, load, stages
+from e2m.networks.masker import (
+    Hidden,
+    Masker,
+    chosen_stages,
+    collapsed,
+    enlarge,
+    load,
+    on_image,
+    side_of,
+    stages,
+)
 from e2m.salience.engine import Explainer, explain
 from e2m.training.detector import parameters
 from e2m.types import Detector, InputError
@@ -31,9 +41,10 @@ def images(random):
 def with_masker(tmp_path):
     """Write a masker of random weights for a detector, and return the detector with it."""
 
-    def build(detector, /, seed=0, conditioned=False, scale=1.0, **changed):
+    def build(detector, /, seed=0, conditioned=False, scale=1.0, binary=False, hard=True, **changed):
         torch.manual_seed(seed)
-        masker = Masker(changed.get("stages") or chosen_stages(detector), CHANNELS, conditioned)
+        side = side_of(detector)
+        masker = Masker(changed.get("stages") or chosen_stages(detector), side, CHANNELS, conditioned)
         with torch.no_grad():
             masker.draw.weight.mul_(scale)
         state = {
@@ -41,11 +52,12 @@ def with_masker(tmp_path):
             "detector": detector.name,
             "classifier": weights_hash(detector.model),
             "stages": masker.stages,
-            "settings": {"channels": CHANNELS, "conditioned": conditioned},
+            "side": side,
+            "settings": {"channels": CHANNELS, "conditioned": conditioned, "binary": binary, "hard": hard},
             "weights": masker.state_dict(),
         }
         path = tmp_path / f"{seed}.masker.pt"
-        torch.save(state | changed, path)
+        torch.save({name: value for name, value in (state | changed).items() if value is not None}, path)
         return replace(detector, masker=path)
 
     return build
@@ -57,20 +69,21 @@ def with_masker(tmp_path):
 def test_the_published_size(named_detector):
     detector = named_detector("resnet50")
     assert chosen_stages(detector) == {"layer3": (1024, 14), "layer4": (2048, 7)}
-    masker = Masker(chosen_stages(detector))
+    masker = Masker(chosen_stages(detector), side_of(detector))
+    assert masker.side == 56
     assert masker.draw.in_channels == 128
     assert parameters(masker) == 1024 * 64 + 2048 * 64 + 2 * 2 * 64 + 128 * 9 + 1 == 198_017
 
 
 def test_logits_against_a_literal_version():
     torch.manual_seed(0)
-    masker = Masker({"a": (3, 4), "b": (2, 2)}, channels=2).eval()
+    masker = Masker({"a": (3, 4), "b": (2, 2)}, 8, channels=2).eval()
     for read in masker.read:
         read[1].running_mean.normal_()
         read[1].running_var.uniform_(0.5, 2)
         nn.init.normal_(read[1].bias)
     hidden = [torch.randn(2, 3, 4, 4), torch.randn(2, 2, 2, 2)]
-    joined = np.zeros((2, 4, 4, 4))
+    joined = np.zeros((2, 4, 8, 8))
     for stage, (read, activations) in enumerate(zip(masker.read, hidden, strict=True)):
         weights, norm = read[0].weight.detach().numpy()[:, :, 0, 0], read[1]
         for image in range(2):
@@ -78,34 +91,57 @@ def test_logits_against_a_literal_version():
                 mean = norm.running_mean[channel].item()
                 values = np.tensordot(weights[channel], activations[image].numpy(), 1) - mean
                 values = values / np.sqrt(norm.running_var[channel].item() + norm.eps) + norm.bias[channel].item()
-                joined[image, 2 * stage + channel] = twice(values.clip(0)) if stage else values.clip(0)
+                joined[image, 2 * stage + channel] = larger(values.clip(0), 8)
     weights, padded = masker.draw.weight.detach().numpy()[0], np.pad(joined, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    expected = np.empty((2, 4, 4))
+    expected = np.empty((2, 8, 8))
     for image, row, column in np.ndindex(expected.shape):
         expected[image, row, column] = (padded[image, :, row : row + 3, column : column + 3] * weights).sum()
-    values = masker(hidden).detach().numpy() - masker.draw.bias.item()
-    np.testing.assert_allclose(values, expected, atol=1e-5)
+    expected += masker.draw.bias.item()
+    np.testing.assert_allclose(masker(hidden).detach(), expected, atol=1e-5)
+    np.testing.assert_allclose(masker.masks(hidden).detach(), 1 / (1 + np.exp(-expected)), atol=1e-5)
+    masker.binary = True
+    np.testing.assert_array_equal(masker.masks(hidden).detach(), expected > 0)
 
 
-def twice(small):
-    """Bilinear, to twice the side: each new cell is three quarters of its old cell and one quarter of the next."""
-    padded = np.pad(small, 1, mode="edge")
-    near, far = np.repeat(np.arange(1, len(small) + 1), 2), np.repeat(np.arange(1, len(small) + 1), 2)
-    far = far + np.tile([-1, 1], len(small))
-    across = 0.75 * padded[:, near] + 0.25 * padded[:, far]
-    return 0.75 * across[near] + 0.25 * across[far]
+def larger(small, side):
+    """Bilinear, cell by cell: the centre of each new cell lies between the centres of four old ones."""
+    result = np.empty((side, side))
+    for cell in np.ndindex(result.shape):
+        centres = [(index + 0.5) * len(small) / side - 0.5 for index in cell]
+        low = [int(np.floor(centre)) for centre in centres]
+        result[cell] = sum(
+            np.prod([1 - abs(centre - at) for centre, at in zip(centres, corner, strict=True)])
+            * small[tuple(np.clip(corner, 0, len(small) - 1))]
+            for corner in ((low[0] + down, low[1] + across) for down in (0, 1) for across in (0, 1))
+        )
+    return result
 
 
 def test_enlarging():
     small = torch.arange(4.0).view(1, 1, 2, 2)
-    np.testing.assert_allclose(enlarge(small, 4)[0, 0], twice(small[0, 0].numpy()))
+    np.testing.assert_allclose(enlarge(small, 4)[0, 0], larger(small[0, 0].numpy(), 4))
     assert enlarge(small, 2) is small
+
+
+def test_a_mask_is_a_quarter_of_the_image_and_each_value_fills_a_square(toy):
+    assert [side_of(replace(toy(), size=size)) for size in (224, 112, 299)] == [56, 28, 74]
+    masks = torch.rand(2, 7, 7)
+    np.testing.assert_array_equal(on_image(masks, 28)[:, 0], masks.numpy().repeat(4, axis=1).repeat(4, axis=2))
+
+
+def test_published_initial_weights():
+    """Standard deviations of the convolutions 1x1 to 64 channels, and 3x3 to one."""
+    torch.manual_seed(0)
+    masker = Masker({"a": (1024, 14), "b": (2048, 7)}, 56)
+    for read in masker.read:
+        assert read[0].weight.std().item() == pytest.approx(np.sqrt(2 / 64), rel=0.02)
+    assert masker.draw.weight.std().item() == pytest.approx(np.sqrt(2 / 9), rel=0.1)
 
 
 def test_a_class_changes_the_mask_of_a_conditioned_masker_only():
     hidden, classes = [torch.randn(3, 4, 6, 6)], torch.tensor([0, 1, 0])
     for conditioned in (False, True):
-        masker = Masker({"a": (4, 6)}, CHANNELS, conditioned).eval()
+        masker = Masker({"a": (4, 6)}, 6, CHANNELS, conditioned).eval()
         same, other = masker(hidden, classes), masker(hidden, 1 - classes)
         assert torch.equal(same, masker(hidden, classes))
         assert torch.equal(same, other) != conditioned
@@ -208,7 +244,7 @@ def test_maps_are_the_stretched_masks_of_one_forward_pass(toy, with_masker, imag
         detector.model(as_input(images, detector))
         masks = masker(hidden()).sigmoid().numpy()
     low, high = masks.min((1, 2), keepdims=True), masks.max((1, 2), keepdims=True)
-    assert explanations["masker"].maps.shape == (5, 16, 16)
+    assert explanations["masker"].maps.shape == (5, 8, 8)
     np.testing.assert_allclose(explanations["masker"].maps, (masks - low) / (high - low), atol=1e-5)
     for method in ("CAM", "GradCAM"):
         np.testing.assert_array_equal(explanations[method].maps, explain(detector, images, method).maps)
@@ -244,6 +280,16 @@ def test_collapsed_masks_are_dead(toy, with_masker, images):
     np.testing.assert_array_equal(alive.scores, faint.scores)
 
 
+def test_binary_masks_are_binary_unless_soft_ones_are_asked_for(toy, with_masker, images):
+    soft, hard = (explain(with_masker(toy(), binary=True, hard=hard), images, "masker") for hard in (False, True))
+    np.testing.assert_array_equal(soft.maps, explain(with_masker(toy()), images, "masker").maps)
+    alive = ~hard.dead
+    assert alive.any()
+    assert set(np.unique(hard.maps[alive])) == {0, 1}
+    for low, high in zip(soft.maps[alive], hard.maps[alive], strict=True):
+        assert low[high == 1].min() > low[high == 0].max()
+
+
 def test_the_network_is_as_it_was(toy, with_masker, images):
     detector = with_masker(toy())
     weights = {name: tensor.clone() for name, tensor in detector.model.state_dict().items()}
@@ -256,7 +302,7 @@ def test_the_network_is_as_it_was(toy, with_masker, images):
 def test_a_real_architecture(named_detector, with_masker):
     detector = with_masker(named_detector("densenet121"))
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
-    assert explain(detector, images, "masker").maps.shape == (2, 14, 14)
+    assert explain(detector, images, "masker").maps.shape == (2, 56, 56)
 
 
 # What does not fit
@@ -288,6 +334,7 @@ def test_a_masker_belongs_to_the_weights_that_it_was_trained_on(named_detector, 
     [
         ({"detector": "demo_cnn"}, "a masker of 'demo_cnn', but the detector is 'toy'"),
         ({"stages": {"features.9": (6, 16)}}, "reads 'features.9', which 'toy' does not have"),
+        ({"side": None}, "0.masker.pt: a masker of an earlier version; train it again with"),
         (
             {"stages": {"features.3": (9, 8)}},
             r"reads features.3 \(9 channels, 8x8\); 'toy' has features.3 \(8 channels",

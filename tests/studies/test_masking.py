@@ -1,5 +1,6 @@
-"""The parts of the masking study: the made-up in-fill, and which layers a check randomises."""
+"""The parts of the masking study: masks as they are, pooled PxAP, baselines, the made-up in-fill, sanity checks."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,8 +8,15 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
+from skimage.feature import hog
+from skimage.metrics import structural_similarity
 
+from e2m.measures.localisation import pixel_counts, pooled_pxap
+from e2m.networks.checkpoints import MASKER_FORMAT, weights_hash
 from e2m.networks.inputs import as_input
+from e2m.networks.masker import Masker, chosen_stages
+from e2m.salience.engine import explain
 from e2m.types import LABELS
 from studies import masking
 
@@ -50,13 +58,18 @@ def test_few_examples(shots):
     assert all(draw["label"].value_counts().to_dict() == dict.fromkeys(LABELS, shots) for draw in draws)
     assert draws[0]["image"].tolist() == draws[1]["image"].tolist() != draws[2]["image"].tolist()
     assert len(masking.few(train, masking.Task("ablation", "both", 0))) == 40
+    subset = masking.few(train, masking.Task("class subset", masking.SUBSET, 0, label=LABELS[0]))
+    assert set(subset["label"]) == {LABELS[0]}
+    assert len(subset) == (train["label"] == LABELS[0]).sum()
 
 
 def test_every_variant_changes_one_thing():
     names = [(task.study, task.name, task.run) for task in masking.tasks(2)]
-    assert len(set(names)) == len(names) == 2 * (len(masking.ABLATION) + len(masking.SHOTS))
+    assert len(set(names)) == len(names) == 2 * (len(masking.ABLATION) + len(masking.SHOTS) + 1)
     assert masking.ABLATION[masking.REFERENCE] == {}
-    assert all(len(changed) == 1 for name, changed in masking.ABLATION.items() if name != masking.REFERENCE)
+    several = {name for name, changed in masking.ABLATION.items() if len(changed) > 1}
+    # A zoo needs a classifier that changes; crops replace shifts.
+    assert several == {"trained alongside, no zoo", "whole images"}
 
 
 @pytest.mark.parametrize(
@@ -80,12 +93,91 @@ def test_verdicts(metric, low, high, expected, verdict):
 def test_findings_read_the_variant_that_they_name():
     names = [("ablation", name) for name in masking.ABLATION if name != masking.REFERENCE]
     names += [("few-shot", str(shots)) for shots in masking.SHOTS]
-    keys = [(*name, cells, metric) for name in names for cells in ("native", "7x7") for metric in ("le", "f1", "pxap")]
+    keys = [(*name, cells, metric) for name in names for cells in ("native", "7x7") for metric in masking.JUDGED]
     apart = pd.DataFrame(keys, columns=["study", "name", "cells", "variant"]).assign(low=0.1, high=0.2)
     table = masking.findings(apart)
     assert len(table) == len(masking.FINDINGS) * len(masking.JUDGED)
     verdicts = table[table["name"] == "mask-in only"].set_index("variant")["verdict"]
-    assert verdicts.to_dict() == {"le": "holds", "f1": "the contrary", "pxap": "the contrary"}
+    assert verdicts.to_dict() == {"le_published": "holds", "f1": "the contrary", "pooled": "the contrary"}
+
+
+def experiment_of(images):
+    images = list(images)
+    subjects = pd.Series(images, index=images)
+    return SimpleNamespace(resamples=200, subjects=subjects, resampling={"clusters": subjects, "resamples": 200})
+
+
+def test_pooled_pxap_of_runs(random):
+    """The value of each run, averaged; differences run by run, on the images that both have."""
+    maps, regions = random.random((2, 3, 8, 9, 9)), random.random((8, 9, 9)) < 0.3
+    counts = np.array([[pixel_counts(run, regions) for run in runs] for runs in maps])
+    counts[0, 1, 4] = 0  # a dead map
+    keys = [{"run": run, "image": f"{n}", "cells": "native", "name": "x"} for run in range(3) for n in range(8)]
+    one, other = (pd.DataFrame(keys).assign(counts=[*stack.reshape(24, 2, 101)]) for stack in counts)
+    experiment = experiment_of(f"{n}" for n in range(8))
+    (row,) = masking.pooled(experiment, one, ["name", "cells"]).to_dict("records")
+    expected = np.mean([pooled_pxap(counts[0, run].sum(0)) for run in range(3)])
+    assert (row["mean"], row["missing"]) == (pytest.approx(expected), 1)
+    assert 0 <= row["low"] < row["mean"] < row["high"] <= 1
+    (apart,) = masking.pooled(experiment, one, ["name", "cells"], reference=other).to_dict("records")
+    kept = counts[1].copy()
+    kept[1, 4] = 0
+    expected -= np.mean([pooled_pxap(kept[run].sum(0)) for run in range(3)])
+    assert apart["mean"] == pytest.approx(expected)
+    assert (apart["low"] < apart["mean"] < apart["high"], apart["runs"]) == (True, 3)
+
+
+@pytest.fixture
+def with_masker(toy, tmp_path):
+    """The toy detector with a masker of random weights."""
+    torch.manual_seed(0)
+    detector = toy()
+    masker = Masker(chosen_stages(detector), 8, 4)
+    state = {"format": MASKER_FORMAT, "detector": detector.name, "classifier": weights_hash(detector.model)}
+    state |= {"settings": {"channels": 4, "conditioned": False, "binary": False, "hard": True}}
+    torch.save(state | {"stages": masker.stages, "side": 8, "weights": masker.state_dict()}, tmp_path / "0.masker.pt")
+    return replace(detector, masker=tmp_path / "0.masker.pt")
+
+
+def test_masks_as_they_are(with_masker, random):
+    """Not stretched; stretched, they are the maps of the salience method."""
+    images = random.integers(0, 256, (5, 32, 32, 3), np.uint8)
+    logits, masks, predicted = masking.drawn(with_masker, images)
+    np.testing.assert_allclose(masks, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    explained = explain(with_masker, images, "masker")
+    low, high = masks.min((1, 2), keepdims=True), masks.max((1, 2), keepdims=True)
+    assert (low > 0.05).any()
+    np.testing.assert_allclose((masks - low) / (high - low), explained.maps, atol=1e-5)
+    np.testing.assert_array_equal(predicted, explained.predicted)
+
+
+def test_baselines_of_boxes(toy, random):
+    """Whole image, no pixel, centre box and true box, with the numbers that their definitions give."""
+    images, side = random.integers(0, 256, (2, 32, 32, 3), np.uint8), 32
+    regions = np.zeros((2, side, side), bool)
+    regions[0, 4:12, 8:24] = True
+    regions[1, 0:4, 0:4] = regions[1, 20:28, 20:28] = True
+    samples = pd.DataFrame({"image": ["a", "b"], "label": LABELS[1], "source": "swap"})
+    detector = toy()
+    rows, pixels = masking.box_rows(SimpleNamespace(regions=lambda names: regions), samples, images, detector, run=0)
+    values = rows.set_index(["name", "variant", "image"])["value"].sort_index()
+    whole = explain(detector, images, "GradCAM").scores
+    assert values["whole image", "sm2"].to_list() == pytest.approx(np.log(whole).tolist(), abs=1e-5)
+    assert values["whole image", "f1"].to_list() == pytest.approx([2 * 128 / (1024 + 128), 2 * 64 / (1024 + 64)])
+    assert values["whole image", "f1a", "b"] == pytest.approx((2 * 16 / (1024 + 16) + 2 * 64 / (1024 + 64)) / 2)
+    assert values["whole image", "mean"].to_list() == [1, 1]
+    assert values["no pixel", "f1"].to_list() == values["no pixel", "mean"].to_list() == [0, 0]
+    assert values["no pixel", "sm1"].to_list() == pytest.approx([np.log(0.05)] * 2)
+    assert values["no pixel", "sm2", "a"] == values["no pixel", "sm2", "b"]  # neither sees the image
+    assert values["no pixel", "le"].to_list() == values["centre box", "le"].to_list() == [1, 1]
+    margin = round(33 / 224 * side)
+    assert values["centre box", "mean", "a"] == pytest.approx((side - 2 * margin) ** 2 / side**2)
+    true = values["true box"].unstack("image")
+    assert true.loc[["le", "f1", "f1a"]].to_numpy().tolist() == [[0, 0], [1, 1], [1, 1]]
+    assert true.loc["sm1", "a"] == pytest.approx(np.log(128 / 1024))
+    assert true.loc["sm1", "b"] == pytest.approx((np.log(0.05) + np.log(64 / 1024)) / 2)
+    counts = pixels.set_index(["name", "image"])["counts"]
+    assert pooled_pxap(counts["whole image"].sum()) == pytest.approx((128 + 80) / 2048)
 
 
 def test_variants_are_compared_on_the_same_runs_and_images(random):
@@ -94,8 +186,10 @@ def test_variants_are_compared_on_the_same_runs_and_images(random):
     other = both.assign(name="in-fill: blur", value=both["value"] + random.normal(0.5, 0.01, 60))
     other.loc[0, "value"] = np.nan
     rows = pd.concat([both, other, both.assign(study="methods", name="CAM")]).assign(cells="native", variant="f1")
-    experiment = SimpleNamespace(resampling={"resamples": 200})
-    (row,) = masking.differences(experiment, rows).to_dict("records")
+    experiment = experiment_of(f"{n}" for n in range(20))
+    pixels = rows.assign(counts=[*random.integers(1, 9, (len(rows), 2, 101))])
+    row, of_runs = masking.differences(experiment, rows, pixels).to_dict("records")
+    assert (of_runs["variant"], of_runs["name"], of_runs["runs"]) == ("pooled", "in-fill: blur", 3)
     # Runs and images differ by far more than a variant does from what it is compared with.
     assert row["mean"] == pytest.approx(0.5, abs=0.01)
     assert 0.47 < row["low"] < row["high"] < 0.53
@@ -126,3 +220,22 @@ def test_likeness_of_maps(random):
     assert (values.loc["b"] < 0.9).all()
     assert rows.loc[rows["image"] == "c", "value"].isna().all()
     assert np.isnan(masking.hog_correlation(np.zeros((112, 112), np.uint8), np.full((112, 112), 9, np.uint8)))
+
+
+def test_published_likeness_against_literal_versions(random):
+    """Logits that fill 224 pixels, as they are: each number by scikit-image and SciPy, one mask at a time."""
+    before, after = random.normal(0, 3, (2, 3, 28, 28)).astype(np.float32)
+    after[0] = before[0]
+    rows = pd.concat(masking.alike_as_published(before, after, pd.DataFrame({"image": list("abc")}), check="x"))
+    values = rows.pivot_table(index="image", columns="variant", values="value")
+    for n, image in enumerate("abc"):
+        one, other = (np.kron(stack[n], np.ones((8, 8), np.float32)) for stack in (before, after))
+        assert one.shape == (224, 224)
+        expected = {
+            "spearman_published": stats.spearmanr(one.ravel(), other.ravel()).statistic,
+            "spearman_absolute": stats.spearmanr(np.abs(0.5 - one).ravel(), np.abs(0.5 - other).ravel()).statistic,
+            "hog_published": stats.pearsonr(*(hog(mask, pixels_per_cell=(16, 16)) for mask in (one, other))).statistic,
+            "ssim_published": structural_similarity(one, other, win_size=5, data_range=2),
+        }
+        assert values.loc[image].to_dict() == pytest.approx(expected, abs=1e-5)
+    assert values.loc["a"].tolist() == pytest.approx([1] * 4)

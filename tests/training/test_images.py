@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
 
 from e2m.training.images import Images, as_share, augment, draw
 from e2m.training.settings import Settings
@@ -148,3 +149,32 @@ def test_human_maps_go_straight_to_the_size_of_the_features(toy, faces):
     for map_, path in zip(images.human, data["salience"], strict=True):
         with Image.open(path) as file:
             np.testing.assert_array_equal(map_, np.asarray(file.resize((7, 7), Image.Resampling.BILINEAR)))
+
+
+def test_image_and_human_map_are_cropped_together(random):
+    """A gradient of both directions names the window that each image shows; the map shows the same one."""
+    rows, columns = np.mgrid[0:240:40j, 0:240:40j]
+    images = np.repeat(np.stack([rows, columns, rows], -1).astype(np.uint8)[None], 60, 0)
+    torch.manual_seed(0)
+    cropped, maps = augment(images, images[..., 1].astype(np.float32), Settings(crop_min_share=0.25), random)
+    assert cropped.shape == images.shape
+    np.testing.assert_allclose(maps, cropped[..., 1], atol=1.5)
+    spans = cropped.reshape(60, -1, 3).max(1).astype(float) - cropped.reshape(60, -1, 3).min(1)
+    high, wide = (spans[:, channel] / 240 for channel in (0, 1))
+    areas, ratios = high * wide, wide / high
+    assert 0.2 < areas.min() < 0.4
+    assert 0.85 < areas.max() <= 1
+    assert 0.68 < ratios.min() < 0.9
+    assert 1.1 < ratios.max() < 1.45
+
+
+def test_a_crop_is_torchvisions(random):
+    """The same window and the same pixels as ``RandomResizedCrop`` on the picture."""
+
+    images = random.integers(0, 256, (3, 24, 24, 3), dtype=np.uint8)
+    torch.manual_seed(7)
+    cropped, _ = augment(images, None, Settings(crop_min_share=0.08), random)
+    torch.manual_seed(7)
+    theirs = RandomResizedCrop(24, interpolation=InterpolationMode.BILINEAR)
+    for image, ours in zip(images, cropped, strict=True):
+        np.testing.assert_array_equal(ours, np.asarray(theirs(Image.fromarray(image))))

@@ -22,10 +22,25 @@ from e2m.training.objectives import mask_in_loss, mask_out_loss, shown, total_va
 from e2m.training.settings import MaskerSettings
 from e2m.types import LABELS, Detector, InputError
 
-QUICK = MaskerSettings(epochs=3, batch_size=4, learning_rate=0.01, channels=8)
+QUICK = MaskerSettings(
+    epochs=3,
+    batch_size=4,
+    learning_rate=0.01,
+    channels=8,
+    flip=False,
+    crop_min_share=1.0,
+)
 ALONGSIDE = replace(QUICK, alongside=True)
 EVERYTHING = replace(
-    QUICK, schedule="one_cycle", flip=True, shift_px=2, copies=2, infill="noise", gumbel=0.5, conditioned=True
+    QUICK,
+    schedule="one_cycle",
+    flip=True,
+    shift_px=2,
+    crop_min_share=0.5,
+    copies=2,
+    infill="noise",
+    binary=True,
+    conditioned=True,
 )
 PATCH = (slice(8, 16), slice(16, 24))
 
@@ -205,9 +220,10 @@ def test_it_finds_the_patch(train, patches, tmp_path):
     images = np.stack([np.asarray(Image.open(path)) for path in patches["path"]])
     masker = replace(detector, masker=tmp_path / "maskers" / "run-0.masker.pt")
     maps = explain(masker, images, "masker").maps
-    assert maps.shape == (24, 16, 16)
-    assert maps[:, 4:8, 8:12].mean() > 2 * maps.mean()
+    assert maps.shape == (24, 8, 8)
+    assert maps[:, 2:4, 4:6].mean() > 2 * maps.mean()
     assert state["stages"] == {"features.first": (4, 16), "features.second": (4, 8)}
+    assert state["side"] == 8
 
 
 def test_a_fixed_classifier_is_left_untouched(train):
@@ -256,6 +272,56 @@ def test_the_zoo_is_used(train, monkeypatch):
     presents = {present for *_, present, _ in seen}
     assert {judging for judging, _ in earlier} <= presents | {seen[0][2]}
     assert max(size for *_, size in seen) == 3
+
+
+def test_without_the_zoo_the_present_classifier_judges_all_masks(train, monkeypatch):
+    """As in published code: it learns from the masked images of half of the batches."""
+    judge, seen = Alongside.judge, []
+
+    def watched(self, random):
+        judging, learns = judge(self, random)
+        seen.append((judging is self.classifier, learns))
+        return judging, learns
+
+    monkeypatch.setattr(Alongside, "judge", watched)
+    curves, without = train(replace(ALONGSIDE, zoo=False), name="without.masker.pt")
+    assert (curves["against_zoo"] == 0).all()
+    assert all(present for present, _ in seen)
+    learning = [learns for _, learns in seen]
+    assert 0.2 < np.mean(learning) < 0.8
+    seen.clear()
+    _, with_zoo = train(ALONGSIDE, name="with.masker.pt")
+    assert [learns for _, learns in seen] == learning
+    assert [present for present, _ in seen] == learning
+    assert not identical(without["weights"], with_zoo["weights"])
+
+
+def test_both_learning_rates_decay(patches):
+    """A tenth every second epoch, of the masker and of the classifier trained alongside."""
+    settings = replace(ALONGSIDE, epochs=4, decay_every=2, learning_rate=0.01, classifier_rate=0.003)
+    trainer, rates = trainer_of(patches, settings), []
+    for epoch in range(4):
+        trainer.epoch(epoch)
+        rates.append(trainer.alongside.optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.003, 0.003, 0.0003, 0.0003])
+    assert trainer.optimiser.param_groups[0]["lr"] == pytest.approx(0.0001)
+
+
+def test_frozen_modules_of_a_classifier_trained_alongside_stay_as_they_are(patches):
+    detector = reader()
+    detector.model.features.add_module("normal", nn.BatchNorm2d(4))
+    detector = replace(detector, frozen=("features.first", "features.normal"))
+    images = Images(patches, detector)
+    trainer = MaskerTrainer(detector, images, images, replace(ALONGSIDE, stages=["features.second"]))
+    before = {name: tensor.clone() for name, tensor in trainer.classifier.state_dict().items()}
+    trainer.epoch(0)
+    moved = {name for name, tensor in trainer.classifier.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved
+    assert {name.split(".")[0] + "." + name.split(".")[1] for name in moved} <= {
+        "features.second",
+        "classifier.weight",
+        "classifier.bias",
+    }
 
 
 def test_what_the_classifier_learns_from_masked_images(train, monkeypatch):
@@ -337,7 +403,14 @@ def test_seeds_decide_and_the_global_stream_is_left_alone(train):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"gumbel": 0.5}, {"conditioned": True}, {"infill": "blur"}, {"stages": ["features.first"]}]
+    "changed",
+    [
+        {"binary": True, "temperature": 0.5},
+        {"conditioned": True},
+        {"infill": "blur"},
+        {"stages": ["features.first"]},
+        {"crop_min_share": 0.08},
+    ],
 )
 def test_variants_train_and_explain(train, patches, tmp_path, changed):
     detector = reader()
@@ -345,11 +418,11 @@ def test_variants_train_and_explain(train, patches, tmp_path, changed):
     detector = replace(detector, masker=tmp_path / "maskers" / "run-0.masker.pt")
     assert (load(detector).classes is not None) == bool(changed.get("conditioned"))
     images = np.stack([np.asarray(Image.open(path)) for path in patches["path"][:3]])
-    assert explain(detector, images, "masker").maps.shape == (3, 16, 16)
+    assert explain(detector, images, "masker").maps.shape == (3, 8, 8)
 
 
 def test_gumbel_masks_are_binary_and_teach(patches):
-    trainer = trainer_of(patches, replace(QUICK, gumbel=0.5))
+    trainer = trainer_of(patches, replace(QUICK, binary=True, temperature=0.5))
     logits = torch.tensor([[2.0, -2.0, 0.0]]).repeat(2000, 1).requires_grad_()
     torch.manual_seed(0)
     drawn = trainer.drawn(logits)
@@ -365,7 +438,7 @@ def test_gumbel_masks_are_binary_and_teach(patches):
 
 def test_masks_that_collapse_are_counted(train, patches, tmp_path):
     detector = reader()
-    curves, _ = train(replace(QUICK, epochs=8, variation=1e4), detector=detector)
+    curves, _ = train(replace(QUICK, epochs=20, learning_rate=0.1, variation=1e4), detector=detector)
     assert curves["collapsed"].iloc[-1] == 1
     images = np.stack([np.asarray(Image.open(path)) for path in patches["path"][:3]])
     assert explain(replace(detector, masker=tmp_path / "maskers" / "run-0.masker.pt"), images, "masker").dead.all()
@@ -394,6 +467,11 @@ def test_settings_that_cannot_train(train, tmp_path, changed, words):
     assert not list((tmp_path / "maskers").glob("*")) if (tmp_path / "maskers").exists() else True
 
 
-def test_both_classes_are_needed(train, patches):
+def test_a_classifier_trained_alongside_needs_both_classes(train, patches):
+    one = patches[patches["label"] == "authentic"].reset_index(drop=True)
     with pytest.raises(InputError, match="no synthetic images to train on"):
-        train(data=patches[patches["label"] == "authentic"])
+        train(ALONGSIDE, data=one)
+    with pytest.raises(InputError, match="no authentic images to train on"):
+        train(data=one.head(0))
+    curves, _ = train(replace(QUICK, epochs=1, images_per_epoch=6), data=one)
+    assert np.isfinite(curves["loss"]).all()

@@ -16,6 +16,9 @@ def test_the_defaults_are_the_papers():
     masker = MaskerSettings()
     assert (masker.epochs, masker.batch_size, masker.learning_rate, masker.weight_decay) == (60, 72, 1e-3, 1e-4)
     assert (masker.decay_every, masker.clip, masker.channels, masker.variation) == (20, 10.0, 64, 1e-3)
+    assert (masker.flip, masker.crop_min_share, masker.zoo) == (True, 0.08, True)
+    assert (masker.binary, masker.temperature, masker.hard) == (False, 0.1, True)
+    assert settings.crop_min_share == 1
 
 
 def test_values_are_kept_as_they_are_given():
@@ -51,7 +54,8 @@ def test_settings_that_cannot_train_are_refused(changed, words):
     [
         ({"infill": "gan"}, "infill: 'gan' arrived; one of zeros, mean, blur, noise fits"),
         ({"mask_in": False, "mask_out": False}, "neither mask_in nor mask_out"),
-        ({"gumbel": -1.0}, "gumbel: -1.0 arrived; a number from 0 up fits"),
+        ({"temperature": 0.0}, "temperature: 0.0 arrived; a number above 0 fits"),
+        ({"crop_min_share": 0.0}, "crop_min_share: 0.0 arrived; a number above 0 up to 1 fits"),
         ({"size_in": float("nan")}, "size_in: nan arrived; a number from 0 up fits"),
         ({"stages": []}, r"stages: \[\] arrived; a list \(not empty\) of text fits"),
     ],
