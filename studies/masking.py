@@ -490,7 +490,8 @@ def box_rows(experiment: Experiment, samples: pd.DataFrame, images: np.ndarray, 
         inside = probabilities(detector, images[index], boxes, classes[index])
         area, decided = saliency_metric(boxes, regions.shape[1:], inside)
         error, (best, mean) = localisation_error(boxes, wanted), f1(masks, wanted)
-        values = {"le": error, "om": error, "f1": best, "f1a": mean, "sm": area - decided, "sm1": area, "sm2": decided}
+        values = dict.fromkeys(("le", "le_published", "om", "om_published"), error)
+        values |= {"f1": best, "f1a": mean, "sm": area - decided, "sm1": area, "sm2": decided}
         for variant, value in (values | {"mean": masks.mean((1, 2))}).items():
             means = np.bincount(index, value) / np.bincount(index)
             rows.append(_about(samples, "native", name=name, **about).assign(variant=variant, value=means))
@@ -565,7 +566,8 @@ def sanity_rows(experiment: Experiment, one: ModelKey, runs: int) -> pd.DataFram
     """Similarity of maps when layers are randomised from the top, or one alone, or labels are shuffled in training.
 
     The masker does not change in the first two checks; for the detector of shuffled labels a new one is trained. The
-    similarity of two runs with true labels is the reference of that check.
+    similarity of two runs with true labels is the reference of that check. The floor is the similarity of the maps of
+    different images ("another image").
     """
     trained = experiment.masked.detector(one.detector, one.regime, one.run)
     samples = experiment.samples[experiment.samples["source"].isin(experiment.in_set)]
@@ -573,13 +575,14 @@ def sanity_rows(experiment: Experiment, one: ModelKey, runs: int) -> pd.DataFram
     images = experiment.images(samples["image"])
     untrained = load_detector(one.detector, seed=1_000_000 + one.run, device=experiment.device)
     before, logits = sane(trained, images)
-    cases = [*randomised(trained, untrained)]
-    cases += [(check, 0, "", detector) for check, detector in retrained(experiment, one, runs)]
+    cases = [(*about, *sane(detector, images)) for *about, detector in randomised(trained, untrained)]
+    cases += [(check, 0, "", *sane(detector, images)) for check, detector in retrained(experiment, one, runs)]
+    others = {name: np.roll(maps, 1, 0) for name, maps in before.items()}
+    cases += [("another image", 0, "", others, np.roll(logits, 1, 0))]
     parts = []
-    for check, count, layer, detector in cases:
-        after, others = sane(detector, images)
+    for check, count, layer, after, changed in cases:
         about = {"check": check, "level": count, "layer": layer}
-        parts += [*alike(before, after, samples, **about), *alike_as_published(logits, others, samples, **about)]
+        parts += [*alike(before, after, samples, **about), *alike_as_published(logits, changed, samples, **about)]
     return pd.concat(parts, ignore_index=True).assign(run=one.run)
 
 

@@ -58,7 +58,9 @@ TARGETS = "book study masking_study coverage_study"
 # Jobs that stand together below; in brackets, what tells jobs of one rule apart.
 MEASURES = {f"page_{name}" for name in ("alignment", "degradation", "entropy", "noise", "stability", "transformations")}
 BOOK = {"pages", "book"}
-COMPARED = MEASURES | {"page_controls", "page_model_selection", "page_claims", "page_interventions"} | BOOK
+COMPARED = (
+    MEASURES | {"page_controls", "page_model_selection", "page_claims", "page_differences", "page_interventions"} | BOOK
+)
 LEARNT = {"page_train_cross_entropy", "page_train_cyborg", "page_train_focused", "page_train_masker"}
 STUDIED = {"study", "seed_repeated", "masking_study"}
 WITHOUT = {
@@ -238,7 +240,7 @@ CHANGES = {
         edited,
         PROFILED | {"page_networks", "page_coverage", "page_masking", "masking_study", "coverage_study"},
     ),
-    "figures.py": ("e2m/pages/figures.py", edited, PAGES - {"page_networks"} | BOOK),
+    "figures.py": ("e2m/pages/figures.py", edited, PAGES - {"page_networks", "page_differences"} | BOOK),
     "a notebook": ("notebooks/entropy.ipynb", edited, {"page_entropy"} | BOOK),
     "a notebook whose table others read": (
         "notebooks/controls.ipynb",

@@ -1,4 +1,7 @@
-"""Class activation maps of TorchCAM, without its methods that draw random numbers from an unseeded stream."""
+"""Class activation maps of TorchCAM, without its methods that draw random numbers from an unseeded stream.
+
+Its Grad-CAM++ is left out too: see ``gradcampp``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from e2m.types import Detector, InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-GRADIENTS = ("GradCAM", "GradCAMpp", "LayerCAM", "XGradCAM")
+GRADIENTS = ("GradCAM", "LayerCAM", "XGradCAM")
 """Methods that weight features by gradients of the logit."""
 
 NAMES = ("CAM", *GRADIENTS, "ISCAM", "ScoreCAM")

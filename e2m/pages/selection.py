@@ -154,7 +154,8 @@ def _rows_of(headline: Headline, rows: pd.DataFrame, level: float | str) -> pd.D
     if headline.target:
         chosen &= rows["target"] == headline.target
     if headline.right:
-        chosen &= rows["correct"].astype(bool)
+        # Wrong decisions count as missing, so that a comparison without any right one keeps its row.
+        rows = rows.assign(value=rows["value"].where(rows["correct"].astype(bool)))
     if level == "":
         return rows[chosen]
     return statistics.over_levels(rows[chosen]) if level == "all" else at_level(rows[chosen], level)

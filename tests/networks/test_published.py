@@ -6,10 +6,10 @@ import timm
 import torch
 import torchvision
 from torch import nn
+from torchvision import transforms
 
 from e2m import InputError, explain, load_detector
 from e2m.arrays.maps import min_max
-from e2m.networks.inputs import as_input
 
 
 class Wrapper(nn.Module):
@@ -32,9 +32,22 @@ def built(name):
         return Wrapper(timm.create_model("legacy_xception", num_classes=2))
     options = {"aux_logits": False, "init_weights": False} if name == "inception_v3" else {}
     network = getattr(torchvision.models, name)(weights=None, **options)
+    # Set by torchvision together with its pretrained weights, from which the releases start: see ``pixels_of``.
+    network.transform_input = name == "inception_v3"
     head = "classifier" if name == "densenet121" else "fc"
     setattr(network, head, nn.Linear(getattr(network, head).in_features, 2))
     return network
+
+
+def pixels_of(images, name):
+    """Images as the releases prepare them: Xception's scaled to [-1, 1], all others' by ImageNet's mean and deviation.
+
+    Inception turns the latter back into (x - 0.5) / 0.5 itself.
+    """
+    half = [0.5] * 3
+    values = (half, half) if name == "xception" else ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    prepare = transforms.Compose([transforms.ToTensor(), transforms.Normalize(*values)])
+    return torch.stack([prepare(image) for image in images])
 
 
 LAYERS = {"resnet50": "layer4", "densenet121": "features", "inception_v3": "Mixed_7c", "xception": "model.conv4"}
@@ -51,7 +64,7 @@ def test_scores_and_grad_cams_are_those_of_the_network_that_was_saved(one_thread
     network = built(name).eval()
     detector = load_detector(name, checkpoint=saved(tmp_path / "final_model.pth", network))
     images = np.random.default_rng(0).integers(0, 256, (2, detector.size, detector.size, 3), np.uint8)
-    pixels, kept = as_input(images, detector), {}
+    pixels, kept = pixels_of(images, name), {}
     # Grad-CAM, written out: the gradient of the logit, averaged over cells, weighs the features; then ReLU. DenseNet's
     # last ReLU works in place, so that its features are explained after it, in the releases as here.
     layer = network.get_submodule(LAYERS[name])
@@ -61,7 +74,7 @@ def test_scores_and_grad_cams_are_those_of_the_network_that_was_saved(one_thread
     (gradient,) = torch.autograd.grad(logits[:, 1].sum(), kept["features"])
     raw = torch.einsum("nc,nchw->nhw", gradient.mean((2, 3)), kept["features"]).relu().detach().numpy()
     result = explain(detector, images, "GradCAM", target="synthetic")
-    np.testing.assert_allclose(result.logits, logits.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(result.logits, logits.detach().numpy(), rtol=1e-6, atol=1e-5)
     np.testing.assert_allclose(result.maps, min_max(raw), atol=1e-5)
     assert not result.dead.all()
 
@@ -79,3 +92,13 @@ def test_a_head_of_three_classes_is_named(tmp_path):
     path = saved(tmp_path / "final_model.pth", torchvision.models.resnet50(num_classes=3))
     with pytest.raises(InputError, match=r"'fc.weight' has shape \(3, 2048\).*it tells 3 classes; detectors tell"):
         load_detector("resnet50", checkpoint=path)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_checkpoint_of_any_other_network_is_refused_in_one_line(tmp_path, name):
+    other = "densenet121" if name != "densenet121" else "inception_v3"
+    path = saved(tmp_path / "final_model.pth", built(other))
+    with pytest.raises(InputError, match="it belongs to another network") as refused:
+        load_detector(name, checkpoint=path)
+    assert "\n" not in str(refused.value)
+    assert str(path) in str(refused.value)

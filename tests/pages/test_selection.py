@@ -104,4 +104,4 @@ def test_only_right_decisions_count_where_a_headline_says_so():
     )
     every, right = (Headline("t", "ssim", right=right) for right in (False, True))
     assert selection._rows_of(every, rows, "")["value"].tolist() == [1, 2, 3]
-    assert selection._rows_of(right, rows, "")["value"].tolist() == [1, 3]
+    np.testing.assert_array_equal(selection._rows_of(right, rows, "")["value"], [1, np.nan, 3])

@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
+from scipy.ndimage import gaussian_filter
 from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
+from e2m.arrays.maps import min_max, quantise, upsample
 from e2m.measures.localisation import pixel_counts, pooled_pxap
 from e2m.networks.checkpoints import MASKER_FORMAT, weights_hash
 from e2m.networks.inputs import as_input
@@ -239,3 +241,14 @@ def test_published_likeness_against_literal_versions(random):
         }
         assert values.loc[image].to_dict() == pytest.approx(expected, abs=1e-5)
     assert values.loc["a"].tolist() == pytest.approx([1] * 4)
+
+
+def test_squares_alone_make_unrelated_masks_alike(random):
+    """The page says so of the published correlation of HOG: unrelated masks share the edges of their squares."""
+    masks = np.float32(10) * gaussian_filter(random.normal(size=(12, 28, 28)), (0, 2, 2)).astype(np.float32)
+    rows = pd.concat(masking.alike_as_published(masks[::2], masks[1::2], pd.DataFrame({"image": range(6)}), check="x"))
+    means = rows.groupby("variant")["value"].mean()
+    assert means["hog_published"] > 0.6
+    assert abs(means["spearman_published"]) < 0.3
+    smooth = upsample(quantise(min_max(masks)), 224, 224)
+    assert abs(np.mean([masking.hog_correlation(*smooth[n : n + 2]) for n in range(0, 12, 2)])) < 0.2

@@ -34,6 +34,7 @@ PAGES = {
     "detection": TRAINED,
     "model_selection": TRAINED + results(*(key for key in experiment.controlled if key.regime in experiment.comparators)),
     "claims": TRAINED,
+    "differences": TRAINED,
     "coverage": None,
     "interventions": results(*(key for key in (*experiment.trained, *experiment.controlled) if key.run == 0)),
     "masking": None,
