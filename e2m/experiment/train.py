@@ -48,7 +48,7 @@ def train(experiment: Profile, key: ModelKey, progress: bool = True, **changed) 
         torch.set_num_threads(experiment.threads)
     detector = load_detector(key.detector, seed=key.run, pretrained=experiment.pretrained, device=experiment.device)
     origin = f"images {images}, weights {'pretrained' if experiment.pretrained else 'fresh'}, code "
-    origin += _code(experiment, key, regime=[key.regime])
+    origin += _code(experiment, key)
     about = {"regime": key.regime, "run": key.run, "guided": regime.GUIDED, "origin": origin}
     about |= {"replace_targets": getattr(regime, "replace_targets", None), "stored": experiment.frozen(key, "train")}
     curves = fit(detector, *splits, regime.loss, path, wanted, **about, progress=progress)
@@ -77,10 +77,10 @@ def train_masker(experiment: Profile, key: ModelKey, progress: bool = True, **ch
     return masker.fit(detector, *splits, path, wanted, **about, progress=progress), path
 
 
-def _code(experiment: Profile, key: ModelKey, **names: list[str]) -> str:
+def _code(experiment: Profile, key: ModelKey) -> str:
     """One hash of the code that a training runs: a finished file, or one to resume, of other code is not used."""
-    lines = code("e2m.experiment.train", dataset=[experiment.dataset], detector=[key.detector], **names)
-    return disk.short_hash(lines)
+    names = {"dataset": [experiment.dataset], "detector": [key.detector], "regime": [key.regime]}
+    return disk.short_hash(code("e2m.experiment.train", **names))
 
 
 def _changed(settings: S, changed: dict[str, object]) -> S:

@@ -26,8 +26,11 @@ RANGE = {"ssim": (-1, 1), "ssim_valid": (-1, 1), "score": (0, 1), "score_sigmoid
 PAPER_EXACT = ("score_sigmoid",)
 AXIS = "SSIM of the map moved back with the original"
 HEADLINES = (
-    Headline("SSIM, moved back", "ssim", target="predicted", level="all", better="higher", published=True),
-    Headline("SSIM, moved back, valid pixels", "ssim_valid", target="predicted", level="all", better="higher"),
+    # The release prints the scores of moved images and moves no map back.
+    Headline(
+        "change of accuracy, moved", "accuracy change", level="all", better="higher", published=True, controls=False
+    ),
+    Headline("SSIM, moved back", "ssim_valid", target="predicted", level="all", better="higher"),
 )
 
 SHIFT = 16

@@ -66,8 +66,8 @@ AUCS = "AUC .612 ± .05 (CYBORG), .585 ± .04 (seven times the data), .537 ± .0
 DIFFERENT = "Both kinds of models have different properties of salience: ({letter}) {property}"
 PROPERTIES = {
     "a": "entropy",
-    "b": "similarity under noise",
-    "c": "similarity under transformations",
+    "b": "response to noise",
+    "c": "response to transformations",
     "d": "similarity between training runs",
 }
 """Letter of a measure -> the property that it measures, in words."""

@@ -140,8 +140,8 @@ def test_other_settings_read_other_images(listed):
 
 
 def with_options(root, regime, **options):
-    profile = experiment(root, controls=[regime])
-    return experiment(root, controls=[regime], dataset_options={**profile.dataset_options, **options})
+    profile = experiment(root, controls={regime: 1})
+    return experiment(root, controls={regime: 1}, dataset_options={**profile.dataset_options, **options})
 
 
 @pytest.mark.parametrize(

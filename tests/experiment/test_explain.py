@@ -170,8 +170,12 @@ def test_tables_count_unreadable_images_as_missing(experiment, toy):
         assert not correct(subset)[:, np.isin(subset["image"], bad)].any()
     assert len(experiment.images([*bad, "fake/4.png"])) == 3
     chosen = (experiment, scores, "CAM", {"noise": 0.5})
-    assert selection.headlines(*chosen)["mean"].notna().all()
-    assert selection.differences(experiment, "CAM", {"noise": 0.5})["difference"].notna().all()
+    # Untrained toys may have no image that two runs classify correctly.
+    for table, value in (
+        (selection.headlines(*chosen), "mean"),
+        (selection.differences(experiment, "CAM", {"noise": 0.5}), "difference"),
+    ):
+        assert table.loc[~table["row"].str.contains("both right"), value].notna().all()
     assert (statistics.summarise_auc(scores, ["detector", "regime"], "real")["missing"] == 2 * runs).all()
     assert selection.equal_accuracy(experiment, scores, 0.1)["AUC difference"].notna().all()
     assert unseen.table(experiment, "CAM")["mean"].notna().all()

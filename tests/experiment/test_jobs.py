@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from e2m import plugins
-from e2m.experiment import controls, data, explain, train
+from e2m.experiment import controls, data, explain, frozen, train
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.results import Experiment, ModelKey
 from e2m.experiment.settings import UndeclaredSettingError, reads
@@ -18,6 +18,8 @@ KEY = ModelKey("demo_cnn", "cyborg", 0)
 JOBS = {
     "training_images": (data.training_images, ()),
     "test_images": (data.test_images, ()),
+    "frozen_train": (frozen.write_training, ("mobilenet_v2", False)),
+    "frozen_test": (frozen.write_test, ("mobilenet_v2", False)),
     "train": (train.train, (KEY, False)),
     "train_masker": (train.train_masker, (KEY, False)),
     "explain": (explain.explain, (KEY, None, False)),
@@ -26,8 +28,10 @@ JOBS = {
 KINDS = {
     "training_images": {"dataset"},
     "test_images": {"dataset"},
+    "frozen_train": {"dataset", "detector"},
+    "frozen_test": {"dataset", "detector", "measure"},
     "train": {"dataset", "detector", "regime"},
-    "train_masker": {"dataset", "detector"},
+    "train_masker": {"dataset", "detector", "regime"},
     "explain": {"dataset", "detector", "method", "measure"},
     "explain_controls": {"dataset", "detector", "method", "measure"},
 }
@@ -57,12 +61,14 @@ def looked_up(tmp_path_factory, one_thread):
         traditional="cyborg",
         guided=None,
         runs=1,
+        share_frozen=True,
+        pretrained=True,  # mobilenet_v2 then has frozen blocks
         controls={},
         study={},
         image_size=32,
         methods=["CAM"],
         training={"epochs": 1, "batch_size": 4},
-        masker={"regimes": ["cyborg"], "epochs": 1, "batch_size": 4, "channels": 8},
+        masker={"regimes": ["cyborg"], "runs": 1, "epochs": 1, "batch_size": 4, "channels": 8},
         measures={"noise": {"amounts": [0.5], "images_per_source": 1}},
     )
     kinds, load = {}, plugins.load

@@ -14,7 +14,7 @@ from PIL import Image
 
 from e2m import statistics
 from e2m.arrays.images import read_maps
-from e2m.experiment import explain, results, train
+from e2m.experiment import data, explain, results, train
 from e2m.experiment.results import Experiment, ModelKey, correct, extremes
 from e2m.measures.alignment import with_human
 from e2m.pages.baselines import annotator_rows
@@ -180,7 +180,8 @@ def test_missing_results_say_what_to_do():
 def test_a_checkpoint_of_other_data_is_not_taken_for_finished(faces, monkeypatch):
     """The origin names all that training learns from: images, labels, sources, splits, and human maps if guided."""
     parts = {"train": faces(n=3, name="train"), "validate": faces(n=2, name="validate", seed=1)}
-    monkeypatch.setattr(train, "load_dataset", lambda *_, split, **__: parts[split])
+    for module in (train, data):
+        monkeypatch.setattr(module, "load_dataset", lambda *_, split, **__: parts[split])
     monkeypatch.setattr(train, "fit", lambda *_, origin, **__: origin)
 
     def origin(regime):

@@ -50,7 +50,7 @@ def test_the_table_counts_runs_and_their_agreement():
 
 
 def test_every_image_of_every_source_counts_once(monkeypatch):
-    experiment = Experiment.load("smoke", controls=["fixed_map"])
+    experiment = Experiment.load("smoke", controls={"fixed_map": 1})
     stacks = {"orl": [0.0, 0.2], "swap": [0.4], "morph": [0.8], "eigenface": [1.0], "dcgan": [np.nan]}
     ramp = np.linspace(0, 0.1, 4).reshape(2, 2)
     asked = []

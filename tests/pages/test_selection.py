@@ -42,7 +42,7 @@ def experiment(monkeypatch):
     monkeypatch.setattr(Experiment, "scores", lambda self: drawn(self, "score"))
     monkeypatch.setattr(Experiment, "rows", rows)
     monkeypatch.setattr(Experiment, "has_rows", lambda self, measure: measure == "entropy")
-    monkeypatch.setattr(Experiment, "authentic", "real")
+    monkeypatch.setattr(Experiment, "against", {"fake": "real"})
     monkeypatch.setattr(Experiment, "subjects", None)
     controls = {"shuffled_maps": 3, "fixed_map": 2, "focused": 1}
     loaded = Experiment.load("smoke", controls=controls, resamples=50, in_set=["orl", "swap"])

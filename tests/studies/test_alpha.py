@@ -25,7 +25,7 @@ def experiment(roots, faces):
     )
     lines.to_csv(roots / "list.csv", index=False)
     options = {"root": str(roots), "csv": str(roots / "list.csv")}
-    about = {"sources": list(LABELS), "in_set": list(LABELS), "controls": [], "study": {}, "measures": {}}
+    about = {"sources": list(LABELS), "in_set": list(LABELS), "controls": {}, "study": {}, "measures": {}}
     loaded = Experiment.load("smoke", dataset="folder", dataset_options=options, image_size=32, **about)
     return replace(loaded, detectors=["toy"], masker=None, runs=2)
 

@@ -48,9 +48,11 @@ rule train_masker:
         listed("train"),
         lambda wildcards: inside([experiment.checkpoint(key_of(wildcards))]),
     params:
-        # The setting masker.regimes decides which of these jobs exist, and changes none of them.
-        settings=read_by(train.train_masker, but=["masker.regimes"]),
-        code=lambda wildcards: code("e2m.experiment.train", **DATA, detector=[wildcards.detector]),
+        # These settings decide which of these jobs exist, and change none of them.
+        settings=read_by(train.train_masker, but=["masker.regimes", "masker.runs"]),
+        code=lambda wildcards: code(
+            "e2m.experiment.train", **DATA, detector=[wildcards.detector], regime=[wildcards.regime]
+        ),
     resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
     shell:
         "e2m train-masker --profile {PROFILE} --detector {wildcards.detector} --regime {wildcards.regime}"
