@@ -18,20 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from e2m import plugins, statistics
-from e2m.arrays.images import check_images
-from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
-from e2m.experiment.data import training_samples
-from e2m.experiment.dependencies import code
-from e2m.experiment.results import Experiment, ModelKey
+from e2m.experiment import train
+from e2m.experiment.results import Experiment, ModelKey, bounded
 from e2m.regimes import guided_loss
 from e2m.salience.engine import explain
-from e2m.store import disk, paths, studies
-from e2m.training.detector import fit
+from e2m.store import paths, studies
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 RUNS = 3
@@ -91,7 +86,9 @@ def rows_of(experiment: Experiment, method: str, alpha: float, run: int) -> pd.D
         parts.append(about.assign(measure="score", variant="score", value=explained.scores.astype(float)))
         if source in experiment.in_set:
             values = measured(experiment, samples, explained.maps)
-            parts += [about.assign(measure=name, value=one) for name, one in values]
+            parts += [
+                bounded(about.assign(measure=name, variant=MEASURES[name][1], value=one), name) for name, one in values
+            ]
             parts.append(about.assign(measure="map", map=list(explained.maps)))
     return pd.concat(parts, ignore_index=True)
 
@@ -112,6 +109,7 @@ def between_runs(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     for (alpha, _), group in rows[rows["measure"] == "map"].groupby(["alpha", "source"], sort=False):
         wide = group.pivot(index="run", columns="image", values="map")
         pairs = stability(np.stack([np.stack(maps) for maps in wide.to_numpy()]))
+        pairs = bounded(pairs.assign(variant="ssim"), "stability")
         parts.append(pairs.assign(alpha=alpha, image=wide.columns.to_numpy()[pairs["image"].to_numpy()]))
     return pd.concat(parts, ignore_index=True)
 
@@ -121,18 +119,9 @@ def trained(experiment: Experiment, alpha: float, run: int) -> Path:
     network = experiment.detectors[0]
     if alpha in OWN:
         return experiment.checkpoint(ModelKey(network, OWN[alpha], run))
-    key = ModelKey(network, GUIDED, run)
     path = paths.RESULTS / experiment.profile / "studies" / "alpha" / f"alpha-{alpha:g}-run-{run}.pt"
-    train = training_samples(experiment, GUIDED)
-    validate = load_dataset(experiment.dataset, split="validate", **experiment.options)
-    check_images(train)
-    torch.set_num_threads(experiment.threads or torch.get_num_threads())
-    detector = load_detector(network, seed=run, pretrained=experiment.pretrained, device=experiment.device)
-    hashed = code("studies.alpha", dataset=[experiment.dataset], detector=[network])
-    origin = f"data {experiment.data_hash()}, pretrained {experiment.pretrained}, code {disk.short_hash(hashed)}"
-    about = {"regime": f"alpha {alpha:g}", "run": run, "guided": True, "origin": origin, "progress": False}
-    fit(detector, train, validate, partial(guided_loss, alpha=alpha), path, experiment.settings(key), **about)
-    return path
+    variant = partial(guided_loss, alpha=alpha), path
+    return train.train(experiment, ModelKey(network, GUIDED, run), progress=False, variant=variant)[1]
 
 
 if __name__ == "__main__":

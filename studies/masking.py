@@ -84,7 +84,6 @@ ABLATION: dict[str, dict] = {
     "trained alongside": {"alongside": True},
     "trained alongside, no zoo": {"alongside": True, "zoo": False},
     "all stages": {"stages": "all"},
-    "in-fill: mean": {"infill": "mean"},
     "in-fill: blur": {"infill": "blur"},
     "in-fill: noise": {"infill": "noise"},
     "in-fill: generated": {"infill": "generated"},
@@ -103,7 +102,7 @@ SLOW, SLOW_RUNS, SLOW_IMAGES = ("ScoreCAM", "occlusion", "RISE"), 2, 40
 """Methods that ask the network hundreds of times for an image, and the runs and images that they explain."""
 CENTRE = 33 / 224
 """Margin of the published centre box, as a share of the image's side."""
-SANITY_IMAGES = 60
+SANITY_IMAGES = 40
 COMPONENTS = 30
 """Principal components of faces from which the generated in-fill is made."""
 

@@ -53,16 +53,17 @@ PROFILE = {
     "training": {"epochs": 1, "batch_size": 6},
     "masker": {"regimes": ["cyborg"], "runs": 1, "epochs": 1, "batch_size": 6},
 }
-TARGETS = "book study masking_study coverage_study"
+TARGETS = "book study masking_study alpha_study coverage_study"
 
 # Jobs that stand together below; in brackets, what tells jobs of one rule apart.
 MEASURES = {f"page_{name}" for name in ("alignment", "degradation", "entropy", "noise", "stability", "transformations")}
 BOOK = {"pages", "book"}
-COMPARED = (
-    MEASURES | {"page_controls", "page_model_selection", "page_claims", "page_differences", "page_interventions"} | BOOK
-)
+COMPARED = MEASURES | BOOK
+COMPARED |= {"page_claims", "page_controls", "page_detection", "page_differences", "page_interventions"}
+COMPARED |= {"page_model_selection", "page_regimes"}
 LEARNT = {"page_train_cross_entropy", "page_train_cyborg", "page_train_focused", "page_train_masker"}
-STUDIED = {"study", "seed_repeated", "masking_study"}
+SWEEP = {"alpha_study"}
+STUDIED = {"study", "seed_repeated", "masking_study"} | SWEEP
 WITHOUT = {
     f"salience_without_masks[{name}]" for name in ("cross_entropy", "focused", "shuffled_labels", "shuffled_maps")
 }
@@ -222,11 +223,11 @@ CHANGES = {
     "the file of a regime that only the study trains": (
         "e2m/regimes/shuffled_maps.py",
         edited,
-        {"train[shuffled_maps]", "salience_without_masks[shuffled_maps]"} | COMPARED | LEARNT | STUDIED,
+        {"train[shuffled_maps]", "salience_without_masks[shuffled_maps]"} | COMPARED | LEARNT | STUDIED - SWEEP,
     ),
-    "a measure's file": ("e2m/measures/noise.py", edited, EXPLAINED - {"masking_study"} | LEARNT),
+    "a measure's file": ("e2m/measures/noise.py", edited, EXPLAINED - {"masking_study"} - SWEEP | LEARNT),
     "the file of a measure of maps": ("e2m/measures/localisation.py", edited, COMPARED | LEARNT | {"masking_study"}),
-    "a method's file": ("mine/methods/middle.py", edited, {"page_networks"} | EXPLAINED | LEARNT),
+    "a method's file": ("mine/methods/middle.py", edited, {"page_networks"} | EXPLAINED - SWEEP | LEARNT),
     "a method that only the study of maskers runs": (
         "e2m/methods/rise.py",
         edited,
@@ -238,7 +239,7 @@ CHANGES = {
     "statistics": (
         "e2m/statistics/__init__.py",
         edited,
-        PROFILED | {"page_networks", "page_coverage", "page_masking", "masking_study", "coverage_study"},
+        PROFILED | {"page_networks", "page_coverage", "page_masking", "masking_study", "coverage_study"} | SWEEP,
     ),
     "figures.py": ("e2m/pages/figures.py", edited, PAGES - {"page_networks", "page_differences"} | BOOK),
     "a notebook": ("notebooks/entropy.ipynb", edited, {"page_entropy"} | BOOK),
@@ -274,8 +275,8 @@ CHANGES = {
         setting("masker.epochs", 2),
         {"train_masker[cyborg]", "salience[cyborg]", "study", "masking_study"} | PROFILED,
     ),
-    "measures.noise.seed": (TINY, setting("measures.noise.seed", 1), EXPLAINED | PROFILED),
-    "resamples": (TINY, setting("resamples", 300), {"masking_study"} | PROFILED),
+    "measures.noise.seed": (TINY, setting("measures.noise.seed", 1), EXPLAINED - SWEEP | PROFILED),
+    "resamples": (TINY, setting("resamples", 300), {"masking_study"} | SWEEP | PROFILED),
     "study": (
         TINY,
         setting("study.shuffled_maps", 2),
@@ -288,7 +289,8 @@ CHANGES = {
         edited,
         {"train_masker[cyborg]", "salience[cyborg]", "controls_demo_cnn", "page_train_cyborg", "page_train_masker"}
         | COMPARED
-        | {"study", "masking_study"},
+        | {"study", "masking_study"}
+        | SWEEP,
     ),
     "a masker": (
         f"{CHECKPOINTS}/cyborg/run-0.masker.pt",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from e2m import plugins
 from e2m.arrays.images import check_images
@@ -20,7 +22,7 @@ from e2m.experiment.profile import ModelKey, Profile
 from e2m.experiment.settings import reads
 from e2m.store import disk
 from e2m.training import masker
-from e2m.training.detector import fit
+from e2m.training.detector import Batch, fit
 from e2m.training.settings import Settings
 from e2m.types import InputError
 
@@ -28,11 +30,19 @@ S = TypeVar("S", bound=Settings)
 
 
 @reads(Profile, "dataset", "dataset_options", "pretrained", "share_frozen", "training", "threads", "device")
-def train(experiment: Profile, key: ModelKey, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
+def train(
+    experiment: Profile,
+    key: ModelKey,
+    progress: bool = True,
+    *,
+    variant: tuple[Callable[[Batch], Tensor], Path] | None = None,
+    **changed,
+) -> tuple[pd.DataFrame, Path]:
     """Train one detector, or read it if it is finished; return its learning curves and its checkpoint.
 
     ``changed`` replaces training settings of the profile, for example ``epochs=2``. Such a trial is written to a
-    separate file, so that it is never mistaken for the profile's detector.
+    separate file, so that it is never mistaken for the profile's detector. ``variant`` replaces the loss of the
+    regime, and names the checkpoint of such a detector.
 
     Raises:
         InputError: a setting that does not exist or does not fit, images that cannot be read or trained on.
@@ -40,7 +50,7 @@ def train(experiment: Profile, key: ModelKey, progress: bool = True, **changed) 
     regime = plugins.load("regime", key.regime)
     settings = experiment.settings(key)
     wanted = _changed(settings, changed)
-    path = experiment.checkpoint(key)
+    loss, path = variant or (regime.loss, experiment.checkpoint(key))
     if wanted != settings:
         path = path.with_name(f"{path.stem}-{disk.short_hash(asdict(wanted))}.pt")
     splits, images = _splits(experiment, key.regime, regime.GUIDED)
@@ -51,7 +61,7 @@ def train(experiment: Profile, key: ModelKey, progress: bool = True, **changed) 
     origin += _code(experiment, key)
     about = {"regime": key.regime, "run": key.run, "guided": regime.GUIDED, "origin": origin}
     about |= {"replace_targets": getattr(regime, "replace_targets", None), "stored": experiment.frozen(key, "train")}
-    curves = fit(detector, *splits, regime.loss, path, wanted, **about, progress=progress)
+    curves = fit(detector, *splits, loss, path, wanted, **about, progress=progress)
     return curves, path
 
 

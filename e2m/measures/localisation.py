@@ -32,7 +32,7 @@ BETTER = {
     "pointing": "higher",
     "energy": "higher",
 }
-RANGE = {name: (0, 1) for name in BETTER if name != "sm"}
+RANGE = {name: (0, 1) for name in BETTER if not name.startswith("sm")}
 PAPER_EXACT = ()
 LEVELS = np.append(np.arange(0, 1, 0.01), [1.0, 2.0])
 """Ends of the levels of salience that ``pixel_counts`` counts: those of published code, and 1 by itself."""

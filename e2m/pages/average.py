@@ -55,7 +55,7 @@ def averages(
     sources: Sequence[str] | None = None,
     title: str = "{regime}",
 ) -> list[Averages]:
-    """The average maps of every regime of an experiment, and of run 0 of every control.
+    """The average maps of every regime of an experiment, controls included.
 
     Args:
         experiment: an experiment whose detectors are explained.
@@ -69,7 +69,7 @@ def averages(
     """
     sources = list(sources or experiment.sources)
     named = [source for source in sources if source in experiment.annotated]
-    number_of_runs = dict.fromkeys(experiment.regimes, experiment.runs) | dict.fromkeys(experiment.controls, 1)
+    number_of_runs = dict.fromkeys(experiment.regimes, experiment.runs) | experiment.controls
     rows, human = [], None
     for regime, runs in number_of_runs.items():
         alone = replace(experiment, regimes=[regime], runs=runs)

@@ -16,6 +16,7 @@ import pandas as pd
 from e2m import statistics
 from e2m.experiment.results import Experiment
 from e2m.pages import figures, selection
+from e2m.statistics import Status
 from e2m.statistics.planning import MOST
 from e2m.types import InputError
 
@@ -358,6 +359,8 @@ def _judge(claim: Claim, tests: pd.DataFrame) -> Iterator[dict]:
             f"is needed of {there}"
         )
     for _, row in rows.iterrows():
+        if row.get("status") == Status.NO_SPREAD:
+            row = row.fillna({"low": row["difference"], "high": row["difference"]})  # all runs and images agree on it
         said, why = verdict(claim.expected, row)
         wanted = decides(claim.expected, row) if said == INCONCLUSIVE else ""
         wanted = "more runs or images, for an interval" if said == UNTESTABLE else wanted

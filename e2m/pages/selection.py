@@ -16,7 +16,7 @@ from e2m.types import MASKER, Headline
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 
 ABOUT = ("row", "letter", "published", "better")
-"""The columns that name a quantity: in words, by its measure's letter, and whether the paper's release measures it."""
+"""The columns that name a quantity: in words, by its measure's letter, and as its headline says."""
 
 
 def headlines(
@@ -31,8 +31,8 @@ def headlines(
         levels: measure -> level that replaces the one of its headlines: ``{"noise": 0.25}``.
 
     Returns:
-        row (the quantity, with an arrow towards better), letter (of its measure), published (whether it is what the
-        paper's release measures), better, detector, regime and the attributes of ``Interval``.
+        row (the quantity, with an arrow towards better), letter (of its measure), published (``Headline``), better,
+        detector, regime and the attributes of ``Interval``.
     """
     rows = selected(experiment, scores, method, levels)
     means = statistics.summarise(rows, [*ABOUT, "detector", "regime"], **experiment.resampling)
@@ -101,7 +101,7 @@ def selected(
         rows = experiment.rows(name) if shown else None
         for headline in shown:
             level = chosen_level(headline, name, levels, rows.get("level", ()))
-            about = (_title(module.LETTER, headline, level), module.LETTER, headline.published, headline.better)
+            about = (_title(module, headline, level), module.LETTER, headline.published, headline.better)
             parts.append((about, _rows_of(headline, rows, level)))
     columns = [*ABOUT, "detector", "regime", "source", "run", "run_other", "image", "value", "least", "most"]
     chosen = [
@@ -114,8 +114,10 @@ def selected(
     return pd.concat(chosen, ignore_index=True)
 
 
-def _title(letter: str, headline: Headline, level: float | str) -> str:
-    words = f"({letter}) {headline.title.format(level=level)}" + (", as published" if headline.published else "")
+def _title(module: ModuleType, headline: Headline, level: float | str) -> str:
+    # The accuracy is that of the release's scores.
+    exact = headline.published and headline.variant in (*module.PAPER_EXACT, "accuracy change")
+    words = f"({module.LETTER}) {headline.title.format(level=level)}" + (", as published" if exact else "")
     return f"{words} {ARROWS[headline.better]}".rstrip()
 
 

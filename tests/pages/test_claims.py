@@ -119,6 +119,19 @@ def test_every_claim_beside_every_difference_that_tests_it():
     assert set(without["decides"]) == {"more runs or images, for an interval"}
 
 
+def test_where_all_runs_and_images_agree_the_interval_is_what_they_agree_on():
+    none = {"run_variance": NAN, "image_variance": NAN, "status": "no spread"}
+    agreed = [row(value, NAN, NAN, 0.05, test=f"blur {value}", **none) for value in (0.0, -0.2)]
+    listed = [
+        Claim(f"{expected} {value}", "the paper", "us", expected, f"blur {value}")
+        for expected in ("equal", "lower")
+        for value in (0.0, -0.2)
+    ]
+    result = claims.judged(listed, pd.DataFrame(agreed))
+    assert result["verdict"].tolist() == ["supported", "contradicted", "inconclusive", "supported"]
+    assert result["low"].tolist() == [0, -0.2, 0, -0.2]
+
+
 def test_what_is_published_is_judged_as_published():
     table = claims.as_published(claims.judged(LISTED, TESTS), "masker")
     assert table["claim"].tolist() == ["noise", "same", "seven times the data"]

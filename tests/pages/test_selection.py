@@ -91,6 +91,8 @@ def test_the_masker_is_compared_where_both_groups_have_one(experiment):
     assert selection.methods(experiment) == [*experiment.methods, "masker"]
     masked = selection.with_method(experiment, "masker")
     assert (masked.methods, set(masked.regimes)) == (["masker"], {"cross_entropy", "cyborg"})
+    fewer = selection.with_method(replace(experiment, masker={**experiment.masker, "runs": 1}), "masker")
+    assert (masked.runs, fewer.runs) == (min(4, experiment.masker["runs"]), 1)
     one = replace(experiment, masker={**experiment.masker, "regimes": ["cyborg"]})
     assert selection.methods(one) == selection.methods(replace(experiment, masker=None)) == experiment.methods
     # No control has a masker.
@@ -105,3 +107,14 @@ def test_only_right_decisions_count_where_a_headline_says_so():
     every, right = (Headline("t", "ssim", right=right) for right in (False, True))
     assert selection._rows_of(every, rows, "")["value"].tolist() == [1, 2, 3]
     np.testing.assert_array_equal(selection._rows_of(right, rows, "")["value"], [1, np.nan, 3])
+
+
+def test_only_what_the_release_measures_is_called_published():
+    transformations, noise = (plugins.load("measure", name) for name in ("transformations", "noise"))
+    titles = [
+        [selection._title(module, headline, 0.1) for headline in module.HEADLINES]
+        for module in (transformations, noise)
+    ]
+    # The release scores moved images, and moves no map back.
+    assert titles[0] == ["(c) SSIM, moved back ↑", "(c) SSIM, moved back, valid pixels ↑"]
+    assert titles[1][0] == "(b) SSIM, noise 0.1, as published ↑"

@@ -36,11 +36,11 @@ def seen(monkeypatch, toy):
     trainings = []
 
     def fit(detector, train, validate, loss, path, settings, **named):
-        trainings.append((named["regime"], named["run"], settings.seed, loss, set(train["split"])))
+        trainings.append((path.name, named["run"], settings.seed, loss, set(train["split"])))
 
-    monkeypatch.setattr(alpha, "fit", fit)
-    monkeypatch.setattr(alpha, "code", lambda *_, **__: ["code"])
-    monkeypatch.setattr(alpha, "load_detector", lambda name, path=None, seed=0, **_: toy(seed=seed))
+    monkeypatch.setattr(alpha.train, "fit", fit)
+    monkeypatch.setattr(alpha.train, "code", lambda *_, **__: ["code"])
+    monkeypatch.setattr(alpha.train, "load_detector", lambda name, path=None, seed=0, **_: toy(seed=seed))
     return trainings
 
 
@@ -50,7 +50,7 @@ def test_only_alphas_that_no_regime_has_are_trained(experiment, seen):
     assert files[0.5, 1] == experiment.checkpoint(ModelKey("toy", "cyborg", 1))
     assert files[1.0, 0] == experiment.checkpoint(ModelKey("toy", "cross_entropy", 0))
     assert [(name, run, seed) for name, run, seed, *_ in seen] == [
-        (f"alpha {value:g}", run, run) for value in (0, 0.25, 0.75) for run in (0, 1)
+        (f"alpha-{value:g}-run-{run}.pt", run, run) for value in (0, 0.25, 0.75) for run in (0, 1)
     ]
     assert all(splits == {"train"} for *_, splits in seen)
 
@@ -95,3 +95,6 @@ def test_quantities_by_hand(experiment, monkeypatch):
     expected = np.mean([correlation(maps[run], of_class) for run in (0, 1) for of_class in human])
     assert table.loc["(h) correlation with people", "mean"] == pytest.approx(expected, abs=1e-6)
     assert table.loc["(d) SSIM between runs", "images"] == len(tested)
+    # No interval leaves its range.
+    for quantity, (least, most) in {"(a) spatial entropy": (0, 1), "(h) correlation with people": (-1, 1)}.items():
+        assert least <= table.loc[quantity, "low"] <= table.loc[quantity, "high"] <= most

@@ -25,15 +25,23 @@ rule masking_study:
     shell: "python -m studies.masking --profile {PROFILE} --workers {threads}"
 
 
+# Settings that the study of alpha reads.
+SWEPT = [
+    *train.train.reads,
+    *("detectors", "sources", "in_set", "runs", "images_per_source", "image_size", "batch_size", "resamples"),
+]
+
+
 rule alpha_study:
     output: touch(f"{RESULTS}/studies/alpha.done")
     input:
         inside(experiment.checkpoint(key) for key in experiment.trained if key.run < 3),
+        shared(experiment.detectors[0], "train"),
         listed("train"),
         listed("test"),
     params:
-        settings=whole,
-        code=code("studies.alpha", **LEARNT, method=["CAM"], measure=["alignment", "entropy", "stability"]),
+        settings=settings.lines(experiment, SWEPT),
+        code=code("studies.alpha", **LEARNT | dict(regime=["cyborg"]), method=["CAM"], measure=["alignment", "entropy", "stability"]),
     shell: "python -m studies.alpha --profile {PROFILE}"
 
 
