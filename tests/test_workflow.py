@@ -50,6 +50,7 @@ PROFILE = {
     "runs": 1,
     "controls": {"focused": 1, "shuffled_labels": 1},
     "study": {"shuffled_maps": 1},
+    "share_frozen": True,
     "training": {"epochs": 1, "batch_size": 6},
     "masker": {"regimes": ["cyborg"], "runs": 1, "epochs": 1, "batch_size": 6},
 }
@@ -69,6 +70,7 @@ WITHOUT = {
 }
 EXPLAINED = WITHOUT | {"salience[cyborg]", "controls_demo_cnn"} | COMPARED | STUDIED
 TRAINED = {f"train[{name}]" for name in ("cross_entropy", "cyborg", "focused", "shuffled_labels", "shuffled_maps")}
+FROZEN = {"frozen[train]", "frozen[test]"}
 EVERYTHING = TRAINED | {"train_masker[cyborg]"} | EXPLAINED | LEARNT
 LISTED = {"data[train]", "data[test]"}
 SHOWING = {"page_data", "page_networks"}
@@ -210,7 +212,7 @@ CHECKPOINTS = "results/tiny/checkpoints/demo_cnn"
 CHANGES = {
     "nothing": (TINY, bytes, set()),
     # Code
-    "a detector's file": ("e2m/detectors/demo_cnn.py", edited, EVERYTHING),
+    "a detector's file": ("e2m/detectors/demo_cnn.py", edited, FROZEN | EVERYTHING),
     "the file of a detector that the profile lacks": ("e2m/detectors/resnet50.py", edited, set()),
     "a regime's file": (
         "e2m/regimes/cyborg.py",
@@ -225,7 +227,11 @@ CHANGES = {
         edited,
         {"train[shuffled_maps]", "salience_without_masks[shuffled_maps]"} | COMPARED | LEARNT | STUDIED - SWEEP,
     ),
-    "a measure's file": ("e2m/measures/noise.py", edited, EXPLAINED - {"masking_study"} - SWEEP | LEARNT),
+    "a measure's file": (
+        "e2m/measures/noise.py",
+        edited,
+        {"frozen[test]"} | EXPLAINED - {"masking_study"} - SWEEP | LEARNT,
+    ),
     "the file of a measure of maps": ("e2m/measures/localisation.py", edited, COMPARED | LEARNT | {"masking_study"}),
     "a method's file": ("mine/methods/middle.py", edited, {"page_networks"} | EXPLAINED - SWEEP | LEARNT),
     "a method that only the study of maskers runs": (
@@ -233,7 +239,7 @@ CHANGES = {
         edited,
         {"page_networks", "masking_study"} | COMPARED | LEARNT,
     ),
-    "the data set's file": ("e2m/datasets/folder.py", edited, LISTED | EVERYTHING | PAGES),
+    "the data set's file": ("e2m/datasets/folder.py", edited, LISTED | FROZEN | EVERYTHING | PAGES),
     "the loop of trainings": ("e2m/training/loop.py", edited, EVERYTHING),
     "the engine of salience": ("e2m/salience/engine.py", edited, {"page_networks"} | EXPLAINED | LEARNT),
     "statistics": (
@@ -248,34 +254,50 @@ CHANGES = {
         edited,
         {"page_controls"} | MEASURES - {"page_alignment"} | BOOK,
     ),
-    "the code of a study": ("studies/coverage.py", edited, {"coverage_study"}),
-    "a page of prose": ("book/reading.md", edited, BOOK),
+    "the code of a study": (
+        "studies/coverage.py",
+        edited,
+        {"coverage_study"},
+    ),
+    "a page of prose": (
+        "book/reading.md",
+        edited,
+        BOOK,
+    ),
     "a file that a page of prose includes": ("profiles/slurm/config.yaml", edited, BOOK),
     # Images
-    "a training image": ("faces/train/real/0.png", other_image, {"data[train]"} | SHOWING | EVERYTHING),
-    "a test image": ("faces/test/gan/0.png", other_image, {"data[test]"} | SHOWING | EXPLAINED | LEARNT),
+    "a training image": (
+        "faces/train/real/0.png",
+        other_image,
+        {"data[train]", "frozen[train]"} | SHOWING | EVERYTHING,
+    ),
+    "a test image": (
+        "faces/test/gan/0.png",
+        other_image,
+        {"data[test]", "frozen[test]"} | SHOWING | EXPLAINED | LEARNT,
+    ),
     "a human map of a training image": (
         "people/train/swap/1.png",
         other_image,
-        {"data[train]"} | SHOWING | EVERYTHING,
+        {"data[train]", "frozen[train]"} | SHOWING | EVERYTHING,
     ),
     "a label": (
         "faces.csv",
         line("test/gan/1.png,synthetic", "test/gan/1.png,authentic"),
-        {"data[test]"} | SHOWING | EXPLAINED | LEARNT,
+        {"data[test]", "frozen[test]"} | SHOWING | EXPLAINED | LEARNT,
     ),
     # Settings
-    "images_per_source": (TINY, setting("images_per_source", 1), {"data[test]"} | EXPLAINED | PROFILED),
-    "image_size": (TINY, setting("image_size", 64), EXPLAINED | PROFILED),
+    "images_per_source": (TINY, setting("images_per_source", 1), {"data[test]", "frozen[test]"} | EXPLAINED | PROFILED),
+    "image_size": (TINY, setting("image_size", 64), {"frozen[test]"} | EXPLAINED | PROFILED),
     "in_set": (TINY, setting("in_set", ["real", "gan"]), {"controls_demo_cnn"} | PROFILED | STUDIED),
-    "pretrained": (TINY, setting("pretrained", True), EVERYTHING | PROFILED),
-    "training.epochs": (TINY, setting("training.epochs", 2), EVERYTHING | PROFILED),
+    "pretrained": (TINY, setting("pretrained", True), FROZEN | EVERYTHING | PROFILED),
+    "training.epochs": (TINY, setting("training.epochs", 2), {"frozen[train]"} | EVERYTHING | PROFILED),
     "masker.epochs": (
         TINY,
         setting("masker.epochs", 2),
         {"train_masker[cyborg]", "salience[cyborg]", "study", "masking_study"} | PROFILED,
     ),
-    "measures.noise.seed": (TINY, setting("measures.noise.seed", 1), EXPLAINED - SWEEP | PROFILED),
+    "measures.noise.seed": (TINY, setting("measures.noise.seed", 1), {"frozen[test]"} | EXPLAINED - SWEEP | PROFILED),
     "resamples": (TINY, setting("resamples", 300), {"masking_study"} | SWEEP | PROFILED),
     "study": (
         TINY,

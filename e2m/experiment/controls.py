@@ -200,7 +200,7 @@ def _explained(
                 explanation.blank(unreadable)
             return explanations
 
-        parts = list(in_parts(explained, explain.batches(experiment, samples), experiment.batch_size))
+        parts = list(in_parts(explained, experiment.batches(samples), experiment.batch_size))
     return {method: Explanation.join([part[method] for part in parts]) for method in experiment.methods}
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -15,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from e2m import plugins
-from e2m.arrays.images import check_images, read_or_mark
+from e2m.arrays.images import check_images
 from e2m.detectors import load_detector
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import ModelKey
@@ -90,7 +89,7 @@ def _explain_source(
             for measure, settings in experiment.measures.items()
         }
         work = partial(explain_batch, experiment, key, explainer)
-        for clean, rows in in_parts(work, batches(experiment, samples), experiment.batch_size):
+        for clean, rows in in_parts(work, experiment.batches(samples), experiment.batch_size):
             for method, explanation in clean.items():
                 # Joining copies the arrays: as views, they would keep the network's memory around them in use.
                 parts[method].append(Explanation.join([explanation]))
@@ -103,16 +102,6 @@ def _explain_source(
     for method, explanations in parts.items():
         path = paths.maps(*names, method, source)
         disk.write_maps(path, Explanation.join(explanations), samples, {**described, "method": method})
-
-
-def batches(experiment: Inputs, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
-    """Batches: rows of the samples, their images (n, H, W, 3) uint8, and (n,) bool, True if an image is unreadable."""
-    start = 0
-    for images, wrong in read_or_mark(samples, size=experiment.image_size, batch=experiment.batch_size):
-        for reason in wrong.values():
-            tqdm.write(f"marked as missing: {reason}", file=sys.stderr)
-        yield samples.iloc[start : start + len(images)], images, np.isin(np.arange(len(images)), list(wrong))
-        start += len(images)
 
 
 def explain_batch(

@@ -12,7 +12,6 @@ from tqdm import tqdm
 from e2m import plugins
 from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
-from e2m.experiment.explain import batches
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.settings import reads
 from e2m.networks.trunk import Trunk
@@ -60,7 +59,7 @@ def _trunk(experiment: Inputs, name: str) -> Trunk:
 
 def _tested(experiment: Inputs) -> Iterator[np.ndarray]:
     for _, samples in experiment.samples.groupby("source", sort=False):
-        for about, clean, _ in batches(experiment, samples.reset_index(drop=True)):
+        for about, clean, _ in experiment.batches(samples.reset_index(drop=True)):
             yield clean
             for measure, settings in experiment.measures.items():
                 options = {name: value for name, value in settings.items() if name != "images_per_source"}

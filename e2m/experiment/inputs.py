@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from e2m.arrays.images import read_maps, read_or_mark
 from e2m.arrays.maps import quantise
@@ -29,6 +31,17 @@ class Inputs(Profile):
         samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
         samples = samples.assign(draw=draw(samples))
         return samples[samples["draw"] < self.images_per_source].reset_index(drop=True)
+
+    def batches(self, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
+        """Batches of ``batch_size``: rows of the samples, their images (n, H, W, 3) uint8, and (n,) bool, True if an
+        image is unreadable; stderr says why.
+        """
+        start = 0
+        for images, wrong in read_or_mark(samples, size=self.image_size, batch=self.batch_size):
+            for reason in wrong.values():
+                tqdm.write(f"marked as missing: {reason}", file=sys.stderr)
+            yield samples.iloc[start : start + len(images)], images, np.isin(np.arange(len(images)), list(wrong))
+            start += len(images)
 
     def images(self, names: Sequence[str]) -> np.ndarray:
         """(N, H, W, 3) uint8, the test images of these names; an unreadable image is a grey square."""

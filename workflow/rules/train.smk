@@ -19,7 +19,13 @@ rule frozen:
     input: lambda wildcards: listed(wildcards.part)
     params:
         settings=lambda wildcards: read_by(frozen.PARTS[wildcards.part]),
-        code=lambda wildcards: code("e2m.experiment.frozen", **DATA, **MEASURED, detector=[wildcards.detector]),
+        # Outputs for training images depend on no measure.
+        code=lambda wildcards: code(
+            "e2m.experiment.frozen",
+            **DATA,
+            **(MEASURED if wildcards.part == "test" else {}),
+            detector=[wildcards.detector],
+        ),
     wildcard_constraints: part="|".join(frozen.PARTS)
     resources: gpu=1, runtime=240
     shell: "e2m frozen --profile {PROFILE} --detector {wildcards.detector} --part {wildcards.part}"
