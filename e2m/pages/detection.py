@@ -38,7 +38,7 @@ def at_fixed_fdr(experiment: Experiment, scores: pd.DataFrame, fdrs: Sequence[fl
         fdrs: shares of authentic images that may be flagged.
     """
     rates = {f"TDR at FDR {fdr:g}": partial(detection.detection_rate_interval, fdr=fdr) for fdr in fdrs}
-    return statistics.summarise_rates(scores, BY, experiment.authentic, rates, **experiment.resampling)
+    return statistics.summarise_rates(scores, BY, experiment.against, rates, **experiment.resampling)
 
 
 def errors(experiment: Experiment, scores: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def errors(experiment: Experiment, scores: pd.DataFrame) -> pd.DataFrame:
         for name, limit in ((HALF, 0.5), (IN_SET, of_run))
     )
     by = ["threshold", *BY]
-    return statistics.summarise_rates(flagged, by, experiment.authentic, ERRORS, **experiment.resampling)
+    return statistics.summarise_rates(flagged, by, experiment.against, ERRORS, **experiment.resampling)
 
 
 def thresholds(experiment: Experiment, scores: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +78,7 @@ def curves(experiment: Experiment, scores: pd.DataFrame, points: int = 101) -> p
     grid, rows = np.linspace(0, 1, points), []
     sources = list(dict.fromkeys(scores.loc[scores["label"] == "synthetic", "source"]))
     for (key, group), source in product(scores.groupby(BY, sort=False), sources):
-        pair = experiment.authentic, source
+        pair = experiment.against[source], source
         of_runs = np.array(
             [detection.detection_rate(*_of_sources(run, pair), grid, source) for _, run in group.groupby("run")]
         )

@@ -214,13 +214,13 @@ def equal_auc(
 def summarise_rates(
     rows: pd.DataFrame,
     by: Sequence[str],
-    authentic: str,
+    authentic: str | Mapping[str, str],
     rates: Mapping[str, Callable[..., Interval]],
     clusters: Mapping | pd.Series | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Rates of detection of every synthetic source against one authentic source, in every group of tidy rows.
+    """Rates of detection of every synthetic source against an authentic source, in every group of tidy rows.
 
     Args:
         rows: as in ``summarise_auc``; their values are what the rates read: scores, or 1 for flagged images.
