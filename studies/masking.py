@@ -175,16 +175,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def tables(experiment: Experiment, regime: str, runs: int, workers: int) -> dict[str, pd.DataFrame]:
     """The four tables, by name."""
-    chosen = [one for one in experiment.masked.trained if one.run < runs and one.detector == experiment.detectors[0]]
+    network = experiment.detectors[0]
+    chosen = [one for one in experiment.trained if one.detector == network and experiment.has_masker(one)]
+    chosen = [one for one in chosen if one.run < runs]
     work: list[Callable[[], Scores]] = [
         # The longest jobs come first, so that none runs alone at the end.
         *(partial(slow_rows, experiment, one) for one in chosen if one.regime == regime and one.run < SLOW_RUNS),
         *(partial(method_rows, experiment, one) for one in chosen),
         *(partial(masker_rows, experiment, regime, task) for task in tasks(runs)),
     ]
-    checks = [
-        partial(sanity_rows, experiment, ModelKey(experiment.detectors[0], regime, run), runs) for run in range(runs)
-    ]
+    checks = [partial(sanity_rows, experiment, ModelKey(network, regime, run), runs) for run in range(runs)]
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _alone) as pool:
         submitted = [pool.submit(job) for job in work]
         checked = [pool.submit(job) for job in checks]
@@ -205,7 +205,7 @@ def tables(experiment: Experiment, regime: str, runs: int, workers: int) -> dict
             sanity, ["check", "salience", "level", "layer", "variant"], **experiment.resampling
         ),
     }
-    return {name: table.assign(detector=experiment.detectors[0]) for name, table in named.items()}
+    return {name: table.assign(detector=network) for name, table in named.items()}
 
 
 def tasks(runs: int) -> Iterator[Task]:
@@ -606,11 +606,11 @@ def randomised(trained: Detector, untrained: Detector) -> Iterator[tuple[str, in
 
 
 def retrained(experiment: Experiment, one: ModelKey, runs: int) -> Iterator[tuple[str, Detector]]:
-    """The detector of another run, and one of shuffled labels with its masker if `make study` trains that run."""
+    """The detector of another run, and one of shuffled labels with its masker if the profile trains that run."""
     if runs > 1:
         yield "another run", experiment.masked.detector(one.detector, one.regime, (one.run + 1) % runs)
     shuffled = replace(one, regime="shuffled_labels")
-    if shuffled in experiment.studied:
+    if shuffled in (*experiment.controlled, *experiment.studied):
         _, path = train.train_masker(experiment, shuffled, progress=False)
         yield "shuffled labels", replace(experiment.detector(*vars(shuffled).values()), masker=path)
 

@@ -1,5 +1,6 @@
 """The parts of the masking study: masks as they are, pooled PxAP, baselines, the made-up in-fill, sanity checks."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,11 +15,13 @@ from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
 from e2m.arrays.maps import min_max, quantise, upsample
-from e2m.measures.localisation import pixel_counts, pooled_pxap
+from e2m.experiment.profile import ModelKey
+from e2m.measures.localisation import BETTER, pixel_counts, pooled_pxap
 from e2m.networks.checkpoints import MASKER_FORMAT, weights_hash
 from e2m.networks.inputs import as_input
 from e2m.networks.masker import Masker, chosen_stages
 from e2m.salience.engine import explain
+from e2m.store import studies
 from e2m.types import LABELS
 from studies import masking
 
@@ -252,3 +255,47 @@ def test_squares_alone_make_unrelated_masks_alike(random):
     assert abs(means["spearman_published"]) < 0.3
     smooth = upsample(quantise(min_max(masks)), 224, 224)
     assert abs(np.mean([masking.hog_correlation(*smooth[n : n + 2]) for n in range(0, 12, 2)])) < 0.2
+
+
+def test_the_four_tables(monkeypatch, random, tmp_path):
+    """From made-up scores: every study, finding and check has its lines, and all tables name the detector."""
+    images = [f"{n}" for n in range(6)]
+    experiment = experiment_of(images)
+    trained = [ModelKey("toy", regime, run) for regime in ("cross_entropy", "cyborg") for run in range(2)]
+    experiment.detectors, experiment.trained = ["toy"], [*trained, ModelKey("toy", "focused", 0)]
+    experiment.has_masker = trained.__contains__
+
+    def made(**about):
+        table = pd.DataFrame({"image": images}).assign(cells="native", **about)
+        rows = [table.assign(variant=name, value=random.random(6)) for name in [*BETTER, "mean", "dead"]]
+        return pd.concat(rows, ignore_index=True), table.assign(counts=[*random.integers(1, 9, (6, 2, 101))])
+
+    def masker_rows(_, regime, task):
+        return made(study=task.study, name=task.name, examples=task.shots or 240, regime=regime, run=task.run)
+
+    def method_rows(_, one):
+        return made(study="methods", name="CAM", examples=0, regime=one.regime, run=one.run)
+
+    def slow_rows(_, one):
+        return made(study="methods", name="RISE", examples=0, regime=one.regime, run=one.run)
+
+    def sanity_rows(_, one, runs):
+        about = {"check": "cascading", "salience": "masker", "level": 1, "layer": "head", "variant": "ssim"}
+        return pd.DataFrame({"image": images, "value": random.random(6)}).assign(run=one.run, **about)
+
+    for function in (masker_rows, method_rows, slow_rows, sanity_rows):
+        monkeypatch.setattr(masking, function.__name__, function)
+    monkeypatch.setattr(masking, "ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
+    tables = masking.tables(experiment, "cyborg", 2, 1)
+    assert list(tables) == ["masking", "masking_differences", "masking_findings", "masking_sanity"]
+    assert all((table["detector"] == "toy").all() for table in tables.values())
+    main = tables["masking"]
+    assert set(main["study"]) == {"ablation", "few-shot", "class subset", "methods", "published"}
+    of_reference = main[(main["name"] == masking.REFERENCE) & (main["study"] == "ablation")]
+    assert sorted(of_reference["variant"]) == sorted([*BETTER, "mean", "dead", "pooled"])
+    assert set(main.loc[main["name"] == "RISE", "regime"]) == {"cyborg"}
+    assert set(main.loc[main["study"] == "published", "source"]) == {"README", "figure"}
+    assert len(tables["masking_findings"]) == len(masking.FINDINGS) * len(masking.JUDGED)
+    for name, table in tables.items():
+        studies.save(name, table, tmp_path)
+        pd.testing.assert_frame_equal(studies.load(name, tmp_path)[0], table, check_dtype=False)
