@@ -8,8 +8,8 @@ another choice is common; their effect is measured in the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from e2m.measures.degradation import degrade
 from e2m.measures.entropy import grey_level_entropy, spatial_entropy
 from e2m.measures.stability import stability
 from e2m.salience.engine import explain
+from e2m.store import studies
 from e2m.types import MASKER
 
 Effect = tuple[str, float, float]
@@ -35,6 +36,8 @@ FEW = 16
 
 RELEASED_SEED = 1
 """Seed of the release's draws (``sklearn.utils.resample``)."""
+
+MASKER_METRICS = {"le_published": "localisation error", "f1": "F1", "pooled": "pooled PxAP"}
 
 SIGMA = 10.0
 """The published largest blur, in pixels."""
@@ -49,14 +52,14 @@ class Difference:
         released: what the released code does.
         here: what happens here, or what another choice would be.
         why: the reason.
-        effect: measures the effect; yields nothing where a profile lacks what it needs.
+        effect: measures the effect; yields nothing where a profile lacks what it needs. None if it was not measured.
     """
 
     what: str
     released: str
     here: str
     why: str
-    effect: Callable[[Experiment], Iterator[Effect]]
+    effect: Callable[[Experiment], Iterator[Effect]] | None = None
 
 
 def measured(experiment: Experiment, differences: Sequence[Difference]) -> pd.DataFrame:
@@ -66,7 +69,7 @@ def measured(experiment: Experiment, differences: Sequence[Difference]) -> pd.Da
         experiment: the experiment whose results are read; in-set sources of the first detector count.
         differences: ``DIFFERENCES`` or ``FOLLOWED``.
     """
-    rows = [(entry.what, *effect) for entry in differences for effect in entry.effect(experiment)]
+    rows = [(entry.what, *effect) for entry in differences if entry.effect for effect in entry.effect(experiment)]
     table = pd.DataFrame(rows, columns=["what", "quantity", "released", "here"])
     return table.assign(change=table["here"] - table["released"])
 
@@ -82,7 +85,8 @@ def shown(differences: Sequence[Difference], effects: pd.DataFrame, here: str = 
     rows = []
     for entry in differences:
         lines = [_in_words(row) for _, row in effects[effects["what"] == entry.what].iterrows()]
-        effect = "<br>".join(lines) or "not measured: this profile lacks what it needs"
+        missing = "not measured: this profile or study lacks what it needs" if entry.effect else "not measured"
+        effect = "<br>".join(lines) or missing
         rows.append((entry.what, entry.released, entry.here, entry.why, effect))
     table = pd.DataFrame(rows, columns=["what", "the release", here, "why", f"effect: as released → {here}"])
     style = table.style.hide(axis="index").set_properties(**{"white-space": "normal", "vertical-align": "top"})
@@ -209,6 +213,27 @@ def box(experiment: Experiment) -> Iterator[Effect]:
             yield f"localisation error, {_label(regime)}", row["le_published"], row["le"]
 
 
+def zoo(experiment: Experiment) -> Iterator[Effect]:
+    """Maskers with the classifier trained alongside, judged by its present state alone, and by earlier states too."""
+    table, _ = studies.load("masking")
+    table = table[(table["study"] == "ablation") & (table["cells"] == "native")]
+    means = table.set_index(["regime", "name", "variant"])["mean"]
+    names = ("trained alongside, no zoo", "trained alongside")
+    for regime, (metric, words) in product(experiment.regimes, MASKER_METRICS.items()):
+        values = [means.get((regime, name, metric), np.nan) for name in names]
+        if np.isfinite(values).all():
+            yield f"{words}, {_label(regime)}", *values
+
+
+def collapsed_masks(experiment: Experiment) -> Iterator[Effect]:
+    """The share of masks that show all pixels of an image alike: scored as released, and left out here."""
+    if not (experiment.masker and experiment.masked.methods != experiment.methods):
+        return
+    masked = replace(experiment.masked, methods=[MASKER])
+    for label, (masks,) in _by_regime(masked, MASKER):
+        yield f"share of masks that are left out, {label}", np.nan, np.isnan(masks).any((2, 3)).mean()
+
+
 # Parts of effects
 
 
@@ -309,6 +334,38 @@ DIFFERENCES = (
         "Around the component of most mass, with all of its pixels.",
         "A large faint component hides the bright one; boxes one pixel short miss small objects.",
         box,
+    ),
+    Difference(
+        "Zoo of classifiers",
+        "Earlier states of a classifier that is trained alongside are drawn, and never used.",
+        "The drawn state judges the masks, as the paper describes.",
+        "A mask should fool more than the present state of one classifier.",
+        zoo,
+    ),
+    Difference(
+        "Collapsed masks",
+        "A mask that shows all pixels alike is scored.",
+        "It is dead: in no mean, and counted.",
+        "A uniform mask says nothing about where to look.",
+        collapsed_masks,
+    ),
+    Difference(
+        "Training of maskers",
+        "60 epochs in batches of 72.",
+        "The profile `paper` has these numbers; the demo trains for two epochs of 640 images.",
+        "Time: the demo has to run on two cores.",
+    ),
+    Difference(
+        "Sanity checks of masks",
+        "After a single layer is randomised, logits of masks are compared with probabilities.",
+        "Logits are compared with logits; the published values stand beside them.",
+        "Logits and probabilities differ even where nothing is randomised.",
+    ),
+    Difference(
+        "Crops of the saliency metric",
+        "Enlarged by OpenCV's bicubic filter.",
+        "Enlarged by PIL's.",
+        "No further package for one filter.",
     ),
 )
 """Deliberate differences, in the order of the page."""

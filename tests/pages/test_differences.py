@@ -180,7 +180,7 @@ def test_the_table_has_a_row_for_each_difference_and_says_what_was_not_measured(
     assert effects[["what", "quantity", "released"]].to_numpy().tolist() == [["Topic", "share", 0.25]]
     page = differences.shown([entry, silent], effects, here="otherwise").to_html()
     assert "share: 0.250 → –" in page
-    assert "not measured: this profile lacks what it needs" in page
+    assert "not measured: this profile or study lacks what it needs" in page
     assert page.count("<tr>") == 3
 
 
