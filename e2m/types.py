@@ -137,8 +137,7 @@ class Headline:
         level: of the tidy rows: a number takes the nearest level, and pages may choose another number; "all" takes the
             mean over all levels; "" is for measures without levels.
         right: whether only images that were classified correctly count; of pairs of runs, by both.
-        published: whether this is what the paper's release measures or, where it measures no maps, the plainest reading
-            of its question; other headlines correct it or add to it.
+        published: whether this is what the paper's release measures; other headlines correct it or add to it.
         better: "higher" or "lower", which the forest plot shows as an arrow; "" where neither is better.
         forest: whether the forest plot shows it.
         controls: whether it is shown with its floor and ceiling.

@@ -92,7 +92,7 @@ EXPECTED = [
         "a",
     ),
     Claim("(b) Salience of guided detectors is more robust to noise", OURS, "this book", "higher", "b"),
-    Claim("(c) Salience of guided detectors follows transformations more closely", OURS, "this book", "higher", "c"),
+    Claim("(c) Guided detectors follow transformations more closely", OURS, "this book", "higher", "c"),
     Claim(
         "(d) Salience of guided detectors is more alike between runs",
         OURS,

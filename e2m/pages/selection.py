@@ -101,7 +101,7 @@ def selected(
         rows = experiment.rows(name) if shown else None
         for headline in shown:
             level = chosen_level(headline, name, levels, rows.get("level", ()))
-            about = (_title(module, headline, level), module.LETTER, headline.published, headline.better)
+            about = (_title(module.LETTER, headline, level), module.LETTER, headline.published, headline.better)
             parts.append((about, _rows_of(headline, rows, level)))
     columns = [*ABOUT, "detector", "regime", "source", "run", "run_other", "image", "value", "least", "most"]
     chosen = [
@@ -114,10 +114,8 @@ def selected(
     return pd.concat(chosen, ignore_index=True)
 
 
-def _title(module: ModuleType, headline: Headline, level: float | str) -> str:
-    # The accuracy is that of the release's scores.
-    exact = headline.published and headline.variant in (*module.PAPER_EXACT, "accuracy change")
-    words = f"({module.LETTER}) {headline.title.format(level=level)}" + (", as published" if exact else "")
+def _title(letter: str, headline: Headline, level: float | str) -> str:
+    words = f"({letter}) {headline.title.format(level=level)}" + (", as published" if headline.published else "")
     return f"{words} {ARROWS[headline.better]}".rstrip()
 
 

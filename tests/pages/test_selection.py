@@ -107,14 +107,3 @@ def test_only_right_decisions_count_where_a_headline_says_so():
     every, right = (Headline("t", "ssim", right=right) for right in (False, True))
     assert selection._rows_of(every, rows, "")["value"].tolist() == [1, 2, 3]
     np.testing.assert_array_equal(selection._rows_of(right, rows, "")["value"], [1, np.nan, 3])
-
-
-def test_only_what_the_release_measures_is_called_published():
-    transformations, noise = (plugins.load("measure", name) for name in ("transformations", "noise"))
-    titles = [
-        [selection._title(module, headline, 0.1) for headline in module.HEADLINES]
-        for module in (transformations, noise)
-    ]
-    # The release scores moved images, and moves no map back.
-    assert titles[0] == ["(c) SSIM, moved back ↑", "(c) SSIM, moved back, valid pixels ↑"]
-    assert titles[1][0] == "(b) SSIM, noise 0.1, as published ↑"
