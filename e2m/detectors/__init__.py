@@ -45,7 +45,8 @@ def load_detector(
         detector = replace(_build(name, pretrained), name=name)
     check_detector(detector)
     if checkpoint is not None:
-        load_weights(detector, checkpoint)
+        detector = load_weights(detector, checkpoint)
+        check_detector(detector)
     if masker is not None:
         detector = replace(detector, masker=Path(masker))
         _check_masker(detector)

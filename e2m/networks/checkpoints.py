@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -47,8 +48,11 @@ def _of_kind(state: object, path: str | Path, kind: str) -> dict:
     return state
 
 
-def load_weights(detector: Detector, path: str | Path) -> None:
+def load_weights(detector: Detector, path: str | Path) -> Detector:
     """Load the weights of a checkpoint into a detector of the same name.
+
+    Returns:
+        The detector, with ``frozen`` naming the modules that the checkpoint's training left as they were.
 
     Args:
         detector: takes the weights.
@@ -68,6 +72,7 @@ def load_weights(detector: Detector, path: str | Path) -> None:
         weights = state["weights"]
     _check_fit(weights, detector, path)
     detector.model.load_state_dict(weights)
+    return replace(detector, frozen=tuple(state.get("frozen", ())))
 
 
 def _published(weights: dict, detector: Detector) -> dict:

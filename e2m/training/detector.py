@@ -189,7 +189,8 @@ class DetectorTrainer(loop.Trainer):
 
     def files(self, path: Path, about: dict, weights: dict[str, Tensor], curves: list[dict]) -> dict[Path, dict]:
         """The checkpoint alone."""
-        return {path: {"format": CHECKPOINT_FORMAT, **about, "weights": weights, "curves": curves}}
+        about = {**about, "frozen": list(self.detector.frozen), "curves": curves}
+        return {path: {"format": CHECKPOINT_FORMAT, **about, "weights": weights}}
 
     def _forward(self, batch: Tensor, classes: Tensor, human: Tensor | None) -> Batch:
         bfloat16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)

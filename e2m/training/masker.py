@@ -196,6 +196,7 @@ class MaskerTrainer(loop.Trainer):
         read = {"classifier": weights_hash(self.classifier), "stages": masker.stages, "side": masker.side}
         files = {path: {"format": MASKER_FORMAT, **about, **read, "weights": weights}}
         if self.alongside:
+            about["frozen"] = list(self.detector.frozen)
             checkpoint = {"format": CHECKPOINT_FORMAT, **about, "weights": self.classifier.state_dict()}
             return {alongside_of(path): checkpoint, **files}
         return files

@@ -53,6 +53,8 @@ def test_training_leaves_frozen_blocks_alone(one_thread, faces, tmp_path):
     assert not any(name.startswith(frozen) for name in changed)
     assert any(name.startswith("features.11.") for name in changed)
     assert any("running_mean" in name for name in changed)
+    # A detector of this checkpoint knows them, so that its explanations look their outputs up.
+    assert load_detector("mobilenet_v2", checkpoint=tmp_path / "a.pt").frozen == mobilenet_v2.FROZEN
 
 
 def test_random_weights_freeze_nothing():

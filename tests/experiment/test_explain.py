@@ -20,7 +20,7 @@ from e2m.experiment.results import Experiment, ModelKey, correct
 from e2m.pages import selection, unseen
 from e2m.salience.engine import Explainer
 from e2m.store import disk, paths
-from e2m.types import InputError
+from e2m.types import LABELS, InputError
 
 ONE = ModelKey("toy", "cyborg", 0)
 KEYS = ["image", "salience", "target", "variant", "level"]
@@ -136,7 +136,9 @@ def test_a_batch_of_nothing_but_an_unreadable_image(experiment, toy, batch_size)
     explain.explain(own_size, ONE, ["fake"], progress=False, detector=toy())
     assert np.isnan(maps(experiment)["score"]).to_numpy().tolist() == [True] + [False] * 9
     noise = rows(experiment, "noise")
-    assert set(noise.groupby("image").size()) == {2 * (2 + 2 * 2)}  # levels, scores, methods, targets
+    assert set(noise.groupby("image").size()) == {
+        2 * (2 + 2 * len(experiment.methods))
+    }  # levels, scores, targets, methods
     assert set(noise.loc[noise["value"].isna(), "image"]) == {"fake/0.png"}
 
 
@@ -260,3 +262,40 @@ def test_images_are_kept_no_longer_than_their_batch(experiment, toy, monkeypatch
 def test_an_unknown_source(experiment, toy):
     with pytest.raises(InputError, match="no source named 'fakes' in smoke; choose from"):
         explain.explain(experiment, ONE, ["fakes"], detector=toy())
+
+
+def test_explanations_look_up_the_outputs_of_frozen_blocks(tmp_path, monkeypatch, faces, one_thread):
+    """A job on a trained MobileNetV2 computes frozen blocks for blurred images only, and rows equal those without."""
+    from e2m.experiment import frozen, train
+    from e2m.networks.trunk import Trunk
+
+    data = faces(n=4, size=112)
+    data["source"] = data["label"]
+    data["split"] = ["train", "train", "validate", "validate", "test", "test", "test", "test"]
+    root = tmp_path / "faces"
+    data.assign(path=data["image"])[["path", "label", "source", "split"]].to_csv(root / "list.csv", index=False)
+    about = {"sources": list(LABELS), "in_set": list(LABELS), "controls": {}, "study": {}, "masker": None, "runs": 1}
+    about |= {"dataset": "folder", "dataset_options": {"root": str(root), "csv": str(root / "list.csv")}}
+    about |= {"detectors": ["mobilenet_v2"], "pretrained": True, "training": {"epochs": 1, "batch_size": 2}}
+    about["measures"] = {
+        "noise": {"amounts": [0.5], "images_per_source": 2},
+        "degradation": {"max_sigmas": [10.0], "regions": ["salient"], "images_per_source": 2},
+    }
+    key, computed = ModelKey("mobilenet_v2", "cross_entropy", 0), []
+    outputs = Trunk._outputs
+    rows = {}
+    for shared in (True, False):
+        monkeypatch.setattr(paths, "RESULTS", tmp_path / f"results-{shared}")
+        experiment = Experiment.load("smoke", share_frozen=shared, regimes=["cross_entropy"], guided=None, **about)
+        if shared:
+            for write in frozen.PARTS.values():
+                write(experiment, "mobilenet_v2", False)
+        train.train(experiment, key, progress=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(Trunk, "_outputs", lambda self, pixels: computed.append(len(pixels)) or outputs(self, pixels))
+            explain.explain(experiment, key, progress=False)
+        # Two images of each source, blurred for each method; without the file, clean and noisy ones as well.
+        assert sum(computed) == 2 * 2 * (len(experiment.methods) + (0 if shared else 2))
+        computed.clear()
+        rows[shared] = pd.concat([experiment.rows(measure) for measure in experiment.measures], ignore_index=True)
+    pd.testing.assert_frame_equal(rows[True], rows[False], atol=1e-5)
