@@ -115,7 +115,8 @@ def cascade(experiment: Experiment) -> pd.DataFrame:
         The columns of ``table``, with the trained regime as ``regime``; ``level`` counts randomised layers.
     """
     files = [path for detector in experiment.detectors for path in cascade_files(experiment, detector)]
-    return pd.concat(_over_images(experiment, disk.read_rows(files)), ignore_index=True)
+    rows = statistics.ranged(disk.read_rows(files), {"ssim": (-1, 1), "rank_correlation": (-1, 1)})
+    return pd.concat(_over_images(experiment, rows), ignore_index=True)
 
 
 def layers(experiment: Experiment, detector: str) -> list[str]:

@@ -181,7 +181,11 @@ def epochs(experiment: Experiment) -> Iterator[Effect]:
         best = curves[curves["validation_accuracy"] == curves.groupby("run")["validation_accuracy"].transform("max")]
         last = best.groupby("run").last()
         lowest = best.sort_values("validation_cross_entropy", kind="stable").groupby("run").first()
-        yield f"runs that keep another epoch, {_label(regime)}", 0.0, float((last["epoch"] != lowest["epoch"]).sum())
+        yield (
+            f"number of runs that keep another epoch, {_label(regime)}",
+            0.0,
+            float((last["epoch"] != lowest["epoch"]).sum()),
+        )
         losses = [epoch["validation_cross_entropy"].mean() for epoch in (last, lowest)]
         yield f"validation cross-entropy of the kept epoch, {_label(regime)}", *losses
 

@@ -46,6 +46,15 @@ def regime_style(regimes: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     return {name: (*looks[name], _MARKERS[index % len(_MARKERS)]) for index, name in enumerate(regimes)}
 
 
+_SPELLED = {"GradCAM": "Grad-CAM", "GradCAMpp": "Grad-CAM++", "ScoreCAM": "Score-CAM", "grey_level": "grey-level"}
+_SPELLED |= {"ssim": "SSIM", "ssim_valid": "SSIM, valid region", "auc": "AUC"}
+
+
+def spelled(name: object) -> object:
+    """A salience method, variant or level as a reader knows it: "Grad-CAM" for "GradCAM"; numbers as they are."""
+    return _SPELLED.get(name, name.replace("_", " ")) if isinstance(name, str) else name
+
+
 def contact_sheet(images: Mapping[str, np.ndarray], columns: int = 8) -> Figure:
     """Some images of every source, one row for each source.
 
@@ -199,7 +208,7 @@ def intervals(
         (_lines if numeric else _points)(ax, subset, x, style)
         if reference is not None:
             ax.axhline(reference, color="0.4", linestyle="--", linewidth=1, zorder=1)
-        title = "" if panel is None else (titles or {}).get(panel, panel)
+        title = "" if panel is None else (titles or {}).get(panel, panel if column == "source" else spelled(panel))
         ax.set_title(title if len(detectors) == 1 else f"{detector}: {title}".strip(": "), fontsize=11)
         ax.set_xlabel(xlabel)
     if marks is not None:
@@ -511,7 +520,7 @@ def verdicts(matrix: pd.DataFrame) -> Figure:
     for edge in [index for index in range(1, columns) if groups[index] != groups[index - 1]]:
         ax.axvline(edge, color="black", linewidth=2)
     ax.set(xlim=(0, columns), ylim=(rows, 0))
-    ax.set_xticks(np.arange(columns) + 0.5, ["\n".join(pair) for pair in matrix.columns], fontsize=8.5)
+    ax.set_xticks(np.arange(columns) + 0.5, ["\n".join(map(spelled, pair)) for pair in matrix.columns], fontsize=8.5)
     ax.set_yticks(np.arange(rows) + 0.5, names, fontsize=8)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)

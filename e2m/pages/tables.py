@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from e2m.pages import coverage
+from e2m.pages import coverage, figures
 
 
 def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequence[str] = "regime", digits: int = 3):
@@ -40,7 +40,11 @@ def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequ
         if name in table:
             wide[name] = groups[name].agg(count).reindex(wide.index)
     wide = wide.fillna("").rename_axis(columns=None).reset_index()
-    return _with_remarks(wide.style.hide(axis="index").format(precision=0), table)
+    shown = _spelled(wide.style.hide(axis="index").format(precision=0), rows)
+    if columns == ["regime"]:
+        labels = {name: label for name, (label, *_) in figures.regime_style(list(set(table["regime"]))).items()}
+        shown = shown.format_index(lambda name: labels.get(name, name), axis="columns")
+    return _with_remarks(shown, table)
 
 
 def difference_table(differences: pd.DataFrame, digits: int = 3):
@@ -56,6 +60,8 @@ def difference_table(differences: pd.DataFrame, digits: int = 3):
     }
     kept = pd.concat([differences[names], pd.DataFrame(cells, differences.index), differences[counts]], axis=1)
     shown = kept.style.hide(axis="index").format(precision=3, na_rep="–")
+    shown = shown.format(_chance, subset=["p", "p_holm", "p_smallest"], na_rep="–")
+    shown = _spelled(shown, names)
     low = chances["probability_low"].where(chances["low"].notna())
     return _with_remarks(shown, pd.concat([differences, chances.assign(low=low, note="")], ignore_index=True))
 
@@ -78,6 +84,7 @@ def claims_table(table: pd.DataFrame):
     texts |= {"runs": "runs", "images": "images"}
     kept = table.assign(ours=[_ours(row) for _, row in table.iterrows()])[[*texts]].rename(columns=texts)
     shown = kept.replace("", np.nan).style.hide(axis="index").format(precision=0, na_rep="–")
+    shown = _spelled(shown, [name for name in ("variant", "salience") if name in several])
     wide = {"claim": "13rem", "quantity": "9rem", "what would decide": "11rem", "published": "12rem", "by": "9rem"}
     for name, width in wide.items():
         shown = shown.set_properties(subset=[name], **{"white-space": "normal", "min-width": width})
@@ -112,6 +119,17 @@ def _cells(table: pd.DataFrame, mean: str, low: str, high: str, digits: int) -> 
         interval = f" [{row[low]:.{digits}f}, {row[high]:.{digits}f}]{_mark(row)}" if np.isfinite(row[low]) else ""
         cells.append(f"{row[mean]:.{digits}f}{interval}" if np.isfinite(row[mean]) else "–")
     return cells
+
+
+def _chance(p: float) -> str:
+    """A p-value, never rounded to 0."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _spelled(shown: Styler, names: Sequence[str]) -> Styler:
+    """Show the values of these columns in words; names of sources stay as they are."""
+    subset = [name for name in names if name != "source" and shown.data[name].dtype.kind not in "fi"]
+    return shown.format(figures.spelled, subset=subset, na_rep="–") if subset else shown
 
 
 def _mark(row: pd.Series) -> str:

@@ -114,7 +114,7 @@ def test_equally_accurate_epochs():
     )
     of = SimpleNamespace(detectors=["toy"], regimes=["cyborg"], curves=lambda detector, regime: curves)
     assert values(differences.epochs, of) == {
-        "runs that keep another epoch, CYBORG": (0, 1),
+        "number of runs that keep another epoch, CYBORG": (0, 1),
         "validation cross-entropy of the kept epoch, CYBORG": (pytest.approx(0.55), pytest.approx(0.45)),
     }
 

@@ -301,3 +301,15 @@ def test_roc_curves_are_steps_with_bands_beside_chance():
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == pytest.approx(0.1)
     assert figure.get_supxlabel() == "FDR: share of authentic images flagged"
+
+
+def test_tables_and_panels_speak_of_methods_and_regimes_in_words(table):
+    named = table.assign(salience="GradCAMpp", level="shift_down")
+    shown = tables.interval_table(named, rows=["salience", "source", "level"]).to_html()
+    assert ">Grad-CAM++<" in shown
+    assert ">cross-entropy<" in shown
+    assert ">CYBORG<" in shown
+    assert ">shift down<" in shown
+    assert figures.intervals(named, x="source", ylabel="y", column="salience").axes[0].get_title() == "Grad-CAM++"
+    assert tables._chance(0.0004) == "< 0.001"
+    assert tables._chance(0.0123) == "0.012"
