@@ -264,7 +264,8 @@ def _points(ax: plt.Axes, table: pd.DataFrame, x: str, style: Mapping) -> None:
         reach = np.abs(subset[["low", "high"]].sub(subset["mean"], axis=0)).to_numpy().T
         ax.errorbar(at, subset["mean"], np.nan_to_num(reach), fmt=marker, color=colour, label=label, capsize=2)
     turned = max(map(len, map(str, order))) > 5 and len(order) > 4
-    ax.set_xticks(range(len(order)), order, rotation=40 if turned else 0, ha="right" if turned else "center")
+    names = order if x == "source" else list(map(spelled, order))
+    ax.set_xticks(range(len(order)), names, rotation=40 if turned else 0, ha="right" if turned else "center")
     ax.grid(axis="x", visible=False)
 
 
