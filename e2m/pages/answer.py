@@ -124,14 +124,14 @@ def _of_accuracy(equal: pd.Series, guided: str, traditional: str) -> str:
     interval = f"{equal['AUC difference']:+.3f}, 90 % interval {equal['90 % low']:+.3f} to {equal['90 % high']:+.3f}"
     groups = f"{_label(guided)} and {_label(traditional)}"
     if equal["verdict"] == "equal":
-        return f"{groups} are equally accurate up to a margin of {equal['margin']:g} (difference of AUC {interval})."
+        return f"{groups} are equally accurate up to a margin of {equal['margin']:g} (difference of in-set AUC {interval})."
     if equal["verdict"] == "different":
-        return f"{groups} are not equally accurate (difference of AUC {interval})."
+        return f"{groups} are not equally accurate (difference of in-set AUC {interval})."
     if not np.isfinite(equal["90 % low"]):
         return f"Whether {groups} are equally accurate cannot be tested ({equal['note']})."
     return (
         f"{groups} are neither shown to be equally accurate up to a margin of {equal['margin']:g} nor to differ "
-        f"(difference of AUC {interval})."
+        f"(difference of in-set AUC {interval})."
     )
 
 

@@ -116,8 +116,8 @@ def _cells(table: pd.DataFrame, mean: str, low: str, high: str, digits: int) -> 
     """Every row as "mean [low, high]", marked where such intervals fall short."""
     cells = []
     for _, row in table.iterrows():
-        interval = f" [{row[low]:.{digits}f}, {row[high]:.{digits}f}]{_mark(row)}" if np.isfinite(row[low]) else ""
-        cells.append(f"{row[mean]:.{digits}f}{interval}" if np.isfinite(row[mean]) else "–")
+        interval = f" [{row[low]:z.{digits}f}, {row[high]:z.{digits}f}]{_mark(row)}" if np.isfinite(row[low]) else ""
+        cells.append(f"{row[mean]:z.{digits}f}{interval}" if np.isfinite(row[mean]) else "–")
     return cells
 
 

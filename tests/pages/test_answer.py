@@ -140,7 +140,7 @@ def test_the_sentence_on_accuracy_follows_from_the_test():
     said = {verdict: answer.answer(equal(verdict), differences(NONE), **ROLES).accuracy for verdict in (
         *("equal", "different", "undecided"),
     )}  # fmt: skip
-    interval = "difference of AUC +0.010, 90 % interval -0.010 to +0.030"
+    interval = "difference of in-set AUC +0.010, 90 % interval -0.010 to +0.030"
     assert said["equal"] == f"CYBORG and cross-entropy are equally accurate up to a margin of 0.05 ({interval})."
     assert said["different"] == f"CYBORG and cross-entropy are not equally accurate ({interval})."
     assert "neither shown to be equally accurate up to a margin of 0.05 nor to differ" in said["undecided"]
