@@ -124,7 +124,8 @@ def _of_accuracy(equal: pd.Series, guided: str, traditional: str) -> str:
     interval = f"{equal['AUC difference']:+.3f}, 90 % interval {equal['90 % low']:+.3f} to {equal['90 % high']:+.3f}"
     groups = f"{_label(guided)} and {_label(traditional)}"
     if equal["verdict"] == "equal":
-        return f"{groups} are equally accurate up to a margin of {equal['margin']:g} (difference of in-set AUC {interval})."
+        margin = f"up to a margin of {equal['margin']:g}"
+        return f"{groups} are equally accurate {margin} (difference of in-set AUC {interval})."
     if equal["verdict"] == "different":
         return f"{groups} are not equally accurate (difference of in-set AUC {interval})."
     if not np.isfinite(equal["90 % low"]):
