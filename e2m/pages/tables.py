@@ -127,8 +127,9 @@ def _chance(p: float) -> str:
 
 
 def _spelled(shown: Styler, names: Sequence[str]) -> Styler:
-    """Show the values of these columns in words; names of sources stay as they are."""
-    subset = [name for name in names if name != "source" and shown.data[name].dtype.kind not in "fi"]
+    """Show the values of these columns in words; names of sources, detectors and layers stay as they are."""
+    kept = ("source", "detector", "layer")
+    subset = [name for name in names if name not in kept and shown.data[name].dtype.kind not in "fi"]
     return shown.format(figures.spelled, subset=subset, na_rep="–") if subset else shown
 
 
