@@ -15,10 +15,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
-from torch.fx.proxy import TraceError
 
 from e2m.networks.checkpoints import weights_hash
+from e2m.networks.folding import fold, unchanged
 from e2m.networks.inputs import as_input
 from e2m.store import paths
 from e2m.types import Detector, InputError
@@ -28,7 +27,7 @@ TOLERANCE = 1e-4
 
 
 class Trunk:
-    """The frozen modules of a detector, with batch normalisation folded into convolutions.
+    """The frozen modules of a detector.
 
     The trunk is empty, and returns the network's input, if the detector freezes nothing or if its network does not
     begin with the frozen modules, one after another.
@@ -44,12 +43,12 @@ class Trunk:
     def __init__(self, detector: Detector, stored: Path | None = None):
         self.detector = detector
         modules = [detector.model.get_submodule(name) for name in detector.frozen]
-        folded = _folded(modules)
-        self.shape = self._checked(modules, folded) if folded else None
+        self.shape = self._checked(modules) if modules else None
         """(channels, h, w) of an output; None if the trunk is empty."""
         self.modules = modules if self.shape else []
-        self._folded = folded if self.shape else nn.Identity()
-        about = f"{weights_hash(self._folded)} {detector.size} {detector.mean} {detector.std}"
+        # A copy: it computes outputs while the modules themselves are skipped.
+        self._trunk = fold(nn.Sequential(*self.modules))
+        about = f"{weights_hash(self._trunk)} {detector.size} {detector.mean} {detector.std}"
         self._hash = hashlib.blake2b(about.encode(), digest_size=16)
         self._rows, self._index = np.empty(0), {}
         if self.modules and stored is not None:
@@ -121,16 +120,17 @@ class Trunk:
     def _outputs(self, pixels: Tensor) -> Tensor:
         # Stored outputs have full precision, and computed ones equal them.
         with torch.autocast(pixels.device.type, enabled=False):
-            return self._folded(pixels)
+            return self._trunk(pixels)
 
     @torch.no_grad()
-    def _checked(self, modules: list[nn.Module], folded: nn.Module) -> tuple[int, ...] | None:
+    def _checked(self, modules: list[nn.Module]) -> tuple[int, ...] | None:
         """The shape of an output; None if trunk and rest together do not give the logits of the whole network."""
         model, side = self.detector.model, self.detector.size
         pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
         pixels = pixels.to(next(model.parameters()).device)
-        whole, output = model(pixels), folded(pixels)
+        whole = model(pixels)
         try:
+            output = nn.Sequential(*modules)(pixels)
             with _skipped(modules):
                 logits = model(output)
         except RuntimeError:  # the network does more with its input than to pass it on
@@ -139,28 +139,13 @@ class Trunk:
         return tuple(output.shape[1:]) if fits else None
 
 
-def _folded(modules: list[nn.Module]) -> nn.Module | None:
-    """The modules as one, its batch normalisation folded; None if there are none or torch cannot trace them."""
-    if not modules:
-        return None
-    try:
-        folded = fuse(nn.Sequential(*modules))
-    except (TraceError, TypeError, RuntimeError):
-        return None
-    return folded.to(memory_format=torch.channels_last).requires_grad_(False)
-
-
 @contextmanager
 def _skipped(modules: list[nn.Module]) -> Iterator[None]:
     """Let modules return their input; hooks still read the output of the last one."""
     with ExitStack() as stack:
         for module in modules:
-            stack.enter_context(patch.object(module, "forward", _unchanged))
+            stack.enter_context(patch.object(module, "forward", unchanged))
         yield
-
-
-def _unchanged(hidden: Tensor) -> Tensor:
-    return hidden
 
 
 def _mapped(path: Path, row: np.dtype) -> np.ndarray:

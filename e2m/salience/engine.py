@@ -20,6 +20,7 @@ from e2m import plugins
 from e2m.arrays.maps import min_max
 from e2m.detectors import check_detector
 from e2m.methods import ForwardPass
+from e2m.networks.folding import Folded
 from e2m.networks.inputs import as_input, has_bfloat16, two_logits
 from e2m.networks.trunk import Trunk
 from e2m.types import LABELS, Detector, Explanation, InputError
@@ -184,6 +185,7 @@ class Explainer:
             for name, plugin in self._plugins.items():
                 self._open[name] = plugin.Method(self.detector, name)
                 stack.callback(self._open[name].close)
+            self._folded = Folded(model, but=[self.detector.layer])
             self._needs = {_checked_needs(name, method.needs) for name, method in self._open.items()}
             self._stack = stack.pop_all()
         return self
@@ -276,7 +278,7 @@ class Explainer:
             method.listen(True)
         self._passing = True
         try:
-            with torch.set_grad_enabled(self._needs != {""}), bfloat16:
+            with torch.set_grad_enabled(self._needs != {""}), bfloat16, self._folded:
                 logits = self._logits(images, pixels).float()
         finally:
             self._passing = False
