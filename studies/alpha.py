@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--method", default="CAM", help="salience method: that of the loss, or another [CAM]")
     parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="folder of the table [data/studies]")
     options = parser.parse_args(arguments)
+    if options.runs < 1:
+        parser.error(f"--runs {options.runs} arrived; a whole number from 1 up fits")
     experiment = Experiment.load(options.profile)
     experiment = replace(experiment, runs=min(options.runs, experiment.runs))
     about = {"command": "make study", "profile": experiment.profile, "data": experiment.data_hash()}
@@ -65,7 +67,7 @@ def table(experiment: Experiment, method: str) -> pd.DataFrame:
     work = [(alpha, run) for alpha in ALPHAS for run in range(experiment.runs)]
     rows = pd.concat([rows_of(experiment, method, *one) for one in tqdm(work, "alphas", unit=" detectors")])
     scores, measured = rows[rows["measure"] == "score"], rows[rows["measure"].isin(MEASURES)]
-    aucs = statistics.summarise_auc(scores, ["alpha"], experiment.authentic, **experiment.resampling)
+    aucs = statistics.summarise_auc(scores, ["alpha"], experiment.against, **experiment.resampling)
     aucs["quantity"] = [QUANTITIES["auc"].format(source=source) for source in aucs.pop("source")]
     means = statistics.summarise(measured, ["alpha", "measure"], **experiment.resampling)
     parts = [aucs, means.assign(quantity=means.pop("measure").map(QUANTITIES))]
@@ -77,11 +79,17 @@ def table(experiment: Experiment, method: str) -> pd.DataFrame:
 
 
 def rows_of(experiment: Experiment, method: str, alpha: float, run: int) -> pd.DataFrame:
-    """Tidy rows of one detector: scores of all test images, measures of the in-set ones, and their maps (``map``)."""
+    """Tidy rows of one detector: scores of all test images, measures of the in-set ones, and their maps (``map``).
+
+    Values of images that cannot be read are NaN.
+    """
     detector = load_detector(experiment.detectors[0], trained(experiment, alpha, run), device=experiment.device)
     parts = []
     for source, samples in experiment.samples.groupby("source", sort=False):
-        explained = explain(detector, experiment.images(samples["image"]), method, batch_size=experiment.batch_size)
+        stacks = [(images, unreadable) for _, images, unreadable in experiment.batches(samples)]
+        images, unreadable = map(np.concatenate, zip(*stacks, strict=True))
+        explained = explain(detector, images, method, batch_size=experiment.batch_size)
+        explained.blank(unreadable)
         about = samples[["image", "label", "source"]].assign(alpha=alpha, run=run)
         parts.append(about.assign(measure="score", variant="score", value=explained.scores.astype(float)))
         if source in experiment.in_set:

@@ -47,12 +47,12 @@ PROFILE = {
     "sources": [*SOURCES],
     "in_set": ["real", "swap"],
     "regimes": ["cross_entropy", "cyborg"],
-    "runs": 1,
+    "runs": 2,
     "controls": {"focused": 1, "shuffled_labels": 1},
     "study": {"shuffled_maps": 1},
     "share_frozen": True,
     "training": {"epochs": 1, "batch_size": 6},
-    "masker": {"regimes": ["cyborg"], "runs": 1, "epochs": 1, "batch_size": 6},
+    "masker": {"regimes": ["cyborg"], "runs": 2, "epochs": 1, "batch_size": 6},
 }
 TARGETS = "book study masking_study alpha_study coverage_study"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv as csv_format
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -86,6 +87,7 @@ def load(
     _name_sources(root, rows + more, source_names)
     files = [row.get(kind, "") for kind in ("path", "salience", "segmentation") for row in rows + more]
     _check_files(root, list(filter(None, files)))
+    _check_agreement(root, rows + more)
     folders = [] if salience is None else salience if isinstance(salience, list) else [salience]
     folders = [_folder(folder, "salience") for folder in folders]
     others = [_maps(rows, folder) + [""] * len(more) for folder in folders[1:]]
@@ -178,6 +180,8 @@ def _once(lists: list[list[dict[str, str]]]) -> list[dict[str, str]]:
 
 def _name_sources(root: Path, rows: list[dict[str, str]], names: dict[str, str] | None) -> None:
     """Fill in the source of every row that names none."""
+    if odd := [folder for folder, name in (names or {}).items() if not (isinstance(name, str) and name)]:
+        raise InputError(f"source_names={{{odd[0]!r}: {names[odd[0]]!r}}} arrived; the name of a source is text")
     keys = {tuple(folder.strip("/").split("/")): name for folder, name in (names or {}).items()}
     unknown = Counter()
     for row in rows:
@@ -189,7 +193,12 @@ def _name_sources(root: Path, rows: list[dict[str, str]], names: dict[str, str] 
         elif fitting := [(depth, key) for key in keys if (depth := _depth(key, folders))]:
             row["source"] = keys[max(fitting)[1]]
         else:
-            unknown[_source(folders) or root.name] += 1
+            unknown[_source(folders)] += 1
+    if above := unknown.pop("", 0):
+        raise InputError(
+            f"{root}: {above} images lie in no folder below root=, so that source_names= cannot name them; give the "
+            "list a column source, or move them into a folder"
+        )
     if unknown:
         listed = ", ".join(f"{folder} ({count} images)" for folder, count in unknown.most_common(5))
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
@@ -222,7 +231,7 @@ def _read_csv(csv: Path) -> list[tuple[int, dict[str, str]]]:
             reader = csv_format.reader(file)
             lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
     except FileNotFoundError as error:
-        raise InputError(f"{csv}: no such file; correct csv=, or leave it out to read the folders") from error
+        raise InputError(f"{csv}: no such file; correct csv= or seven_times=, or leave it out") from error
     except (OSError, UnicodeDecodeError, csv_format.Error) as error:
         raise InputError(f"{csv}: cannot be read as a list ({error}); save it as CSV in UTF-8") from error
     if not lines:
@@ -268,11 +277,13 @@ def _folder(path: str | Path, option: str) -> Path:
 
 def _inside(root: Path, where: str, name: str) -> Path:
     """A path of the list, relative to root; links are resolved first."""
-    if not name:
-        raise InputError(f"{where}: an empty path; name a file below {root}")
+    if not name or "\0" in name:
+        raise InputError(f"{where}: {'an empty path' if not name else f'the path {name!r}'}; name a file below {root}")
     if not (root / name).resolve().is_relative_to(root):
         raise InputError(f"{where}: {name} lies outside {root}; move the file there, or give a root above both")
-    return Path(name) if not Path(name).is_absolute() else (root / name).resolve().relative_to(root)
+    # Without "..", so that one file has one name, and its folders are those that it lies in.
+    plain = Path(os.path.normpath(name))
+    return plain if not plain.is_absolute() else (root / name).resolve().relative_to(root)
 
 
 def _check_files(root: Path, names: list[str]) -> None:
@@ -286,6 +297,17 @@ def _check_files(root: Path, names: list[str]) -> None:
             f"{root}: {len(missing)} of {len(names)} listed files are missing: {', '.join(missing[:5])}{more}; "
             "correct root= or the list"
         )
+
+
+def _check_agreement(root: Path, rows: list[dict[str, str]]) -> None:
+    """Rows may repeat a file under another name, but not with another label, nor to train and to test on it."""
+    first: dict[tuple[str, str], str] = {}
+    for row in rows:
+        use = "to test on" if row["split"] == "test" else "to train on"
+        for about, value in (("label", f"as {row['label']}"), ("use", use)):
+            known = first.setdefault((row["path"], about), value)
+            if known != value:
+                raise InputError(f"{root / row['path']}: listed {known} and {value}; keep one of them")
 
 
 def _add_maps(rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> None:

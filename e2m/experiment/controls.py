@@ -163,7 +163,8 @@ def _cascade(experiment: Inputs, key: ModelKey) -> None:
     layers = [names[0] for names in weighted_layers(trained.model)]
     counts = steps(len(layers))
     detectors = dict(zip(counts, cascade(trained, untrained(experiment, key.detector), counts), strict=True))
-    few = min(settings["images_per_source"] for settings in experiment.measures.values())
+    counts = [settings["images_per_source"] for settings in experiment.measures.values()]
+    few = min([*counts, experiment.images_per_source])
     for source in experiment.in_set:
         samples = replace(experiment, sources=[source], images_per_source=few).samples
         about = samples[["image", "label", "source"]].assign(measure="cascade", **asdict(key))

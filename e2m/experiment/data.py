@@ -51,14 +51,15 @@ def training_samples(experiment: Profile, name: str) -> pd.DataFrame:
             "name their list in dataset_options, as the data set folder takes it, or leave the regime out"
         )
     samples = load_dataset(experiment.dataset, split=split, **experiment.options)
-    if kind == "salience":
+    if not regime.GUIDED:
         return samples
     maps = samples[kind] if kind in samples else pd.Series("", samples.index)
     without = samples.loc[maps == "", "image"]
     if len(without):
+        what = "human map" if kind == "salience" else f"{kind} mask"
         raise InputError(
-            f"regime {name} reads a {kind} mask of every training image, and {len(without)} of {len(samples)} images "
-            f"of data set {experiment.dataset!r} have none (first: {without.iloc[0]}); name their folder in "
+            f"regime {name} reads a {what} of every training image, and {len(without)} of {len(samples)} images of "
+            f"data set {experiment.dataset!r} have none (first: {without.iloc[0]}); name their folder in "
             "dataset_options, as the data set folder takes it, or leave the regime out"
         )
     return samples.assign(salience=maps)
@@ -77,9 +78,11 @@ def check(experiment: Inputs) -> None:
     """Print the number of test images, and on stderr those that cannot be read.
 
     Raises:
-        InputError: a human map is missing or does not fit its image.
+        InputError: a human map is missing or does not fit its image; sources that cannot be compared
+            (``Inputs.against``).
     """
     samples = test_images(experiment)
+    _ = experiment.against
     check_images(samples, may_be_marked=True)
     print(samples.groupby(["source", "label"], sort=False).size().rename("images").reset_index().to_string(index=False))
     if bad := unreadable(samples):
@@ -96,11 +99,13 @@ def write(experiment: Inputs, part: str, state: str = NEW) -> Path:
         state: state of the images as the function ``state`` returned it; it is stored in the list.
 
     Raises:
-        InputError: a regime of the experiment lacks images or maps to train on. The list comes before all trainings.
+        InputError: a regime of the experiment lacks images or maps to train on, or cannot read them. The list comes
+            before all trainings.
     """
     if part == "train":
-        for regime in dict.fromkeys([*experiment.regimes, *experiment.controls, *experiment.study]):
-            training_samples(experiment, regime)
+        regimes = dict.fromkeys([*experiment.regimes, *experiment.controls, *experiment.study])
+        read = pd.concat([training_samples(experiment, regime) for regime in regimes])[["path", "salience"]]
+        check_images(read.drop_duplicates())
     files = _stamped(_files(PARTS[part](experiment)))
     files["sha256"] = [disk.file_hash(path) for path in files["path"]]
     files.attrs["state"] = state

@@ -15,7 +15,7 @@ from e2m.arrays.images import read_maps, read_or_mark
 from e2m.arrays.maps import quantise
 from e2m.datasets import load_dataset
 from e2m.experiment.profile import ModelKey, Profile
-from e2m.types import MASKER, Detector
+from e2m.types import LABELS, MASKER, Detector, InputError
 
 
 class Inputs(Profile):
@@ -31,6 +31,55 @@ class Inputs(Profile):
         samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
         samples = samples.assign(draw=draw(samples))
         return samples[samples["draw"] < self.images_per_source].reset_index(drop=True)
+
+    @property
+    def by_label(self) -> dict[str, str]:
+        """The in-set sources by the labels of their images: {"authentic": ..., "synthetic": ...}.
+
+        Raises:
+            InputError: ``in_set`` is not one source of each label.
+        """
+        samples = self.samples[self.samples["source"].isin(self.in_set)]
+        labels = samples.groupby("source", sort=False)["label"].unique()
+        if sorted(map(list, labels)) != [[label] for label in LABELS]:
+            known = "; ".join(f"{source}: {' and '.join(names)}" for source, names in labels.items())
+            raise InputError(
+                f"profile {self.profile}: in_set has the labels {known}; one authentic and one synthetic source fit"
+            )
+        sources = {names[0]: source for source, names in labels.items()}
+        return {label: sources[label] for label in LABELS}
+
+    @property
+    def authentic(self) -> str:
+        """The authentic in-set source."""
+        return self.by_label["authentic"]
+
+    @property
+    def synthetic(self) -> str:
+        """The synthetic in-set source."""
+        return self.by_label["synthetic"]
+
+    @property
+    def against(self) -> dict[str, str]:
+        """Every synthetic source with the authentic source that its AUC is taken against.
+
+        That is the one in ``counterparts``, such as the photographs that a generator learned from, or the in-set one.
+
+        Raises:
+            InputError: a counterpart of an authentic source, or one with synthetic images; or ``in_set`` is not one
+                source of each label.
+        """
+        labels = self.samples.groupby("label", sort=False)["source"].unique()
+        synthetic = labels.get("synthetic", [])
+        if odd := [source for source in self.counterparts if source not in synthetic]:
+            raise InputError(
+                f"profile {self.profile}: counterparts has the key {odd[0]!r}, which is authentic; synthetic ones fit"
+            )
+        if odd := [source for source in self.counterparts.values() if source in synthetic]:
+            raise InputError(
+                f"profile {self.profile}: counterparts has {odd[0]!r}, which is synthetic; authentic ones fit"
+            )
+        return {source: self.counterparts.get(source) or self.authentic for source in synthetic}
 
     def batches(self, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
         """Batches of ``batch_size``: rows of the samples, their images (n, H, W, 3) uint8, and (n,) bool, True if an

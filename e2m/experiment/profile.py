@@ -164,11 +164,8 @@ class Profile:
 
     @property
     def masked(self) -> Self:
-        """The experiment with the method "masker" added, restricted to the regimes that have maskers."""
-        if not self.masker:
-            return self
-        regimes = [regime for regime in self.regimes if regime in self.masker["regimes"]]
-        return replace(self, regimes=regimes, methods=[*self.methods, MASKER])
+        """The experiment with the method "masker" added, which explains the regimes that have maskers."""
+        return replace(self, methods=[*self.methods, MASKER]) if self.masker else self
 
     def has_masker(self, key: ModelKey) -> bool:
         """Whether a masker is trained for a detector."""
@@ -178,9 +175,35 @@ class Profile:
         """The salience methods of a trained detector: ``methods``, and "masker" if it has one."""
         return [*self.methods, MASKER] if MASKER not in self.methods and self.has_masker(key) else self.methods
 
+    def regimes_of(self, method: str) -> list[str]:
+        """The regimes that a salience method explains: not all have maskers."""
+        masked = (self.masker or {}).get("regimes", ())
+        return [regime for regime in self.regimes if method != MASKER or regime in masked]
+
     def runs_of(self, method: str) -> range:
-        """The runs of a regime that a salience method explains: fewer than ``runs`` have maskers."""
+        """The runs of a regime that a salience method explains: fewer than ``runs`` have maskers.
+
+        Raises:
+            InputError: the method "masker" of a profile without maskers.
+        """
+        if method == MASKER and not self.masker:
+            raise InputError(f"profile {self.profile}: the method {MASKER!r} arrived, and masker is null; name another")
         return range(min(self.runs, self.masker["runs"]) if method == MASKER else self.runs)
+
+    def check_pages(self) -> None:
+        """Check that the pages of the book have what they compare: two regimes, two runs, and every measure.
+
+        Raises:
+            InputError: keys that leave something out, a line each.
+        """
+        lines = ["guided: null arrived; one of regimes fits, since pages compare two"] if self.guided is None else []
+        lines += ["runs: 1 arrived; a whole number from 2 up fits, since pages compare runs"] if self.runs < 2 else []
+        changing = [
+            name for name in plugins.names("measure") if hasattr(plugins.load("measure", name), "perturbations")
+        ]
+        lines += [f"measures.{name}: missing; it has a page" for name in changing if name not in self.measures]
+        if lines:
+            raise InputError("\n".join(f"profile {self.profile}: {line}" for line in lines))
 
     def settings(self, key: ModelKey) -> Settings:
         """Hyper-parameters of a detector: ``training``, updated with its regime's, seeded by its run."""

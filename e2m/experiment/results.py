@@ -16,7 +16,7 @@ from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import ModelKey
 from e2m.statistics import ranged, softmax_scores, with_flips
 from e2m.store import disk, paths
-from e2m.types import LABELS, InputError
+from e2m.types import InputError
 
 KEPT_BYTES = 1 << 30
 """Bytes of clean maps kept in memory, so that a page reads each file once; further maps are read every time."""
@@ -26,50 +26,6 @@ _KEPT: dict[tuple, xr.Dataset] = {}
 
 class Experiment(Inputs):
     """A profile (``notebooks/params/NAME.yaml``) with its results: ``Experiment.load("demo")``."""
-
-    @property
-    def by_label(self) -> dict[str, str]:
-        """The in-set sources by the labels of their images: {"authentic": ..., "synthetic": ...}.
-
-        Raises:
-            InputError: ``in_set`` is not one source of each label.
-        """
-        samples = self.samples[self.samples["source"].isin(self.in_set)]
-        labels = samples.groupby("source", sort=False)["label"].unique()
-        if sorted(map(list, labels)) != [[label] for label in LABELS]:
-            known = "; ".join(f"{source}: {' and '.join(names)}" for source, names in labels.items())
-            raise InputError(
-                f"profile {self.profile}: in_set has the labels {known}; one authentic and one synthetic source fit"
-            )
-        sources = {names[0]: source for source, names in labels.items()}
-        return {label: sources[label] for label in LABELS}
-
-    @property
-    def authentic(self) -> str:
-        """The authentic in-set source."""
-        return self.by_label["authentic"]
-
-    @property
-    def synthetic(self) -> str:
-        """The synthetic in-set source."""
-        return self.by_label["synthetic"]
-
-    @property
-    def against(self) -> dict[str, str]:
-        """Every synthetic source with the authentic source that its AUC is taken against.
-
-        That is the one in ``counterparts``, such as the photographs that a generator learned from, or the in-set one.
-
-        Raises:
-            InputError: a counterpart with synthetic images; or ``in_set`` is not one source of each label.
-        """
-        labels = self.samples.groupby("label", sort=False)["source"].unique()
-        synthetic = labels.get("synthetic", [])
-        if odd := [source for source in self.counterparts.values() if source in synthetic]:
-            raise InputError(
-                f"profile {self.profile}: counterparts has {odd[0]!r}, which is synthetic; authentic ones fit"
-            )
-        return {source: self.counterparts.get(source) or self.authentic for source in synthetic}
 
     # Reading results
 
@@ -93,6 +49,8 @@ class Experiment(Inputs):
     def each(self) -> Iterator[tuple[dict, xr.Dataset]]:
         """Clean maps of every detector, regime, method and source, with a dictionary that names the four."""
         for detector, regime, method, source in product(self.detectors, self.regimes, self.methods, self.sources):
+            if regime not in self.regimes_of(method):
+                continue
             names = {"detector": detector, "regime": regime, "salience": method, "source": source}
             yield names, self.maps(detector, regime, method, source)
 
@@ -147,6 +105,8 @@ class Experiment(Inputs):
         compare = getattr(plugins.load("measure", measure), measure)
         frames = []
         for names, maps in self.each():
+            if maps.sizes["run"] < 2 <= self.runs:  # fewer runs have maskers
+                continue
             rows = compare(maps["salience"].to_numpy())
             index = rows["image"].to_numpy()
             decided = correct(maps)
@@ -228,7 +188,7 @@ class Experiment(Inputs):
         """Regime's label -> maps (N, h, w) of its run 0 on the test images of these names."""
         return {
             plugins.load("regime", regime).LABEL: self.salience(names, detector, regime, method)
-            for regime in self.regimes
+            for regime in self.regimes_of(method)
         }
 
     def clean_scores(self, rows: pd.DataFrame) -> pd.DataFrame:

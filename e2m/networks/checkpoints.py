@@ -45,6 +45,8 @@ def _of_kind(state: object, path: str | Path, kind: str) -> dict:
         if kind == MASKER_FORMAT:
             raise InputError(f"{path}: not a masker; give a file that `e2m run train_masker` wrote")
         raise InputError(f"{path}: not a checkpoint of E2M; wrap other weights in a `package.module:function` detector")
+    if missing := [name for name in ("detector", "weights") if name not in state]:
+        raise InputError(f"{path}: has no {missing[0]}; a file that E2M wrote has it: train again")
     return state
 
 
@@ -60,29 +62,42 @@ def load_weights(detector: Detector, path: str | Path) -> Detector:
             under "state_dict", whose second logit means synthetic.
 
     Raises:
-        InputError: a checkpoint of another detector, or weights that do not fit.
+        InputError: a checkpoint of another detector, weights that do not fit, or frozen modules that do not exist.
     """
     state = _loaded(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        weights = _published(state["state_dict"], detector)
+        weights, frozen = _published(state["state_dict"], detector), ()
     else:
         state = _of_kind(state, path, CHECKPOINT_FORMAT)
         if state["detector"] != detector.name:
             raise InputError(f"{path}: a checkpoint of {state['detector']!r}, but {detector.name!r} was asked for")
-        weights = state["weights"]
+        weights, frozen = state["weights"], state.get("frozen", ())
     _check_fit(weights, detector, path)
+    _check_frozen(frozen, detector, path)
     detector.model.load_state_dict(weights)
-    return replace(detector, frozen=tuple(state.get("frozen", ())))
+    return replace(detector, frozen=tuple(frozen))
 
 
 def _published(weights: dict, detector: Detector) -> dict:
     """Published weights under the names of our network: Xception lies in a wrapper and calls its head last_linear."""
-    wrapped = all(name.startswith("model.") for name in weights)
-    names = {name: name.removeprefix("model.") if wrapped else name for name in weights}
+    wrapped = all(str(name).startswith("model.") for name in weights)
+    names = {name: str(name).removeprefix("model.") if wrapped else str(name) for name in weights}
     return {new.replace("last_linear.", f"{detector.head}."): weights[name] for name, new in names.items()}
 
 
-def _check_fit(weights: dict, detector: Detector, path: str | Path) -> None:
+def _check_frozen(frozen: object, detector: Detector, path: str | Path) -> None:
+    modules = dict(detector.model.named_modules())
+    if not isinstance(frozen, list | tuple):
+        raise InputError(f"{path}: frozen is {frozen!r}; a list of modules of {detector.name!r} fits")
+    if odd := [name for name in frozen if not isinstance(name, str) or name not in modules]:
+        raise InputError(f"{path}: frozen names {odd[0]!r}, which is no module of {detector.name!r}; train it again")
+
+
+def _check_fit(weights: object, detector: Detector, path: str | Path) -> None:
+    if not isinstance(weights, dict):
+        raise InputError(
+            f"{path}: its weights are of type {type(weights).__name__}; a mapping of names to tensors fits"
+        )
     expected = detector.model.state_dict()
     if missing := [name for name in expected if name not in weights]:
         raise InputError(
@@ -92,6 +107,8 @@ def _check_fit(weights: dict, detector: Detector, path: str | Path) -> None:
     if unknown := [name for name in weights if name not in expected]:
         raise InputError(f"{path}: {unknown[0]!r} is no weight of {detector.name!r}; it belongs to another network")
     for name, tensor in expected.items():
+        if not isinstance(weights[name], torch.Tensor):
+            raise InputError(f"{path}: {name!r} is of type {type(weights[name]).__name__}; a tensor fits")
         if weights[name].shape != tensor.shape:
             raise InputError(
                 f"{path}: {name!r} has shape {tuple(weights[name].shape)}, but {detector.name!r} needs "

@@ -133,7 +133,7 @@ class Trunk:
             output = nn.Sequential(*modules)(pixels)
             with _skipped(modules):
                 logits = model(output)
-        except RuntimeError:  # the network does more with its input than to pass it on
+        except (RuntimeError, ValueError, IndexError, TypeError):  # the modules do not take the input, or not it alone
             return None
         fits = logits.shape == whole.shape and torch.allclose(logits, whole, TOLERANCE, TOLERANCE)
         return tuple(output.shape[1:]) if fits else None

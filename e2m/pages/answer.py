@@ -168,11 +168,12 @@ def _claim(signs: Mapping[str, float], unguided: str, controls: Sequence[str]) -
     if unknown := [_label(regime) for regime, sign in signs.items() if np.isnan(sign)]:
         return False, f"nothing can be said: no interval against {' and '.join(unknown)}"
     sign = signs[unguided]
+    kinds = "either kind of wrong map" if len(controls) > 1 else " and ".join(map(_label, controls))
     beyond = [signs[regime] for regime in controls]
     if not controls:
         return False, f"{_WORDS[sign]} than without maps; no controls" if sign else "not told apart; no controls"
     if sign and all(other == sign for other in beyond):
-        return True, f"an effect of guidance: {_WORDS[sign]} than without maps, and than with either kind of wrong map"
+        return True, f"an effect of guidance: {_WORDS[sign]} than without maps, and than with {kinds}"
     if sign:
         alike = ", ".join(_label(regime) for regime in controls if signs[regime] != sign)
         return False, f"any pull may be all: {_WORDS[sign]} than without maps, but not than with: {alike}"

@@ -92,8 +92,9 @@ def mean_maps(maps: np.ndarray, silent: np.ndarray) -> np.ndarray:
 
 
 def mean_human(experiment: Experiment, sources: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
-    """(h, w) in [0, 1], the mean human map of the test images of some sources; NaN if none has a map."""
-    names = experiment.samples.loc[experiment.samples["source"].isin(sources), "image"]
+    """(h, w) in [0, 1], the mean of the human maps of some sources' test images; NaN if none has a map."""
+    samples = experiment.samples
+    names = samples.loc[samples["source"].isin(sources) & (samples["salience"] != ""), "image"]
     return experiment.human(names, shape).mean(axis=0) / 255 if len(names) else np.full(shape, np.nan)
 
 

@@ -150,6 +150,8 @@ def sample(experiment: Experiment) -> Iterator[Effect]:
 def lengths(experiment: Experiment) -> Iterator[Effect]:
     """Blur of the published length, and of the length that fits the images; sigma is proportional to M."""
     images, maps = _few(experiment, experiment.methods[0])
+    if not len(images):
+        return
     side = images.shape[1]
     long = SIGMA * SIGMA / pixels(SIGMA, side)
     changed = [np.abs(degrade(images, maps, max_sigma=top).astype(float) - images).mean() for top in (long, SIGMA)]
@@ -159,6 +161,8 @@ def lengths(experiment: Experiment) -> Iterator[Effect]:
 def truncation(experiment: Experiment) -> Iterator[Effect]:
     """Images under the largest blur, truncated after each axis; and rounded once. Brightness, and the maps of run 0."""
     images, _ = _few(experiment, experiment.methods[0])
+    if not len(images):
+        return
     sigma = pixels(SIGMA, images.shape[1])
     truncated = gaussian_filter(images, sigma, axes=(1, 2))
     rounded = np.rint(gaussian_filter(images.astype(np.float32), sigma, axes=(1, 2))).astype(np.uint8)
@@ -257,7 +261,7 @@ def _of_runs(measure: Callable, maps: np.ndarray) -> np.ndarray:
 
 def _by_regime(experiment: Experiment, *methods: str) -> Iterator[tuple[str, list[np.ndarray]]]:
     """The label of each regime, and for each method the clean maps (R, N, h, w) of its in-set images."""
-    for regime in experiment.regimes:
+    for regime in experiment.regimes_of(methods[0]):
         stacks = [
             np.concatenate(
                 [

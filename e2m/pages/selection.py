@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from e2m import plugins, statistics
 from e2m.experiment.results import Experiment
-from e2m.types import MASKER, Headline
+from e2m.types import MASKER, Headline, InputError
 
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 
@@ -75,9 +75,14 @@ def methods(experiment: Experiment) -> list[str]:
 
 
 def with_method(experiment: Experiment, method: str) -> Experiment:
-    """The experiment with one salience method; with the masker, restricted to regimes and runs that have one."""
-    family = experiment if method in experiment.methods else experiment.masked
-    return replace(family, methods=[method], runs=len(experiment.runs_of(method)))
+    """The experiment with one salience method; with the masker, restricted to regimes and runs that have one.
+
+    Raises:
+        InputError: a method that the experiment lacks.
+    """
+    _check_method(method, methods(experiment))
+    regimes, runs = experiment.regimes_of(method), len(experiment.runs_of(method))
+    return replace(experiment, methods=[method], regimes=regimes, runs=runs)
 
 
 def _apart(experiment: Experiment, rows: pd.DataFrame, scores: pd.DataFrame, guided: str, other: str) -> pd.DataFrame:
@@ -94,7 +99,11 @@ def selected(
     """Tidy rows of the forest plot's quantities on the in-set sources; the columns ``ABOUT`` name the quantity.
 
     The quantities are the accuracy and the headlines that every measure declares (``e2m.types.Headline``).
+
+    Raises:
+        InputError: a method that the experiment lacks.
     """
+    _check_method(method, experiment.methods)
     parts = [(("accuracy ↑", "", False, "higher"), statistics.accuracies(scores))]
     for name, module in measures(experiment):
         shown = [headline for headline in module.HEADLINES if headline.forest]
@@ -112,6 +121,11 @@ def selected(
         for about, rows in parts
     ]
     return pd.concat(chosen, ignore_index=True)
+
+
+def _check_method(method: str, known: Collection[str]) -> None:
+    if method not in known:
+        raise InputError(f"the method {method!r} arrived, of which there are no maps; choose from {', '.join(known)}")
 
 
 def _title(letter: str, headline: Headline, level: float | str) -> str:
@@ -187,8 +201,8 @@ def glue_summary(glue: Callable, headlines: pd.DataFrame, differences: pd.DataFr
             glue(f"{key}_{line['regime']}", float(line["mean"]))
             glue(f"{key}_{line['regime']}_low", float(line["low"]))
             glue(f"{key}_{line['regime']}_high", float(line["high"]))
-        apart = differences[chosen(differences) & (differences["detector"] == first)].iloc[0]
-        glue(f"verdict_{key}", verdict(apart))
+        for _, apart in differences[chosen(differences) & (differences["detector"] == first)].head(1).iterrows():
+            glue(f"verdict_{key}", verdict(apart))
     glue("runs", int(headlines["runs"].max()))
 
 

@@ -51,9 +51,7 @@ def detection_rate(
     """
     _check_fdr(fdr)
     real, fake = alive(authentic), alive(synthetic)
-    for label, values in (("authentic", real), ("synthetic", fake)):
-        if not values.size:
-            raise InputError(f"TDR of {source}: no {label} scores arrived; give scores of both classes")
+    _check_both(real, fake, f"TDR of {source}")
     limits = np.append(np.sort(real)[::-1], -np.inf)  # of the last, all images lie above
     allowed = np.floor(np.asarray(fdr) * real.size + _ROUNDING).astype(int)
     rates = 1 - np.searchsorted(np.sort(fake), limits[allowed], "right") / fake.size
@@ -129,9 +127,13 @@ def equal_error_threshold(authentic: ArrayLike, synthetic: ArrayLike) -> float:
     """The threshold at which APCER and BPCER differ least, halfway between two scores.
 
     Args:
-        authentic, synthetic: (A,) and (S,) scores, at least one of each finite.
+        authentic, synthetic: (A,) and (S,) scores; those that are not finite are left out.
+
+    Raises:
+        InputError: no score of one of the classes.
     """
     real, fake = np.sort(alive(authentic)), np.sort(alive(synthetic))
+    _check_both(real, fake, "the threshold of equal errors")
     scores = np.unique(np.concatenate([real, fake]))
     between = np.concatenate([scores[:1], (scores[1:] + scores[:-1]) / 2, [np.nextafter(scores[-1], np.inf)]])
     missed = np.searchsorted(fake, between) / fake.size
@@ -186,6 +188,12 @@ def _inside(estimate: float, reach: float) -> tuple[float, float]:
         return max(0.0, estimate - reach), min(1.0, estimate + reach)
     middle, half = special.logit(estimate), reach / (estimate * (1 - estimate))
     return float(special.expit(middle - half)), float(special.expit(middle + half))
+
+
+def _check_both(authentic: np.ndarray, synthetic: np.ndarray, what: str) -> None:
+    for label, values in (("authentic", authentic), ("synthetic", synthetic)):
+        if not values.size:
+            raise InputError(f"{what}: no {label} scores arrived; give scores of both classes")
 
 
 def _check_fdr(fdr: ArrayLike) -> None:

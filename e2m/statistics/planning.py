@@ -62,6 +62,8 @@ def needed(
 
     def decides(many_runs: int, many_clusters: int) -> bool:
         parts = np.array([run_variance * runs / many_runs, image_variance * clusters / many_clusters])
+        if not parts.any():
+            return gap > 0
         freedom = satterthwaite(parts, [regimes * (many_runs - 1) + 1, many_clusters])
         reach = stats.t.ppf([0.5 + level / 2, power], freedom).sum() * np.sqrt(parts.sum())
         return bool(reach <= gap)

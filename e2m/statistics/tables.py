@@ -261,6 +261,10 @@ def _auc_groups(
     if not needed or needed - known:
         absent = ", ".join(map(repr, sorted(needed - known))) or repr(authentic)
         raise InputError(f"AUC needs scores of {absent} and of a synthetic source; there are {sorted(known)}")
+    if odd := sorted(needed & set(sources)):
+        raise InputError(f"AUC against {odd[0]!r} arrived, which has synthetic images; an authentic source fits")
+    if absent := [regime for regime in regimes if regime is not None and not (rows["regime"] == regime).any()]:
+        raise InputError(f"no scores of regime {absent[0]!r} arrived; there are {sorted(set(rows['regime']))}")
     for key, group in rows.groupby(list(by), observed=True, sort=False, dropna=False):
         names = dict(zip(by, key, strict=True))
         for source in sources:

@@ -106,7 +106,8 @@ def fit(
         Learning curves: epoch, loss, train_accuracy, validation_accuracy, validation_cross_entropy, kept.
 
     Raises:
-        InputError: no images of a class, no human salience for a guided regime, or a loss that is not finite.
+        InputError: no images of a class, no human salience for a guided regime, no weights that are not frozen, or a
+            loss that is not finite.
     """
 
     def trainer() -> DetectorTrainer:
@@ -142,6 +143,8 @@ class DetectorTrainer(loop.Trainer):
         for name in detector.frozen:
             detector.model.get_submodule(name).requires_grad_(False)
         weights = [weight for weight in detector.model.parameters() if weight.requires_grad]
+        if not weights:
+            raise InputError(f"detector {detector.name!r} freezes all of its weights; leave some to train, as its head")
         optimiser = torch.optim.SGD(
             weights, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
         )

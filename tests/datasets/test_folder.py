@@ -143,8 +143,54 @@ def test_a_column_names_its_source_and_a_tree_is_renamed_too(make_files, listed)
 def test_lists_that_contradict_each_other(make_files, listed):
     root = make_files("a.png")
     lists = [listed(f"path,label\na.png,{label}", name=f"{label}.csv") for label in ("real", "fake")]
-    with pytest.raises(InputError, match=r"names 1 images more than once, 'a\.png' first"):
+    with pytest.raises(InputError, match=r"a\.png: listed as authentic and as synthetic; keep one"):
         load_dataset("folder", root=root, csv=lists)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ("a.png,real,test,one", "a.png,fake,test,two", "listed as authentic and as synthetic"),
+        ("a.png,real,test,", "x/../a.png,fake,test,two", "listed as authentic and as synthetic"),
+        ("a.png,real,train,one", "a.png,real,test,two", "listed to train on and to test on"),
+    ],
+)
+def test_a_file_under_two_names_has_one_label_and_one_use(make_files, listed, first, second, words):
+    csv = listed("path,label,split,image", first, second)
+    with pytest.raises(InputError, match=rf"a\.png: {words}; keep one of them"):
+        load_dataset("folder", root=make_files("a.png", "x/b.png"), csv=csv)
+
+
+def test_a_second_list_with_other_labels_is_refused(make_files, listed):
+    root = make_files("train/0_real/a.png")
+    lists = [listed(f"train,{label},/train/0_real/a.png", name=f"{label}.csv") for label in ("Real", "Synthetic")]
+    with pytest.raises(InputError, match="listed as authentic and as synthetic"):
+        load_dataset("folder", root=root, csv=lists[0], seven_times=lists[1])
+
+
+def test_a_path_by_way_of_another_folder_names_the_folder_it_ends_in(make_files, listed):
+    csv = listed("path,label", "x/../gan/a.png,fake", "x/b.png,real")
+    samples = load_dataset("folder", root=make_files("gan/a.png", "x/b.png"), csv=csv)
+    assert rows(samples, "image", "source") == [("gan/a.png", "gan"), ("x/b.png", "x")]
+
+
+def test_line_ends_and_quotes_are_those_of_csv(make_files, tmp_path):
+    root = make_files('fake/a, "b".png', "real/c.png")
+    (tmp_path / "list.csv").write_bytes(b'path,label\r\n"fake/a, ""b"".png",fake\r\nreal/c.png,real\r\n')
+    samples = load_dataset("folder", root=root, csv=tmp_path / "list.csv")
+    assert rows(samples, "image", "label") == [('fake/a, "b".png', "synthetic"), ("real/c.png", "authentic")]
+
+
+@pytest.mark.parametrize("name", [None, "", 3])
+def test_the_name_of_a_source_is_text(make_files, name):
+    with pytest.raises(InputError, match="the name of a source is text"):
+        load_dataset("folder", root=make_files("real/a.png"), source_names={"real": name})
+
+
+def test_an_image_in_no_folder_cannot_be_named_by_its_folder(make_files, listed):
+    csv = listed("path,label", "a.png,real")
+    with pytest.raises(InputError, match=r"1 images lie in no folder below root=.*; give the list a column source"):
+        load_dataset("folder", root=make_files("a.png"), csv=csv, source_names={"faces": "x"})
 
 
 def test_a_list_with_a_header_keeps_its_order_and_columns(make_files, listed):
@@ -264,6 +310,7 @@ def test_several_folders_of_human_maps_are_several_annotators(make_files, tmp_pa
         (["path,label", "a.png"], "row 2: 1 cells; the columns are 2: path,label"),
         (["real,a.png"], "row 1: 2 cells; the columns are 3: split,label,path"),
         (["path,label", ",real"], "row 2: an empty path"),
+        (["path,label", "a\0.png,real"], "row 2: the path 'a.x00.png'; name a file below"),
         (["path,label", "../list.csv,real"], r"row 2: \.\./list\.csv lies outside"),
         (["path,label", "/etc/hostname,real"], "row 2: /etc/hostname lies outside"),
         (["path,label", "link.png,real"], r"row 2: link\.png lies outside"),

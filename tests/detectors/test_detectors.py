@@ -214,11 +214,38 @@ def test_a_checkpoint_gives_its_weights(checkpoint):
         ({"weights": {"fc.weight": torch.zeros(2)}}, r"a\.pt: holds 0 of the 38 weights of 'demo_cnn'"),
         ({"format": "another"}, r"a\.pt: not a checkpoint of E2M; wrap other weights in"),
         ({"model": nn.Linear(1, 1)}, r"a\.pt: not a checkpoint \(UnpicklingError\)"),
+        ({"weights": None}, r"a\.pt: its weights are of type NoneType; a mapping of names to tensors fits"),
+        ({"frozen": 3}, r"a\.pt: frozen is 3; a list of modules of 'demo_cnn' fits"),
+        ({"frozen": None}, r"a\.pt: frozen is None; a list"),
+        ({"frozen": "features"}, r"a\.pt: frozen is 'features'; a list"),
+        ({"frozen": ["nosuch"]}, r"a\.pt: frozen names 'nosuch', which is no module of 'demo_cnn'"),
+        ({"frozen": [["features"]]}, r"a\.pt: frozen names \['features'\], which is no module"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(checkpoint, changed, words):
     with pytest.raises(InputError, match=words):
         load_detector("demo_cnn", checkpoint=checkpoint(**changed))
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_weights_that_are_no_tensors_are_refused(checkpoint, published):
+    numbers = dict.fromkeys(load_detector("demo_cnn").model.state_dict(), 1)
+    content = {"state_dict" if published else "weights": numbers}
+    with pytest.raises(InputError, match=r"a\.pt: 'features\.0\.0\.weight' is of type int; a tensor fits"):
+        load_detector("demo_cnn", checkpoint=checkpoint(**content))
+
+
+def test_published_weights_under_numbers_are_refused(checkpoint):
+    with pytest.raises(InputError, match=r"a\.pt: holds 0 of the 38 weights"):
+        load_detector("demo_cnn", checkpoint=checkpoint(state_dict={1: torch.zeros(1)}))
+
+
+@pytest.mark.parametrize("name", ["detector", "weights"])
+def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, checkpoint, name):
+    content = torch.load(checkpoint())
+    torch.save({key: value for key, value in content.items() if key != name}, tmp_path / "b.pt")
+    with pytest.raises(InputError, match=rf"b\.pt: has no {name}"):
+        load_detector("demo_cnn", checkpoint=tmp_path / "b.pt")
 
 
 def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, checkpoint, random):

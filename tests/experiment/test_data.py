@@ -159,6 +159,36 @@ def test_a_regime_without_its_images_or_maps_is_refused_before_any_training(face
     data.write(with_options(faces, regime), "test")
 
 
+def test_a_guided_regime_without_all_human_maps_is_refused_before_any_training(faces):
+    (faces / "anna" / "train/1.png").unlink()
+    with pytest.raises(InputError, match=r"regime cyborg reads a human map of every .* 1 of 2 images .*train/1\.png\)"):
+        data.write(experiment(faces, regimes=["cross_entropy", "cyborg"], guided="cyborg"), "train")
+    data.write(experiment(faces, regimes=["cross_entropy"], guided=None, controls={}, study={}, masker=None), "train")
+
+
+@pytest.mark.parametrize(
+    ("size", "content", "words"),
+    [((8, 24), None, "a map of 24x8 does not fit"), ((8, 8), b"x", "cannot be read as an")],
+)
+def test_a_mask_that_does_not_fit_is_refused_before_any_training(faces, size, content, words):
+    shutil.copytree(faces / "anna", faces / "masks")
+    path = faces / "masks" / "train/1.png"
+    Image.new("L", size).save(path)
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"masks/train/1\.png: {words}"):
+        data.write(with_options(faces, "segmentation", segmentation=str(faces / "masks")), "train")
+    assert not paths.images("smoke", "train").exists()
+
+
+@pytest.mark.parametrize("changed", [{"in_set": ["fake"]}, {"counterparts": {"fake": "fake"}}])
+def test_sources_that_cannot_be_compared_are_refused_before_any_training(faces, changed):
+    with pytest.raises(
+        InputError, match=r"profile smoke: (in_set has the labels fake: synthetic|counterparts has 'fake')"
+    ):
+        data.check(experiment(faces, **changed))
+
+
 def test_a_regime_may_train_on_masks_or_on_another_list(faces):
     shutil.copytree(faces / "anna", faces / "masks")
     frame = pd.DataFrame([row for row in ROWS if row[3] == "train"], columns=["path", "label", "source", "split"])

@@ -86,8 +86,36 @@ def test_a_profile_without_maskers(experiment):
     none = replace(experiment, masker=None)
     assert none.masked is none
     assert none.methods_of(ONE) == ["CAM"]
-    others = replace(experiment, regimes=["cross_entropy", "cyborg"])
-    assert others.masked.regimes == ["cross_entropy"]
+    with pytest.raises(InputError, match="profile demo: the method 'masker' arrived, and masker is null"):
+        none.runs_of(MASKER)
+
+
+def test_regimes_without_maskers_stay_beside_those_that_have_some(experiment, monkeypatch):
+    both = replace(experiment, regimes=["cross_entropy", "cyborg"]).masked
+    assert (both.regimes_of("CAM"), both.regimes_of(MASKER)) == (["cross_entropy", "cyborg"], ["cross_entropy"])
+    monkeypatch.setattr(type(both), "maps", lambda *asked: asked[2:4])
+    assert {asked for _, asked in both.each()} == {
+        ("cross_entropy", "CAM"),
+        ("cyborg", "CAM"),
+        ("cross_entropy", MASKER),
+    }
+
+
+def test_pairs_of_runs_leave_out_maskers_of_one_run(experiment, monkeypatch):
+    """A profile of two runs with maskers for the first: CAM has one pair, and the masker none."""
+    of_one = {
+        method: experiment.masked.maps("demo_cnn", "cross_entropy", method, "synthetic") for method in ("CAM", MASKER)
+    }
+    two = replace(experiment, runs=2, sources=["synthetic"]).masked
+
+    def maps(_self, _detector, _regime, method, _source):
+        return of_one[method].isel(run=[0] * len(two.runs_of(method)))
+
+    monkeypatch.setattr(type(two), "maps", maps)
+    pairs = two.pairs("stability")
+    assert (set(pairs["salience"]), len(pairs)) == ({"CAM"}, of_one["CAM"].sizes["image"])
+    with pytest.raises(InputError, match="stability compares runs and needs two runs or more; the maps hold 1"):
+        replace(two, runs=1).pairs("stability")
 
 
 def test_a_trial_does_not_stand_in_for_the_profiles_masker(experiment):

@@ -371,3 +371,16 @@ def test_roles_are_named():
     assert swapped.roles == {"traditional": "cross_entropy", "guided": "focused"}
     with pytest.raises(InputError, match="profile planted: guided is null, and a comparison needs two regimes"):
         _ = Profile.load("planted").roles
+
+
+def test_a_book_needs_two_regimes_two_runs_and_every_measure():
+    Profile.load("smoke").check_pages()
+    lacking = Profile.load("smoke", guided=None, runs=1, measures={"noise": Profile.load("smoke").measures["noise"]})
+    with pytest.raises(InputError) as caught:
+        lacking.check_pages()
+    assert str(caught.value).splitlines() == [
+        "profile smoke: guided: null arrived; one of regimes fits, since pages compare two",
+        "profile smoke: runs: 1 arrived; a whole number from 2 up fits, since pages compare runs",
+        "profile smoke: measures.degradation: missing; it has a page",
+        "profile smoke: measures.transformations: missing; it has a page",
+    ]

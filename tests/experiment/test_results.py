@@ -315,3 +315,5 @@ def test_a_synthetic_source_has_its_authentic_counterpart_or_the_in_set_one(face
     assert replace(demo, counterparts={"c": "d"}).against == {"a": "b", "c": "d"}
     with pytest.raises(InputError, match="counterparts has 'a', which is synthetic; authentic ones fit"):
         _ = replace(demo, counterparts={"c": "a"}).against
+    with pytest.raises(InputError, match="counterparts has the key 'b', which is authentic; synthetic ones fit"):
+        _ = replace(demo, counterparts={"b": "d"}).against

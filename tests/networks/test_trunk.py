@@ -104,6 +104,23 @@ def test_frozen_modules_that_are_not_the_beginning_are_no_trunk(detector, images
         assert Trunk(other, tmp_path / "a.outputs").shape is None
 
 
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        ("features.3",),
+        ("classifier",),
+        ("pool",),
+        ("features.1", "features.0"),
+        ("features", "features.0"),
+        ("features.0", "features.0"),
+    ],
+)
+def test_frozen_modules_that_do_not_take_the_image_one_after_another_are_no_trunk(toy, random, frozen):
+    detector, images = toy(frozen=frozen), random.integers(0, 256, (2, 32, 32, 3), np.uint8)
+    pixels = as_input(images, detector)
+    assert Trunk(detector)(images, pixels) is pixels
+
+
 @pytest.mark.parametrize("content", [b"", b"x", b"x" * (16 + 4 * 3 * 12 * 12 + 1)])
 def test_a_damaged_file_is_named(detector, tmp_path, content):
     (tmp_path / "a.outputs").write_bytes(content)

@@ -55,6 +55,12 @@ def test_guidance_is_claimed_only_beyond_every_control(ends, claimed, words):
     assert words in row["verdict"]
 
 
+def test_one_control_is_named():
+    table = differences(HIGHER, HIGHER)
+    (row,) = answer.beyond(table, unguided="cross_entropy", controls=["shuffled_maps"]).to_dict("records")
+    assert row["verdict"] == "an effect of guidance: higher than without maps, and than with shuffled maps"
+
+
 def test_without_controls_nothing_is_claimed():
     higher, none = (
         answer.beyond(differences(ends), unguided="cross_entropy", controls=[]).iloc[0] for ends in (HIGHER, NONE)

@@ -138,6 +138,17 @@ def test_what_is_published_is_judged_as_published():
     assert table["verdict"].tolist() == ["inconclusive", "supported", "untestable"]
 
 
+def test_a_method_without_verdicts_is_refused():
+    with pytest.raises(InputError, match="no claim is judged by the method 'CAMM'; choose from GradCAM, masker"):
+        claims.as_published(claims.judged(LISTED, TESTS), "CAMM")
+
+
+def test_where_training_saw_all_sources_nothing_tests_unseen_ones():
+    listed = claims.of(Experiment.load("demo", sources=["orl", "swap"]))
+    unseen = [claim for claim in listed if "training did not see" in claim.claim]
+    assert [(claim.expected, claim.reason) for claim in unseen] == [("", "training saw all sources")]
+
+
 def test_the_matrix_has_a_cell_for_each_variant_and_method():
     result = claims.matrix(claims.judged(LISTED, TESTS))
     assert result.index.tolist() == ["noise", "same", "seven times the data"]

@@ -38,6 +38,7 @@ def experiment(maps, **more):
         "samples": samples,
         "maps": lambda detector, regime, method, source: maps[method],
         "has_rows": lambda measure: False,
+        "regimes_of": lambda method: ["cyborg"],
     }
     return SimpleNamespace(**known | more)
 

@@ -10,7 +10,7 @@ import pytest
 from e2m import plugins, statistics
 from e2m.experiment.results import Experiment, bounded
 from e2m.pages import selection
-from e2m.types import Headline
+from e2m.types import Headline, InputError
 
 RUNS = {"cross_entropy": 4, "cyborg": 4, "shuffled_maps": 3, "fixed_map": 2}
 SOURCES = {"real": "authentic", "fake": "synthetic"}
@@ -95,6 +95,11 @@ def test_the_masker_is_compared_where_both_groups_have_one(experiment):
     assert (masked.runs, fewer.runs) == (min(4, experiment.masker["runs"]), 1)
     one = replace(experiment, masker={**experiment.masker, "regimes": ["cyborg"]})
     assert selection.methods(one) == selection.methods(replace(experiment, masker=None)) == experiment.methods
+    for name in ("masker", "GradCamm"):
+        with pytest.raises(InputError, match=f"the method '{name}' arrived, of which there are no maps; choose from"):
+            selection.with_method(one, name)
+        with pytest.raises(InputError, match=f"the method '{name}' arrived"):
+            selection.headlines(one, one.scores(), name)
     # No control has a masker.
     table = selection.differences(experiment, "masker")
     assert set(table["against"]) == {"cross_entropy"}

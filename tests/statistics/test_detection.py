@@ -161,6 +161,15 @@ def test_an_equal_error_threshold_by_hand():
     # At 0.55 one of four of each class is on the wrong side.
     assert equal_error_threshold([0.1, 0.2, 0.3, 0.6], [0.5, 0.7, 0.8, 0.9]) == pytest.approx(0.55)
     assert equal_error_threshold([0.1, 0.2], [0.7, 0.9, np.nan]) == pytest.approx(0.45)
+    assert equal_error_threshold([0.5, 0.5], [0.5]) == 0.5  # APCER 0 and BPCER 1; and just above, the other way round
+
+
+@pytest.mark.parametrize(
+    ("authentic", "synthetic", "label"), [([np.nan], [0.5], "authentic"), ([0.5], [], "synthetic")]
+)
+def test_an_equal_error_threshold_needs_both_classes(authentic, synthetic, label):
+    with pytest.raises(InputError, match=f"the threshold of equal errors: no {label} scores arrived"):
+        equal_error_threshold(authentic, synthetic)
 
 
 @settings(deadline=None, max_examples=100)

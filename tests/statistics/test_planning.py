@@ -73,3 +73,9 @@ def test_studies_of_that_size_decide_as_often_as_promised(run, image):
         share, fewer = decided(plan.runs, images), decided(runs, images)
     assert 0.7 < share < 0.95
     assert fewer < share - 0.2
+
+
+def test_without_any_variance_the_numbers_at_hand_decide_all_but_no_gap():
+    plan = needed(0.1, 0.0, 0.0, 5, 12)
+    assert (plan.runs, plan.images, plan.both) == (5, 1, 5)
+    assert needed(0.0, 0.0, 0.0, 5, 12).runs is None

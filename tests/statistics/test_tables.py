@@ -229,6 +229,10 @@ def test_every_synthetic_source_may_have_an_authentic_source_of_its_own(score_ro
     )
     with pytest.raises(InputError, match="AUC needs scores of 'ffhq' and of a synthetic source; there are"):
         statistics.compare_auc(rows, ["detector"], against | {"swap": "ffhq"}, **settings)
+    with pytest.raises(InputError, match="AUC against 'swap' arrived, which has synthetic images; an authentic source"):
+        statistics.compare_auc(rows, ["detector"], against | {"morph": "swap"}, **settings)
+    with pytest.raises(InputError, match="no scores of regime 'focused' arrived; there are"):
+        statistics.equal_auc(rows, ["detector"], against, 0.05, **settings | {"guided": "focused"})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The study of alpha: what it trains itself, what it reads, and its quantities, counted by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_quantities_by_hand(experiment, monkeypatch):
         label = LABELS[int(images.mean() > 120)]
         count = len(images)
         values = np.full(count, scores[run, label])
-        return Explanation(maps[run][:count], values, values > 0.5, values, np.zeros(count, bool), None)
+        return Explanation(maps[run][:count], values, values > 0.5, values, np.zeros(count, bool), np.zeros((count, 2)))
 
     monkeypatch.setattr(alpha, "explain", explain)
     monkeypatch.setattr(alpha, "ALPHAS", (0.5,))
@@ -98,3 +99,23 @@ def test_quantities_by_hand(experiment, monkeypatch):
     # No interval leaves its range.
     for quantity, (least, most) in {"(a) spatial entropy": (0, 1), "(h) correlation with people": (-1, 1)}.items():
         assert least <= table.loc[quantity, "low"] <= table.loc[quantity, "high"] <= most
+
+
+def test_an_image_that_cannot_be_read_has_no_values(experiment, monkeypatch, toy):
+    broken = experiment.samples["path"][1]
+    Path(broken).write_bytes(b"no image")
+    monkeypatch.setattr(alpha, "trained", lambda *_: None)
+    monkeypatch.setattr(alpha, "load_detector", lambda *_, **__: toy())
+    rows = alpha.rows_of(experiment, "CAM", 0.5, 0)
+    name = experiment.samples["image"][1]
+    assert rows.loc[rows["image"] == name, "value"].isna().all()
+    scores = rows[(rows["measure"] == "score") & (rows["image"] != name)]
+    assert len(scores) == len(experiment.samples) - 1
+    assert scores["value"].notna().all()
+
+
+@pytest.mark.parametrize("runs", ["0", "-1"])
+def test_no_runs_are_refused(capsys, runs):
+    with pytest.raises(SystemExit):
+        alpha.main(["--runs", runs])
+    assert f"--runs {runs} arrived; a whole number from 1 up fits" in capsys.readouterr().err

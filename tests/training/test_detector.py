@@ -306,6 +306,20 @@ def test_both_classes_are_needed(train, faces, label):
         train(data=data[data["label"] != label])
 
 
+def test_something_must_be_left_to_train(train, toy):
+    with pytest.raises(InputError, match="'toy' freezes all of its weights; leave some to train"):
+        train(detector=toy(frozen=("features", "pool", "classifier")))
+
+
+def test_one_image_of_each_class_is_enough(train, faces):
+    """In batches of one, too: the last batch of an epoch can be that small."""
+    one = faces(n=1, name="one")
+    settings = Settings(epochs=2, batch_size=2, learning_rate=0.01, flip=True, shift_px=2, copies=3, images_per_epoch=2)
+    curves, weights = train(data=one, settings=settings)
+    assert np.isfinite(curves["loss"]).all()
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
 def test_guidance_needs_human_salience(train, faces):
     data = faces()
     data.loc[[2, 5], "salience"] = ""

@@ -104,5 +104,7 @@ rule pages:
         [f"book/executed/{name}" for page in PAGES for name in drawn(page)],
         SOURCES,
         INCLUDED,
+        # Read when jobs are planned: a profile without what pages compare is refused before any work.
+        lambda wildcards: experiment.check_pages() or [],
     params: contents([*SOURCES, *INCLUDED])
     shell: "jupyter-book build book --all -W -n --keep-going --quiet"
