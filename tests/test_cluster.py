@@ -104,7 +104,7 @@ def test_shards_on_a_cluster_give_what_one_job_gives_though_one_is_killed(tree, 
     assert written["results"] == written["unsharded"]
 
 
-@pytest.mark.parametrize(("profile", "shards"), [("local", 80), ("cluster", 640)])
+@pytest.mark.parametrize(("profile", "shards"), [("local", 80), ("cluster", 800)])
 def test_the_published_study_in_shards(profile, shards):
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", f"profiles/{profile}", "--dry-run"]
     plan = subprocess.run(

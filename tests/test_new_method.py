@@ -77,5 +77,6 @@ def test_a_new_method_goes_through_all_measures_and_a_page(e2m, tmp_path):
     table = pd.read_parquet(tmp_path / "results" / "mine" / "tables" / "model_selection.parquet")
     letters = table["row"].str.extract(r"^\((\w)\)")[0].dropna()
     assert set(letters) == set("abcde")
-    assert table["mean"].notna().all()
+    # Two runs of a few epochs may have no image that both classify correctly.
+    assert table.loc[~table["row"].str.contains("both right"), "mean"].notna().all()
     assert set(table["regime"]) == {"cross_entropy", "cyborg"}
