@@ -19,11 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         _keep_folders()
-        options.act(options)
+        return options.act(options) or 0
     except (ValueError, OSError) as error:
         print(f"e2m: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _keep_folders() -> None:
@@ -43,6 +42,16 @@ def _keep_folders() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("e2m", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="what goes into a detector and what comes out, in seconds")
+    check.add_argument("images", help="folder of images, in folders named after their label")
+    check.add_argument("--detector", required=True, metavar="SPEC", help="NAME, timm:NAME, module:function, or a file")
+    check.add_argument(
+        "--weights", action="append", default=[], metavar="FILE", help="file or pattern; may be repeated"
+    )
+    check.add_argument("--salience", default="GradCAM", help="salience method [GradCAM]")
+    check.add_argument("--device", help="cpu, cuda, cuda:1, ... [a GPU if there is one]")
+    check.set_defaults(act=_check)
 
     run = commands.add_parser("run", help="execute one notebook with parameters")
     run.add_argument("notebook", help="name or path of a notebook: noise, notebooks/noise.ipynb")
@@ -92,6 +101,21 @@ def _parser() -> argparse.ArgumentParser:
     for command in (frozen, train, masker, salience, controls):
         command.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU if there is one]")
     return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    from e2m.audit import check
+    from e2m.datasets import load_dataset
+
+    files = check.files(options.weights) if options.weights else [None]
+    samples = check.chosen(load_dataset("folder", root=options.images))
+    stopped = False
+    for file in files:
+        print(options.detector if file is None else f"{options.detector}, {file}")
+        for finding in check.check_file(options.detector, file, samples, options.salience, device=options.device):
+            print(f"  {finding}")
+            stopped |= finding.level == "stop"
+    return int(stopped)
 
 
 def _run(options: argparse.Namespace) -> None:

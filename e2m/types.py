@@ -31,31 +31,51 @@ class Detector:
 
     Attributes:
         name: plug-in name, for tables and file names.
-        model: the bare network: normalised images (N, 3, size, size) in, logits (N, 2) or (N, 1) out.
-        layer: name of the module inside ``model`` whose output the salience methods read.
-        size: side of the square input, in pixels.
-        mean, std: per-channel normalisation of images scaled to [0, 1].
+        model: the bare network: normalised images (N, channels, height, width) in; out come one or two logits an image,
+            alone or in a tuple, a dictionary or an object, see ``output``.
+        layer: name of the module inside ``model`` whose output the salience methods read; "" for a network that shows
+            its scores only (TorchScript, ONNX), which occlusion and RISE explain.
+        size: side of the square input, or (height, width), in pixels.
+        mean, std: per-channel normalisation of images scaled to [0, 1]; one value each for a network that takes one
+            grey channel. 0 and 1 where the network normalises by itself.
         head: name of the linear layer after global average pooling, or None if there is none; CAM needs it.
         guided_layer: name of the module that training with human salience reads (default: ``layer``).
-        synthetic: which logit means "synthetic"; a single logit always does.
+        synthetic: which logit means "synthetic". Of a single logit, 1 says that it grows with "synthetic", 0 that it
+            grows with "authentic".
         reshape: turns the output of ``layer`` into (n, channels, h, w), where it is not that already: the tokens of a
             transformer, or channels that come last.
         frozen: names of modules that training leaves as they are, batch normalisation included.
         masker: file of the masker trained on these weights, or None; the salience method "masker" reads it.
+        call: which call of ``layer`` is explained if a forward pass calls it several times, from 0; None for the last.
+        output: key, attribute or index of the logits among several outputs; "" if only one has the shape of logits.
+        notes: what loading made out or took for granted, a line each, for people.
     """
 
     name: str
     model: nn.Module
     layer: str
-    size: int
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    size: int | tuple[int, int]
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     head: str | None = None
     guided_layer: str | None = None
     synthetic: int = 1
     reshape: Callable[[Tensor], Tensor] | None = None
     frozen: tuple[str, ...] = ()
     masker: Path | None = None
+    call: int | None = None
+    output: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the input, in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the input."""
+        return len(self.mean)
 
 
 @dataclass(frozen=True)

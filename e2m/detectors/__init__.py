@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,37 +13,48 @@ import torch
 from torch import nn
 
 from e2m import plugins
-from e2m.networks import layers
+from e2m.networks import opaque
 from e2m.networks.checkpoints import MASKER_FORMAT, load_weights, read_checkpoint, weights_hash
+from e2m.networks.describe import described, plain
+from e2m.networks.inputs import device_of
+from e2m.networks.opaque import Opaque
 from e2m.types import Detector, InputError
 
 
 def load_detector(
-    name: str,
+    name: str | nn.Module,
     checkpoint: str | Path | None = None,
     seed: int = 0,
     pretrained: bool = False,
     device: str | None = None,
     masker: str | Path | None = None,
+    **known: object,
 ) -> Detector:
     """A detector with weights, in evaluation mode.
 
     Args:
-        name: a file of this folder ("resnet50"), "timm:NAME" for a timm network, or "package.module:function",
-            a function without arguments that returns an ``e2m.types.Detector``.
-        checkpoint: file written by ``e2m.training.detector.fit``; without it the weights are initialised from ``seed``.
+        name: a file of this folder ("resnet50"); "timm:NAME" for a timm network; "package.module:function", a function
+            without arguments that returns an ``e2m.types.Detector`` or a network; the path of a file of TorchScript or
+            ONNX; or a network, an ``nn.Module``. A network alone is described by ``e2m.networks.describe``, and stderr
+            says what was found and what was taken for granted.
+        checkpoint: file with weights, see ``e2m.networks.checkpoints.load_weights``; without it a named network has
+            weights initialised from ``seed``.
         seed: of the initial weights.
         pretrained: start from ImageNet weights, which torchvision and timm download.
-        device: "cpu", "cuda", ...; by default a GPU where there is one.
+        device: "cpu", "cuda", ...; by default a GPU where there is one, and for a network where it is.
         masker: file written by ``e2m.training.masker.fit`` for these weights; the salience method "masker" reads it.
+        known: fields of ``Detector`` that replace what the detector says or what would be found: ``size=112``,
+            ``mean=(0, 0, 0)``, ``synthetic=0``, ``layer="features"``, ...
 
     Raises:
-        InputError: unknown name or device, a checkpoint of another detector, a masker of other weights, or a file
-            that is neither.
+        InputError: unknown name or device, weights of another network, a masker of other weights, a file that is
+            neither, or a network that cannot be described.
     """
+    _check_known(known)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        detector = replace(_build(name, pretrained), name=name)
+        detector = _build(name, pretrained, known)
+    _check_values(detector)
     check_detector(detector)
     if checkpoint is not None:
         detector = load_weights(detector, checkpoint)
@@ -50,12 +62,36 @@ def load_detector(
     if masker is not None:
         detector = replace(detector, masker=Path(masker))
         _check_masker(detector)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device is None:
+        usual = "cuda" if torch.cuda.is_available() else "cpu"
+        device = usual if isinstance(name, str) else device_of(detector.model)
     try:
         detector.model.to(device, memory_format=torch.channels_last).eval()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"no device {device!r} here ({str(error).splitlines()[0]}); try cpu, cuda or null") from error
     return detector
+
+
+def _check_known(known: dict) -> None:
+    fields = [field.name for field in dataclass_fields(Detector) if field.name not in ("name", "model", "notes")]
+    if odd := [name for name in known if name not in fields]:
+        raise InputError(f"a detector has no {odd[0]!r}; choose from {', '.join(fields)}")
+
+
+def _check_values(detector: Detector) -> None:
+    """Check size, normalisation and class, which no other code could tell from right ones."""
+    name, (mean, std) = detector.name, (detector.mean, detector.std)
+    shape = detector.shape
+    if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
+        raise InputError(f"detector {name!r}: size is {detector.size}; a number of pixels or (height, width) fits")
+    if len(mean) not in (1, 3) or len(std) != len(mean):
+        raise InputError(f"detector {name!r}: mean is {mean} and std {std}; one value each or three fit")
+    if not all(value > 0 for value in std):
+        raise InputError(f"detector {name!r}: std is {std}; numbers above 0 fit")
+    if detector.synthetic not in (0, 1):
+        raise InputError(f"detector {name!r}: synthetic is {detector.synthetic}; 0 or 1, which logit means it, fits")
+    if detector.call is not None and not (isinstance(detector.call, int) and detector.call >= 0):
+        raise InputError(f"detector {name!r}: call is {detector.call}; a whole number from 0 or None for the last fits")
 
 
 def check_detector(detector: Detector) -> None:
@@ -65,6 +101,8 @@ def check_detector(detector: Detector) -> None:
         InputError: a module is missing, or the head is not a linear layer.
     """
     modules = dict(detector.model.named_modules())
+    if isinstance(detector.model, Opaque) and detector.layer:
+        raise InputError(f'detector {detector.name!r}: its network shows its scores only; give layer=""')
     named = [(role, getattr(detector, role)) for role in ("layer", "head", "guided_layer")]
     for role, wanted in (*named, *(("frozen module", name) for name in detector.frozen)):
         if wanted is not None and wanted not in modules:
@@ -86,44 +124,61 @@ def _check_masker(detector: Detector) -> None:
         )
 
 
-def _build(name: str, pretrained: bool) -> Detector:
+def _build(name: str | nn.Module, pretrained: bool, known: dict) -> Detector:
+    if isinstance(name, nn.Module):
+        return from_network(name, **known)
+    if not isinstance(name, str):
+        raise InputError(f"a detector of type {type(name).__name__}; a name or an nn.Module fits")
     if name.startswith("timm:"):
-        return _from_timm(name.removeprefix("timm:"), pretrained)
-    if ":" in name:
-        return _from_function(name)
-    return plugins.load("detector", name).build(pretrained)
+        return from_network(_timm_network(name.removeprefix("timm:"), pretrained), name, **known)
+    if Path(name).is_file():
+        return from_network(_network_in(Path(name)), name, **known)
+    made = _called(name) if ":" in name else plugins.load("detector", name).build(pretrained)
+    if isinstance(made, nn.Module):
+        return from_network(made, name, **known)
+    return replace(made, model=plain(made.model), name=name, **known)
 
 
-def _from_timm(name: str, pretrained: bool) -> Detector:
+def from_network(model: nn.Module, name: str = "", **known: object) -> Detector:
+    """A detector made of a network as it is: see ``e2m.networks.describe``. stderr says what was found."""
+    detector = described(model, name, **known)
+    print(*(f"{detector.name}: {note}" for note in detector.notes), sep="\n", file=sys.stderr)
+    return detector
+
+
+def _timm_network(name: str, pretrained: bool) -> nn.Module:
     import timm
 
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), 8)
         raise InputError(f"timm has no network named {name!r}; similar names: {', '.join(close) or 'none'}")
-    model = timm.create_model(name, pretrained=pretrained, num_classes=2)
-    config, modules = model.pretrained_cfg, dict(model.named_modules())
-    mean, std = tuple(config["mean"]), tuple(config["std"])
-    detector = Detector(f"timm:{name}", model, layer="", size=config["input_size"][-1], mean=mean, std=std)
-    last = (getattr(model, "feature_info", None) or [{}])[-1]
-    layer = layers.find(detector, [channels for channels in (model.num_features, last.get("num_chs")) if channels])
-    detector = replace(detector, layer=layer.name, reshape=layer.reshape)
-    head = config.get("classifier")
-    if isinstance(head, str) and isinstance(modules.get(head), nn.Linear):
-        with_head = replace(detector, head=head)
-        detector = with_head if layers.pooled_linearly(with_head) else detector
-    cam = f"CAM reads {head}" if detector.head else "no CAM: more than pooling lies between it and the head"
-    print(f"{detector.name}: salience is read from {layer}; {cam}", file=sys.stderr)
-    return detector
+    return timm.create_model(name, pretrained=pretrained, num_classes=2)
 
 
-def _from_function(name: str) -> Detector:
+def _network_in(path: Path) -> nn.Module:
+    network = opaque.read(path)
+    if network is None:
+        raise InputError(
+            f"{path}: holds no network by itself; name the network, and give this file as its weights (checkpoint=, "
+            "--weights)"
+        )
+    return network
+
+
+def _called(name: str) -> Detector | nn.Module:
+    """What a person's function returns."""
     module, function = name.split(":", 1)
     try:
-        detector = getattr(importlib.import_module(module), function)()
+        made = getattr(importlib.import_module(module), function)()
     except ImportError as error:
-        raise InputError(f"detector {name!r}: cannot import {module!r} ({error}); is it on PYTHONPATH?") from error
+        raise InputError(
+            f"detector {name!r}: cannot import {module!r} ({error}); is it on PYTHONPATH, or "
+            f"{module.split('.')[0]}.py in the working folder?"
+        ) from error
     except AttributeError as error:
         raise InputError(f"detector {name!r}: {error}") from error
-    if not isinstance(detector, Detector):
-        raise InputError(f"detector {name!r} returned {type(detector).__name__}; return an e2m.types.Detector")
-    return detector
+    if not isinstance(made, Detector | nn.Module):
+        raise InputError(
+            f"detector {name!r} returned {type(made).__name__}; return an e2m.types.Detector or an nn.Module"
+        )
+    return made

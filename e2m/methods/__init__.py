@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from e2m.types import Detector
 
 
+CELLS = (7, 7)
+"""Cells of maps that follow no layer: as many as occlusion has positions."""
+
+
 @dataclass(frozen=True)
 class ForwardPass:
     """A batch that went through the network, as salience methods read it.
 
     Attributes:
         images: (n, H, W, 3) uint8, the images as given.
-        pixels: (n, 3, size, size), the network's input: the images resized and normalised, channels last in memory.
-        features: (n, channels, h, w), the output of the detector's layer; see ``gradient``.
+        pixels: (n, channels, height, width), the network's input: the images resized and normalised, channels last in
+            memory.
+        features: (n, channels, h, w), the output of the detector's layer; see ``gradient``. None if it names no layer.
         regions: (n, H, W) bool, true regions; None if the caller knows none.
         seed: seed of methods that draw random numbers; see ``ForwardPass.random``.
         output, reshape: the layer's output in the graph of the logits, and the function that makes it ``features``.
@@ -36,7 +41,7 @@ class ForwardPass:
 
     images: np.ndarray
     pixels: Tensor
-    features: Tensor
+    features: Tensor | None
     regions: np.ndarray | None = None
     seed: int = 0
     output: Tensor | None = None
@@ -51,8 +56,8 @@ class ForwardPass:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(h, w), the cells of the detector's layer."""
-        return tuple(self.features.shape[2:])
+        """(h, w), the cells of the detector's layer; 7x7 for a network that shows its scores only."""
+        return CELLS if self.features is None else tuple(self.features.shape[2:])
 
     def random(self) -> list[np.random.Generator]:
         """One generator an image, keyed by the seed and the image's bytes, so that batch and order change no draw."""

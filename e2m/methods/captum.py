@@ -42,7 +42,7 @@ class Method(Base):
         self.attribution = getattr(attr, name)(detector.model)
 
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor:
-        """(n, size, size), nonnegative."""
+        """(n, height, width), nonnegative."""
         import torch
 
         pixels = forward.pixels.detach()

@@ -22,15 +22,17 @@ class Method(Base):
         """(n, h, w), the probability lost; negative where hiding raises the probability."""
         import torch
 
-        size = self.detector.size
-        patch, stride = max(1, round(PATCH * size)), max(1, round(STRIDE * size))
-        corners = range(0, size - patch + 1, stride)
-        lost = logits.new_empty((len(logits), len(corners), len(corners)), dtype=torch.float64)
+        patch = [max(1, round(PATCH * side)) for side in self.detector.shape]
+        down, across = (
+            range(0, side - long + 1, max(1, round(STRIDE * side)))
+            for side, long in zip(self.detector.shape, patch, strict=True)
+        )
+        lost = logits.new_empty((len(logits), len(down), len(across)), dtype=torch.float64)
         with torch.no_grad():
             clean = _probability(logits, classes)
-            for (row, top), (column, left) in product(enumerate(corners), enumerate(corners)):
+            for (row, top), (column, left) in product(enumerate(down), enumerate(across)):
                 hidden = forward.pixels.detach().clone()
-                hidden[:, :, top : top + patch, left : left + patch] = 0
+                hidden[:, :, top : top + patch[0], left : left + patch[1]] = 0
                 lost[:, row, column] = clean - _probability(self.detector.model(hidden), classes)
         return lost
 

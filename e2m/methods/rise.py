@@ -33,20 +33,20 @@ class Method(Base):
         import torch
         from torch.nn.functional import interpolate
 
-        size, pixels = self.detector.size, forward.pixels.detach()
-        cell = -(-size // CELLS)
+        (height, width), pixels = self.detector.shape, forward.pixels.detach()
+        cell = [-(-side // CELLS) for side in (height, width)]
         total, shown = np.zeros((2, len(pixels), *forward.shape))
         generators = forward.random()
         with torch.no_grad():
             for _ in range(MASKS):
                 grids = np.stack([generator.random((CELLS + 1, CELLS + 1)) < 0.5 for generator in generators])
                 large = interpolate(
-                    torch.from_numpy(grids[:, None]).float(), ((CELLS + 1) * cell,) * 2, mode="bilinear"
+                    torch.from_numpy(grids[:, None]).float(), [(CELLS + 1) * side for side in cell], mode="bilinear"
                 )
                 corners = [generator.integers(0, cell, 2) for generator in generators]
                 masks = torch.stack(
                     [
-                        mask[:, top : top + size, left : left + size]
+                        mask[:, top : top + height, left : left + width]
                         for mask, (top, left) in zip(large, corners, strict=True)
                     ]
                 ).to(pixels.device)

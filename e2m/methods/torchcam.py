@@ -28,20 +28,32 @@ class Method(Base):
 
         super().__init__(detector, name)
         self.needs = "layer" if name in GRADIENTS else ""
-        if name == "CAM" and detector.head is None:
+        if not detector.layer:
             raise InputError(
-                f"CAM needs pooling and one linear layer, and {detector.name!r} names no head; use GradCAM"
+                f"{name} reads a layer, and {detector.name!r} shows its scores only; use occlusion or RISE"
             )
-        options = {"fc_layer": detector.head} if name == "CAM" else {}
-        shape = (3, detector.size, detector.size)
+        layer, options = detector.layer, {}
+        if name == "CAM":
+            layer, options = _pooled(detector), {"fc_layer": detector.head}
+        shape = (detector.channels, *detector.shape)
         self.extractor = getattr(methods, name)(
-            detector.model, detector.layer, input_shape=shape, reshape_transform=detector.reshape, **options
+            detector.model, layer, input_shape=shape, reshape_transform=detector.reshape, **options
         )
         self.extractor.disable_hooks()
+        self._listening, self._calls = False, 0
+        # TorchCAM keeps the last call that it hears.
+        self._counter = detector.model.get_submodule(layer).register_forward_pre_hook(self._count)
 
     def listen(self, on: bool) -> None:
         """Read the layer's output in this pass only: Score-CAM also runs the network on masked images."""
+        self._listening, self._calls = on, 0
         self.extractor.enable_hooks() if on else self.extractor.disable_hooks()
+
+    def _count(self, *_: object) -> None:
+        chosen = self.detector.call
+        if self._listening and chosen is not None:
+            self.extractor.enable_hooks() if self._calls == chosen else self.extractor.disable_hooks()
+            self._calls += 1
 
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor:
         """TorchCAM's maps (n, h, w) before it normalises them."""
@@ -52,16 +64,38 @@ class Method(Base):
         return self.extractor(classes.tolist(), logits, normalized=False, **options)[0]
 
     def _class_activation(self, classes: Tensor) -> Tensor:
-        """CAM from the head's rows, in the network's class order; a single logit has one row, for "synthetic"."""
+        """CAM from the head's rows, in the network's class order; a single logit has one row."""
         import torch
 
         from e2m.networks.inputs import logits_of, network_class
 
-        single = logits_of(self.detector) == 1
-        rows = torch.zeros_like(classes) if single else network_class(self.detector, classes)
-        raw = self.extractor(rows.tolist(), normalized=False)[0]
-        return torch.where((classes == 1)[:, None, None], raw, -raw) if single else raw
+        rows = network_class(self.detector, classes)
+        if logits_of(self.detector) == 2:
+            return self.extractor(rows.tolist(), normalized=False)[0]
+        raw = self.extractor(torch.zeros_like(rows).tolist(), normalized=False)[0]
+        return torch.where((rows == 1)[:, None, None], raw, -raw)
 
     def close(self) -> None:
         """Remove TorchCAM's hooks."""
+        self._counter.remove()
         self.extractor.remove_hooks()
+
+
+def _pooled(detector: Detector) -> str:
+    """The layer that CAM reads.
+
+    Raises:
+        InputError: the logits are not the head, applied to the means of a layer.
+    """
+    from e2m.networks import layers
+
+    if detector.head is None:
+        raise InputError(f"CAM needs pooling and one linear layer, and {detector.name!r} names no head; use GradCAM")
+    layer = layers.pooled(detector)
+    if layer is None:
+        raise InputError(
+            f"CAM needs logits that are the head, applied to the mean over the cells of the layer; in "
+            f"{detector.name!r}, something else lies between {detector.layer!r}, {detector.head!r} and the logits: "
+            "use GradCAM"
+        )
+    return layer

@@ -11,6 +11,8 @@ from pickle import UnpicklingError
 import torch
 from torch import nn
 
+from e2m.networks import opaque
+from e2m.networks.weights import Fit, first_line, fitted, read, why_objects, with_head_of
 from e2m.types import Detector, InputError
 
 CHECKPOINT_FORMAT = "e2m-checkpoint-1"
@@ -29,11 +31,15 @@ def read_checkpoint(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> dict:
     return _of_kind(_loaded(path, kind), path, kind)
 
 
-def _loaded(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> object:
-    path = Path(path)
+def _check_exists(path: Path, kind: str = CHECKPOINT_FORMAT) -> None:
     if not path.is_file():
         example = "train_masker" if kind == MASKER_FORMAT else "train_cyborg"
         raise InputError(f"{path}: no checkpoint there; train one first, for example with `e2m run {example}`")
+
+
+def _loaded(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> object:
+    path = Path(path)
+    _check_exists(path, kind)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except BROKEN as error:
@@ -44,45 +50,95 @@ def _of_kind(state: object, path: str | Path, kind: str) -> dict:
     if not isinstance(state, dict) or state.get("format") != kind:
         if kind == MASKER_FORMAT:
             raise InputError(f"{path}: not a masker; give a file that `e2m run train_masker` wrote")
-        raise InputError(f"{path}: not a checkpoint of E2M; wrap other weights in a `package.module:function` detector")
+        raise InputError(f"{path}: not a checkpoint of E2M; give a file that E2M wrote")
     if missing := [name for name in ("detector", "weights") if name not in state]:
         raise InputError(f"{path}: has no {missing[0]}; a file that E2M wrote has it: train again")
     return state
 
 
 def load_weights(detector: Detector, path: str | Path) -> Detector:
-    """Load the weights of a checkpoint into a detector of the same name.
+    """Load the weights of a file into a detector.
 
     Returns:
-        The detector, with ``frozen`` naming the modules that the checkpoint's training left as they were.
+        The detector, with ``frozen`` naming the modules that the training of a checkpoint of E2M left as they were, and
+        ``notes`` saying which weights were read. A file of TorchScript or ONNX brings its own network.
 
     Args:
-        detector: takes the weights.
-        path: a checkpoint of E2M, or one of the published ones (``final_model.pth``): a dictionary with the weights
-            under "state_dict", whose second logit means synthetic.
+        detector: takes the weights. Its head gets one logit where theirs has one, and two where it has two.
+        path: a checkpoint of E2M for a detector of this name; or weights that another program wrote: a file of torch or
+            safetensors that holds, at any depth and under any common prefix, a mapping of the network's names to
+            tensors; or TorchScript or ONNX.
 
     Raises:
-        InputError: a checkpoint of another detector, weights that do not fit, or frozen modules that do not exist.
+        InputError: no such file, another kind of file, whole Python objects, a checkpoint of another detector, weights
+            that do not fit, or frozen modules that do not exist.
     """
-    state = _loaded(path)
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        weights, frozen = _published(state["state_dict"], detector), ()
-    else:
-        state = _of_kind(state, path, CHECKPOINT_FORMAT)
+    path = Path(path)
+    _check_exists(path)
+    if (program := opaque.read(path)) is not None:
+        return _with_program(detector, program, path)
+    content, frozen, note = _content(path), (), ()
+    if isinstance(content, dict) and content.get("format") == CHECKPOINT_FORMAT:
+        state = _of_kind(content, path, CHECKPOINT_FORMAT)
         if state["detector"] != detector.name:
             raise InputError(f"{path}: a checkpoint of {state['detector']!r}, but {detector.name!r} was asked for")
         weights, frozen = state["weights"], state.get("frozen", ())
+    else:
+        found = fitted(content, detector, path)
+        weights, note = _own_parts(found.weights, detector), _note(found, detector)
+        with_head_of(detector.model, weights)
     _check_fit(weights, detector, path)
     _check_frozen(frozen, detector, path)
-    detector.model.load_state_dict(weights)
-    return replace(detector, frozen=tuple(frozen))
+    try:
+        detector.model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{path}: {first_line(error)}") from error
+    return replace(detector, frozen=tuple(frozen), notes=(*detector.notes, *note))
 
 
-def _published(weights: dict, detector: Detector) -> dict:
-    """Published weights under the names of our network: Xception lies in a wrapper and calls its head last_linear."""
-    wrapped = all(str(name).startswith("model.") for name in weights)
-    names = {name: str(name).removeprefix("model.") if wrapped else str(name) for name in weights}
-    return {new.replace("last_linear.", f"{detector.head}."): weights[name] for name, new in names.items()}
+def _content(path: Path) -> object:
+    try:
+        return read(path)
+    except UnpicklingError as error:
+        known = "global" in str(error).lower()  # a pickle of objects; anything else is damaged
+        raise InputError(why_objects(path, error) if known else _damaged(path, error)) from error
+    except BROKEN as error:
+        raise InputError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path}: not a checkpoint ({type(error).__name__}); give weights of torch, safetensors, TorchScript or ONNX"
+
+
+def _with_program(detector: Detector, program: opaque.Opaque, path: Path) -> Detector:
+    """The detector with a network that shows its scores only."""
+    if program.input_shape not in (None, detector.shape):
+        size = " x ".join(map(str, program.input_shape))
+        wanted = " x ".join(map(str, detector.shape))
+        raise InputError(f"{path}: takes {size} pixels, but {detector.name!r} gives {wanted}; change its size=")
+    if program.input_channels not in (None, detector.channels):
+        raise InputError(
+            f"{path}: takes {program.input_channels} channels, but {detector.name!r} gives {detector.channels}; change "
+            "its mean and std, which have one value a channel"
+        )
+    note = f"weights: {path.name} is a program, which shows its scores only: occlusion and RISE explain it"
+    alone = {"layer": "", "head": None, "guided_layer": None, "reshape": None, "frozen": (), "call": None}
+    return replace(detector, model=program, notes=(*detector.notes, note), **alone)
+
+
+def _own_parts(weights: dict, detector: Detector) -> dict:
+    """The weights without parts that the network does not have at all, such as a head for training alone."""
+    parts = {name.split(".")[0] for name in detector.model.state_dict()}
+    return {name: value for name, value in weights.items() if name.split(".")[0] in parts}
+
+
+def _note(found: Fit, detector: Detector) -> tuple[str, ...]:
+    expected = detector.model.state_dict()
+    left = sorted({name.split(".")[0] for name in found.weights.keys() - expected.keys()})
+    text = f"weights: all {len(expected)} of the network" + f", {found.said}" * bool(found.said)
+    text += f"; not read: {', '.join(left)}" if left else ""
+    text += f"; {', '.join(found.others)} would fit as well" if found.others else ""
+    return (text,)
 
 
 def _check_frozen(frozen: object, detector: Detector, path: str | Path) -> None:
@@ -117,7 +173,8 @@ def _check_fit(weights: object, detector: Detector, path: str | Path) -> None:
 
 
 def _why(name: str, tensor: torch.Tensor, detector: Detector) -> str:
-    if detector.head and name.startswith(f"{detector.head}."):
+    needed = detector.model.state_dict()[name]
+    if tensor.ndim and needed.ndim and tensor.shape[1:] == needed.shape[1:] and len(needed) in (1, 2):
         return f"it tells {len(tensor)} classes; detectors tell authentic from synthetic"
     return "it was built differently"
 

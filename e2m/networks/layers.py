@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from e2m.networks.inputs import two_logits
+from e2m.networks.inputs import noise, raw_logits, two_logits
 from e2m.types import Detector, InputError
 
 
@@ -48,7 +48,7 @@ def tokens(output: Tensor, prefix: int, grid: tuple[int, int]) -> Tensor:
     return output[:, prefix:].unflatten(1, grid).permute(0, 3, 1, 2)
 
 
-def find(detector: Detector, channels: Sequence[int]) -> Layer:
+def find(detector: Detector, channels: Sequence[int] | None = None, least: int = 1) -> Layer:
     """The last layer that salience can be read from.
 
     It is the last module, in the order of computation, that meets two conditions. Its output is a grid with one of the
@@ -58,7 +58,8 @@ def find(detector: Detector, channels: Sequence[int]) -> Layer:
 
     Args:
         detector: the detector; its ``layer`` is not read.
-        channels: numbers of channels that the last cells may have.
+        channels: numbers of channels that the last cells may have; None takes any number.
+        least: smallest number of rows and of columns.
 
     Raises:
         InputError: no such module; the message lists the last outputs.
@@ -68,26 +69,100 @@ def find(detector: Detector, channels: Sequence[int]) -> Layer:
         for name, output in reversed(outputs.items()):
             layer = _as_layer(name, tuple(output.shape), channels, grid)
             projection = output.ndim == 3 and isinstance(modules[name], nn.Linear)
-            if layer is not None and not projection and _cells_that_matter(layer, output, logits) > 1:
+            if layer is None or projection or min(layer.grid) < least:
+                continue
+            if _cells_that_matter(layer, output, logits) > 1:
                 return layer
     shapes = "; ".join(f"{name} {tuple(output.shape[1:])}" for name, output in list(outputs.items())[-8:])
+    features = "" if channels is None else f" of {' or '.join(map(str, channels))} features a cell"
     raise InputError(
-        f"{detector.name!r} has no layer with a grid of {' or '.join(map(str, channels))} features a cell; the last "
-        f"outputs are {shapes}. Write a `package.module:function` detector that names layer= and, for tokens, reshape="
+        f"{detector.name!r} has no layer with a grid{features}; the last outputs are {shapes}. Write a "
+        "`package.module:function` detector that names layer= and, for tokens, reshape="
     )
 
 
-def pooled_linearly(detector: Detector) -> bool:
-    """Whether the head reads the mean over the cells of the detector's layer, as CAM assumes."""
-    read = []
-    head = detector.model.get_submodule(detector.head)
-    hook = head.register_forward_pre_hook(lambda _module, inputs: read.append(inputs[0].detach()))
-    with _outputs(detector) as (outputs, _):
-        features = outputs[detector.layer].detach()
-    hook.remove()
+def head_of(detector: Detector) -> str | None:
+    """The linear layer whose outputs are the logits; None if there is none."""
+    linear = {name: module for name, module in detector.model.named_modules() if isinstance(module, nn.Linear)}
+    with _seen(detector, [*linear]) as (seen, output):
+        logits = raw_logits(detector, output, 1)
+        heads = [name for name, (_, out) in seen.items() if out.numel() == logits.numel() and _same(out, logits)]
+    return heads[-1] if heads else None
+
+
+def pooled(detector: Detector) -> str | None:
+    """The layer of which CAM holds: the logits are the head, applied to the mean over the cells of this layer.
+
+    It is the detector's layer, or one with as many cells that comes after it, such as the ReLU after a normalisation.
+    None if there is none: something other than pooling lies in between, or the head is not the last layer.
+    """
+    cells = [name for name, module in detector.model.named_modules() if name and not isinstance(module, nn.Linear)]
+    with _seen(detector, [*cells, detector.head]) as (seen, output):
+        if not {detector.layer, detector.head} <= seen.keys():
+            return None
+        read, logits = seen[detector.head]
+        if not _same(logits.flatten(1), raw_logits(detector, output, 1)):
+            return None
+        like = seen[detector.layer][1].shape
+        order = [detector.layer, *(name for name in reversed(cells) if name in seen and seen[name][1].shape == like)]
+        return next((name for name in order if _pools(detector, seen[name][1], read)), None)
+
+
+def calls_of(detector: Detector) -> int:
+    """How many times one forward pass calls the detector's layer."""
+    calls = []
+    hook = detector.model.get_submodule(detector.layer).register_forward_hook(lambda *_: calls.append(1))
+    try:
+        with _seen(detector, []):
+            return len(calls)
+    finally:
+        hook.remove()
+
+
+def _pools(detector: Detector, features: Tensor, read: Tensor) -> bool:
     features = features if detector.reshape is None else detector.reshape(features)
-    means = features.mean((2, 3))
-    return means.shape == read[-1].shape and torch.allclose(means, read[-1], rtol=1e-3, atol=1e-4)
+    return features.ndim == 4 and _same(features.mean((2, 3)), read.flatten(1))
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@contextmanager
+def _seen(detector: Detector, names: Sequence[str]) -> Iterator[tuple[dict[str, tuple[Tensor, Tensor]], object]]:
+    """The first input and the output of modules for one image of noise, as later operations in place leave them, and
+    the output of the network.
+    """
+    seen = {}
+
+    def note(name: str, _module: nn.Module, inputs: tuple, output: object) -> None:
+        if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+            seen.pop(name, None)
+            seen[name] = inputs[0], output
+
+    with ExitStack() as stack:
+        for name in names:
+            stack.callback(detector.model.get_submodule(name).register_forward_hook(partial(note, name)).remove)
+        stack.enter_context(at_rest(detector.model))
+        with torch.no_grad():
+            yield seen, detector.model(noise(detector))
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """A block in which the network is in evaluation mode, and no linear layer has weights that are all zero.
+
+    With a fresh head of zeros, the logits would depend on no layer. The network is restored at the end of the block.
+    """
+    random = torch.Generator().manual_seed(0)
+    with ExitStack() as stack:
+        for module in model.modules():
+            stack.callback(setattr, module, "training", module.training)
+            if isinstance(module, nn.Linear) and not module.weight.any():
+                stack.callback(module.weight.data.zero_)
+                module.weight.data.copy_(torch.randn(module.weight.shape, generator=random))
+        model.eval()
+        yield
 
 
 @contextmanager
@@ -110,20 +185,13 @@ def _outputs(detector: Detector) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         # Later in-place operations write on the copy.
         return output.clone()
 
-    random = torch.Generator().manual_seed(0)
-    image = torch.rand(1, 3, detector.size, detector.size, generator=random)
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if name:
                 stack.callback(module.register_forward_hook(partial(note, name)).remove)
-            stack.callback(setattr, module, "training", module.training)
-            # With a fresh head of zeros, the logits would depend on no layer.
-            if isinstance(module, nn.Linear) and not module.weight.any():
-                stack.callback(module.weight.data.zero_)
-                module.weight.data.normal_(generator=random)
+        stack.enter_context(at_rest(model))
         with torch.enable_grad():
-            device = next(model.parameters()).device
-            logits = two_logits(detector, model.eval()(image.to(device).requires_grad_()))
+            logits = two_logits(detector, model(noise(detector).requires_grad_()), 1)
         yield outputs, logits
 
 
@@ -133,13 +201,17 @@ def _grid(model: nn.Module) -> tuple[int, int] | None:
     return tuple(grid) if grid is not None else None
 
 
-def _as_layer(name: str, shape: tuple[int, ...], channels: Sequence[int], grid: tuple[int, int] | None) -> Layer | None:
+def _as_layer(
+    name: str, shape: tuple[int, ...], channels: Sequence[int] | None, grid: tuple[int, int] | None
+) -> Layer | None:
     """The layer if an output of this shape is a grid with one of the numbers of channels, None otherwise."""
-    if len(shape) == 4 and shape[1] in channels:
+    # Without a number of channels, two equal sides in front are those of the cells.
+    first = shape[1] in channels if channels else len(shape) == 4 and not shape[1] == shape[2] != shape[3]
+    if len(shape) == 4 and first:
         return Layer(name, shape[2:], shape[1])
-    if len(shape) == 4 and shape[3] in channels:
+    if len(shape) == 4 and (channels is None or shape[3] in channels):
         return Layer(name, shape[1:3], shape[3], reshape=channels_last)
-    if len(shape) == 3 and shape[2] in channels:
+    if len(shape) == 3 and (channels is None or shape[2] in channels):
         # Without a stated grid, the cells form the largest square, and the tokens left over come first.
         side = math.isqrt(shape[1])
         cells = grid if grid is not None and math.prod(grid) <= shape[1] else (side, side)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from e2m.networks.checkpoints import MASKER_FORMAT, read_checkpoint
+from e2m.networks.inputs import square_side
 from e2m.types import Detector, InputError
 
 SPAN = 5 / 255
@@ -81,7 +82,7 @@ class Masker(nn.Module):
 
 def side_of(detector: Detector) -> int:
     """Side of a detector's masks: a quarter of the image's, as published (56 of 224)."""
-    return max(1, detector.size // 4)
+    return max(1, square_side(detector) // 4)
 
 
 def enlarge(maps: Tensor, side: int) -> Tensor:
@@ -233,7 +234,7 @@ def _shapes(detector: Detector) -> dict[str, tuple[int, int]]:
                 stack.callback(module.register_forward_hook(partial(note, name)).remove)
         for module, was in training:
             stack.callback(setattr, module, "training", was)
-        model.eval()(torch.zeros(1, 3, detector.size, detector.size, device=first.device))
+        model.eval()(torch.zeros(1, detector.channels, *detector.shape, device=first.device))
     return shapes
 
 

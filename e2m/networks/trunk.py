@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from e2m.networks.checkpoints import weights_hash
 from e2m.networks.folding import fold, unchanged
-from e2m.networks.inputs import as_input
+from e2m.networks.inputs import as_input, device_of, noise, two_logits
 from e2m.store import paths
 from e2m.types import Detector, InputError
 
@@ -60,7 +60,7 @@ class Trunk:
 
         Args:
             images: (n, H, W, 3) uint8, as they were given.
-            pixels: (n, 3, size, size), the same images as the network's input.
+            pixels: (n, channels, height, width), the same images as the network's input.
         """
         if not self.modules:
             return pixels
@@ -91,7 +91,7 @@ class Trunk:
         Raises:
             OSError: the file cannot be written.
         """
-        device = next(self.detector.model.parameters()).device
+        device = device_of(self.detector.model)
         known = set()
         with paths.writing(path) as file, paths.naming(path):
             for images in batches if self.modules else ():
@@ -125,14 +125,12 @@ class Trunk:
     @torch.no_grad()
     def _checked(self, modules: list[nn.Module]) -> tuple[int, ...] | None:
         """The shape of an output; None if trunk and rest together do not give the logits of the whole network."""
-        model, side = self.detector.model, self.detector.size
-        pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-        pixels = pixels.to(next(model.parameters()).device)
-        whole = model(pixels)
+        model, pixels = self.detector.model, noise(self.detector)
+        whole = two_logits(self.detector, model(pixels))
         try:
             output = nn.Sequential(*modules)(pixels)
             with _skipped(modules):
-                logits = model(output)
+                logits = two_logits(self.detector, model(output))
         except (RuntimeError, ValueError, IndexError, TypeError):  # the modules do not take the input, or not it alone
             return None
         fits = logits.shape == whole.shape and torch.allclose(logits, whole, TOLERANCE, TOLERANCE)

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from e2m import plugins
 from e2m.arrays.maps import min_max
-from e2m.detectors import check_detector
+from e2m.detectors import check_detector, from_network
 from e2m.methods import ForwardPass
 from e2m.networks.folding import Folded
-from e2m.networks.inputs import as_input, has_bfloat16, two_logits
+from e2m.networks.inputs import as_input, device_of, has_bfloat16, two_logits
 from e2m.networks.trunk import Trunk
 from e2m.types import LABELS, Detector, Explanation, InputError
 
@@ -31,7 +31,7 @@ TARGETS = ("predicted", "label", *LABELS)
 
 
 def explain(
-    detector: Detector,
+    detector: Detector | nn.Module,
     images: np.ndarray | Iterable[np.ndarray],
     method: str = "GradCAM",
     target: str | int | Sequence | np.ndarray = "predicted",
@@ -44,7 +44,7 @@ def explain(
     """Salience maps and scores of images.
 
     Args:
-        detector: from ``e2m.load_detector``.
+        detector: from ``e2m.load_detector``, or a bare network, which ``load_detector`` then describes.
         images: (N, H, W, 3) uint8, or an iterable of such batches; resized to the detector's input.
         method: a salience method, see ``e2m.methods``: "GradCAM", "CAM", "masker", "occlusion", "RISE",
             "IntegratedGradients", ...
@@ -74,6 +74,7 @@ def explain(
         _check_number(classes, len(images))
         if regions is not None and len(regions) != len(images):
             raise InputError(f"{len(regions)} regions for {len(images)} images; give one an image")
+    detector = detector if isinstance(detector, Detector) else from_network(detector)
     with Explainer(detector, (method,), mixed_precision, seed) as explainer:
 
         def explained(batch: np.ndarray, indices: np.ndarray) -> Explanation:
@@ -167,11 +168,11 @@ class Explainer:
         self._stored = stored
         self._open = {}
         self._output: Tensor | None = None
-        self._passing = False
+        self._passing, self._calls = False, 0
 
     def __enter__(self) -> Explainer:
         model = self.detector.model
-        self._device = next(model.parameters()).device
+        self._device = device_of(model)
         self._mixed = self.mixed_precision and has_bfloat16(self._device)
         with ExitStack() as stack:
             self._freeze(model, stack)
@@ -179,14 +180,15 @@ class Explainer:
             self._at_once = images_at_once(self.detector, self._device)
             # Registered before the methods' own hooks, which then see the graph begin at the layer's output: a map
             # costs no backward pass through the network.
-            stack.callback(model.get_submodule(self.detector.layer).register_forward_hook(self._cut).remove)
+            if self.detector.layer:
+                stack.callback(model.get_submodule(self.detector.layer).register_forward_hook(self._cut).remove)
             # Methods see the logits in E2M's order, in this pass and wherever they run the network themselves.
             stack.callback(model.register_forward_hook(self._reorder).remove)
             for name, plugin in self._plugins.items():
                 self._open[name] = plugin.Method(self.detector, name)
                 stack.callback(self._open[name].close)
-            self._folded = Folded(model, but=[self.detector.layer])
-            self._needs = {_checked_needs(name, method.needs) for name, method in self._open.items()}
+            self._folded = Folded(model, but=[self.detector.layer] if self.detector.layer else [])
+            self._needs = {_checked_needs(self.detector, name, method.needs) for name, method in self._open.items()}
             self._stack = stack.pop_all()
         return self
 
@@ -276,7 +278,7 @@ class Explainer:
         bfloat16 = torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed)
         for method in self._open.values():
             method.listen(True)
-        self._passing = True
+        self._passing, self._calls = True, 0
         try:
             with torch.set_grad_enabled(self._needs != {""}), bfloat16, self._folded:
                 logits = self._logits(images, pixels).float()
@@ -285,7 +287,9 @@ class Explainer:
             for method in self._open.values():
                 method.listen(False)
         output, self._output = self._output, None
-        features = self._grid(output.detach())
+        if output is None and self.detector.layer:
+            raise InputError(self._silent())
+        features = None if output is None else self._grid(output.detach())
         return ForwardPass(images, pixels, features, regions, self.seed, output, self.detector.reshape), logits
 
     def _logits(self, images: np.ndarray, pixels: Tensor) -> Tensor:
@@ -295,10 +299,24 @@ class Explainer:
         with self._trunk.skipped():
             return self.detector.model(hidden)
 
+    def _silent(self) -> str:
+        name, layer, call = self.detector.name, self.detector.layer, self.detector.call
+        if call is None or not self._calls:
+            return f"{name!r} does not call its layer {layer!r}; name one that takes part in a forward pass"
+        return f"{name!r} calls its layer {layer!r} {self._calls} times; call={call} fits no call, they count from 0"
+
     def _cut(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor | None:
         """Start the graph at the layer's output, unless a method differentiates by the input."""
         if not self._passing:
             return None
+        call, self._calls = self._calls, self._calls + 1
+        if self.detector.call not in (None, call):
+            return None
+        if not isinstance(output, Tensor):
+            raise InputError(
+                f"layer {self.detector.layer!r} of {self.detector.name!r} gives a {type(output).__name__}; name a "
+                "layer that gives one tensor"
+            )
         # Maps are always summed in single precision.
         features = output.float() if "input" in self._needs else output.detach().float()
         if "layer" in self._needs and not features.requires_grad:
@@ -316,8 +334,8 @@ class Explainer:
             )
         return grid
 
-    def _reorder(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-        return two_logits(self.detector, output)
+    def _reorder(self, _module: nn.Module, inputs: tuple, output: object) -> Tensor:
+        return two_logits(self.detector, output, len(inputs[0]))
 
     @staticmethod
     def _freeze(model: nn.Module, stack: ExitStack) -> None:
@@ -331,6 +349,9 @@ class Explainer:
 
 
 _BLOCK = 20 << 20  # bytes
+
+_LARGEST = 5
+"""Largest output of a network that shows its scores only, in inputs: that of a ResNet-50."""
 
 _AT_ONCE: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
@@ -360,6 +381,9 @@ def images_at_once(detector: Detector, device: torch.device) -> int:
 @torch.inference_mode()
 def _largest_output(detector: Detector) -> int:
     """Bytes of the largest output of any module of the network for one image."""
+    image = torch.zeros(1, detector.channels, *detector.shape)
+    if not detector.layer:
+        return _LARGEST * image.nbytes
     sizes = [1]
 
     def note(_module: nn.Module, _inputs: tuple, output: object) -> None:
@@ -369,13 +393,15 @@ def _largest_output(detector: Detector) -> int:
         for module in detector.model.modules():
             stack.callback(module.register_forward_hook(note).remove)
         # Not called as a module: hooks on the network see real images only.
-        detector.model.forward(torch.zeros(1, 3, detector.size, detector.size))
+        detector.model.forward(image)
     return max(sizes)
 
 
-def _checked_needs(name: str, needs: str) -> str:
+def _checked_needs(detector: Detector, name: str, needs: str) -> str:
     if needs not in ("layer", "input", ""):
         raise InputError(f'salience method {name!r} needs {needs!r}; "layer", "input" or "" for nothing fits')
+    if needs and not detector.layer:
+        raise InputError(f"{name} takes gradients, and {detector.name!r} shows its scores only; use occlusion or RISE")
     return needs
 
 

@@ -198,15 +198,15 @@ class DetectorTrainer(loop.Trainer):
     def _forward(self, batch: Tensor, classes: Tensor, human: Tensor | None) -> Batch:
         bfloat16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
         with bfloat16, self.trunk.skipped():
-            logits, features = guided_features(self.detector, batch)
-        return Batch(two_logits(self.detector, logits.float()), classes, features.float(), self._head_weights(), human)
+            output, features = guided_features(self.detector, batch)
+        logits = two_logits(self.detector, output, len(batch)).float()
+        return Batch(logits, classes, features.float(), self._head_weights(), human)
 
     def _head_weights(self) -> Tensor | None:
         if self.detector.head is None:
             return None
         weights = self.network.get_submodule(self.detector.head).weight
-        if len(weights) == 1:
-            return torch.cat([-weights, weights])
+        weights = torch.cat([-weights, weights]) if len(weights) == 1 else weights
         return weights[network_class(self.detector, torch.arange(2))]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from e2m.arrays.images import read_images, read_maps
-from e2m.networks.inputs import as_input
+from e2m.networks.inputs import as_input, square_side
 from e2m.networks.trunk import Trunk
 from e2m.training.settings import Settings
 from e2m.types import LABELS, Detector, InputError
@@ -40,7 +40,7 @@ class Images:
         seed: int = 0,
     ):
         self.detector, self.trunk = detector, trunk
-        self.images = np.concatenate(list(read_images(samples, size=detector.size)))
+        self.images = np.concatenate(list(read_images(samples, size=square_side(detector))))
         classes = (samples["label"] == LABELS[1]).to_numpy(np.int64)
         human = read_maps(samples["salience"], human_shape, bilinear=True) if human_shape else None
         if replace_targets is not None:

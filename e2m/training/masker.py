@@ -213,8 +213,8 @@ class MaskerTrainer(loop.Trainer):
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            logits = model(images)
-        return two_logits(self.detector, logits.float())
+            output = model(images)
+        return two_logits(self.detector, output, len(images)).float()
 
 
 class Alongside:

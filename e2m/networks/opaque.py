@@ -1,0 +1,140 @@
+"""Networks that show their scores only: programs in TorchScript and ONNX. Occlusion and RISE explain them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import torch
+from torch import Tensor, nn
+
+from e2m.types import InputError
+
+
+class Opaque(nn.Module):
+    """A network as a function from images to outputs, without modules to look into.
+
+    Args:
+        run: (N, channels, h, w) float32 -> outputs.
+        content: of the file; its hash stands for the weights.
+        shape: (height, width) of the input, None where any fits; or None if the file does not state it.
+        channels: of the input; None if the file does not state them.
+        program: the TorchScript module, which moves between devices with this one.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Tensor], object],
+        content: bytes,
+        shape: tuple[int, int] | None = None,
+        channels: int | None = None,
+        program: nn.Module | None = None,
+    ):
+        super().__init__()
+        # A bound method, not the program itself, see below.
+        self.run, self.input_shape, self.input_channels = run, shape, channels
+        # In a tuple: nn.Module does not take it for a part, whose modules could carry hooks that never run.
+        self._program = (program,)
+        digest = hashlib.sha256(content).digest()
+        self.register_buffer("sha256", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
+
+    @classmethod
+    def of_program(cls, program: torch.jit.ScriptModule) -> Opaque:
+        """A network in TorchScript, in single precision and evaluation mode."""
+        content = io.BytesIO()
+        torch.jit.save(program, content)
+        program = program.float().eval()
+        return cls(program.forward, content.getvalue(), program=program)
+
+    def forward(self, pixels: Tensor) -> object:
+        """The network's outputs, as the file's program gives them."""
+        return self.run(pixels)
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
+        if self._program[0] is not None:
+            self._program[0]._apply(fn)
+        return super()._apply(fn, recurse)
+
+
+def read(path: Path) -> Opaque | None:
+    """The network in a file of TorchScript or ONNX; None for any other file.
+
+    Raises:
+        InputError: a file of these kinds that is damaged, or onnxruntime is not installed.
+    """
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == b"PK":
+        return _script(path) if _is_script(path) else None
+    return _onnx(path) if path.suffix.lower() == ".onnx" else None
+
+
+def _is_script(path: Path) -> bool:
+    try:
+        with ZipFile(path) as archive:
+            names = archive.namelist()
+    except BadZipFile:
+        return False
+    if any(name.endswith(("exported_program.json", "models/model.json")) for name in names):
+        raise InputError(
+            f"{path}: an exported program (.pt2), which is not read; save it as TorchScript, ONNX or weights"
+        )
+    return any("/code/" in name for name in names)
+
+
+def _script(path: Path) -> Opaque:
+    try:
+        return Opaque.of_program(torch.jit.load(path, map_location="cpu"))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: TorchScript that cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _onnx(path: Path) -> Opaque:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"{path}: reading ONNX takes the package onnxruntime; pip install 'e2m[onnx]'") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes of errors have no common base
+        raise InputError(f"{path}: ONNX that cannot be read ({str(error).splitlines()[0]})") from error
+    if len(session.get_inputs()) != 1:
+        names = ", ".join(given.name for given in session.get_inputs())
+        raise InputError(f"{path}: takes {len(session.get_inputs())} inputs ({names}); one batch of images fits")
+    return _session(session, path)
+
+
+def _session(session, path: Path) -> Opaque:
+    given = session.get_inputs()[0]
+    shape = [side if isinstance(side, int) else None for side in given.shape]
+    if len(shape) != 4:
+        raise InputError(f"{path}: its input has the shape {tuple(given.shape)}; (images, channels, h, w) fits")
+    # TensorFlow's networks take channels last.
+    last = shape[3] in (1, 3) and shape[1] not in (1, 3)
+    images, channels, *sides = [shape[axis] for axis in ((0, 3, 1, 2) if last else (0, 1, 2, 3))]
+    names = [output.name for output in session.get_outputs()]
+    half = given.type == "tensor(float16)"
+
+    def run(pixels: Tensor) -> dict[str, Tensor]:
+        values = pixels.detach().cpu().permute(0, 2, 3, 1) if last else pixels.detach().cpu()
+        values = values.half() if half else values
+        parts = [session.run(None, {given.name: part.contiguous().numpy()}) for part in _parts(values, images)]
+        joined = [torch.cat([torch.from_numpy(part[index]) for part in parts]) for index in range(len(names))]
+        return {name: whole[: len(pixels)].float().to(pixels.device) for name, whole in zip(names, joined, strict=True)}
+
+    return Opaque(run, path.read_bytes(), None if None in sides else tuple(sides), channels)
+
+
+def _parts(values: Tensor, images: int | None) -> list[Tensor]:
+    """The batch in parts of as many images as the network takes; the last is filled up with its last image."""
+    if images is None:
+        return [values]
+    parts = list(values.split(images))
+    missing = images - len(parts[-1])
+    parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(missing, -1, -1, -1)])
+    return parts
