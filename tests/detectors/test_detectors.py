@@ -98,7 +98,8 @@ def test_two_logits_are_authentic_and_synthetic(toy):
     single = two_logits(toy(logits=1), torch.tensor([[3.0]]))
     assert single.tolist() == [[-1.5, 1.5]]
     torch.testing.assert_close(single.softmax(1)[0, 1], torch.tensor(3.0).sigmoid())
-    for shape in ((2, 3), (2,), (2, 2, 2)):
+    assert two_logits(toy(synthetic=0, logits=1), torch.tensor([[3.0]])).tolist() == [[1.5, -1.5]]
+    for shape in ((2, 3), (2, 2, 2), (0, 3)):
         with pytest.raises(InputError, match=re.escape(f"'toy' returns logits of shape {shape}")):
             two_logits(toy(), torch.zeros(shape))
 
@@ -125,7 +126,8 @@ def test_timm_networks_are_detectors():
             r"cannot import 'absent_module' \(.*absent_module'\); is it on PYTHONPATH",
         ),
         ("elsewhere:absent", "detector 'elsewhere:absent': module 'elsewhere' has no attribute 'absent'"),
-        ("elsewhere:a_module", "returned Linear; return an e2m.types.Detector"),
+        ("elsewhere:a_number", "returned int; return an e2m.types.Detector or an nn.Module"),
+        ("elsewhere:a_module", "'elsewhere:a_module' takes no images of any usual size with one or three channels"),
         ("elsewhere:wrong_layer", "has no layer named 'features'; its last modules are , body, head"),
         ("elsewhere:wrong_head", "head 'body' is a Conv2d; CAM needs a Linear layer"),
     ],
@@ -153,6 +155,9 @@ def single():
 
 def reversed_pair():
     return Detector("mine", network(2), layer="body", head="head", size=32, synthetic=0)
+
+def a_number():
+    return 3
 
 def a_module():
     return nn.Linear(2, 2)
@@ -212,8 +217,7 @@ def test_a_checkpoint_gives_its_weights(checkpoint):
     [
         ({"detector": "resnet50"}, r"a\.pt: a checkpoint of 'resnet50', but 'demo_cnn' was asked for"),
         ({"weights": {"fc.weight": torch.zeros(2)}}, r"a\.pt: holds 0 of the 38 weights of 'demo_cnn'"),
-        ({"format": "another"}, r"a\.pt: not a checkpoint of E2M; wrap other weights in"),
-        ({"model": nn.Linear(1, 1)}, r"a\.pt: not a checkpoint \(UnpicklingError\)"),
+        ({"format": "another", "weights": nn.Linear(1, 1)}, r"a\.pt: holds a whole object \(torch.*Linear\)"),
         ({"weights": None}, r"a\.pt: its weights are of type NoneType; a mapping of names to tensors fits"),
         ({"frozen": 3}, r"a\.pt: frozen is 3; a list of modules of 'demo_cnn' fits"),
         ({"frozen": None}, r"a\.pt: frozen is None; a list"),
