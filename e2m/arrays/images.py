@@ -17,15 +17,17 @@ BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """The errors of PIL and numpy for a file that is missing, truncated or of another kind."""
 
 
-def read_images(samples: pd.DataFrame, size: int | None = None, batch: int = 64) -> Iterator[np.ndarray]:
+def read_images(
+    samples: pd.DataFrame, size: int | tuple[int, int] | None = None, batch: int = 64
+) -> Iterator[np.ndarray]:
     """The images of a data set in the frame's order; the next batch is decoded while this one is used.
 
     The pixels do not depend on ``batch``: each file is read and resized on its own.
 
     Args:
         samples: a frame with a column ``path``.
-        size: side in pixels of the square that every image is resized to (PIL bilinear, antialiased);
-            None leaves images as they are, which takes equal sizes within a batch.
+        size: side in pixels of the square, or (height, width), that every image is resized to (PIL bilinear,
+            antialiased); None leaves images as they are, which takes equal sizes within a batch.
         batch: most images at once.
 
     Yields:
@@ -42,7 +44,7 @@ def read_images(samples: pd.DataFrame, size: int | None = None, batch: int = 64)
 
 
 def read_or_mark(
-    samples: pd.DataFrame, size: int | None = None, batch: int = 64
+    samples: pd.DataFrame, size: int | tuple[int, int] | None = None, batch: int = 64
 ) -> Iterator[tuple[np.ndarray, dict[int, InputError]]]:
     """``read_images``, except that it continues after a file that cannot be read.
 
@@ -57,7 +59,7 @@ def read_or_mark(
         InputError: a size or a batch below 1, or images of differing sizes without ``size``.
     """
     for name, value in (("size", size), ("batch", batch)):
-        if value is not None and value < 1:
+        if value is not None and np.min(value) < 1:
             raise InputError(f"{name} is {value}; give a whole number from 1 up")
     paths = list(samples["path"])
     with _readers() as pool:
@@ -172,11 +174,16 @@ def check_aspect(map_shape: tuple[int, int], image_shape: tuple[int, ...], path:
         )
 
 
-def _read_resized(path: str, size: int | None) -> np.ndarray:
+def _read_resized(path: str, size: int | tuple[int, int] | None) -> np.ndarray:
     image = read_image(path)
-    if size is None or image.shape[:2] == (size, size):
+    if size is None or image.shape[:2] == (shape := _sides(size)):
         return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int | np.integer) else tuple(size)
 
 
 def _readers() -> ThreadPoolExecutor:
@@ -192,7 +199,9 @@ def _why_not(path: str) -> str | None:
     return None
 
 
-def _gathered(files: list[tuple[str, Future]], size: int | None) -> tuple[np.ndarray, dict[int, InputError]]:
+def _gathered(
+    files: list[tuple[str, Future]], size: int | tuple[int, int] | None
+) -> tuple[np.ndarray, dict[int, InputError]]:
     """A batch whose files are being read, and the errors of those that cannot be read."""
     images, wrong = {}, {}
     for index, (_, image) in enumerate(files):
@@ -202,9 +211,9 @@ def _gathered(files: list[tuple[str, Future]], size: int | None) -> tuple[np.nda
             wrong[index] = error
     if not wrong:
         return _stack([path for path, _ in files], list(images.values())), wrong
-    side = size or 224  # if no image of the batch can be read
+    shape = _sides(size or 224)  # if no image of the batch can be read
     readable = [files[index][0] for index in images]
-    stack = _stack(readable, list(images.values())) if images else np.empty((0, side, side, 3), np.uint8)
+    stack = _stack(readable, list(images.values())) if images else np.empty((0, *shape, 3), np.uint8)
     filled = np.full((len(files), *stack.shape[1:]), 128, np.uint8)
     filled[list(images)] = stack
     return filled, wrong

@@ -65,6 +65,15 @@ def test_read_images_resizes_to_a_square_with_pils_bilinear_filter(tmp_path):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
+def test_read_images_resizes_to_height_and_width(tmp_path):
+    Image.fromarray(noise(30, 40, 3)).save(tmp_path / "a.png")
+    (result,) = read_images(frame([tmp_path / "a.png"]), size=(12, 10))
+    expected = Image.open(tmp_path / "a.png").resize((10, 12), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(result[0], np.asarray(expected))
+    ((grey, wrong),) = read_or_mark(frame([tmp_path / "absent.png"]), size=(12, 10))
+    assert (grey.shape, list(wrong)) == ((1, 12, 10, 3), [0])
+
+
 @given(batch=st.integers(1, 9), size=st.sampled_from([None, 5, 8]))
 def test_images_do_not_depend_on_the_batch(files, batch, size):
     result = np.concatenate(list(read_images(frame(files), size, batch)))
