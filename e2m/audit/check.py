@@ -100,12 +100,12 @@ def check(
     if len(images) == 0:
         raise InputError("no images to check")
     findings = [*_stated(detector), *_inputs(detector, images)]
-    if detector.layer:
-        findings += [*_layer(detector), *_head(detector, salience)]
     try:
         seen = _seen(detector, images)
     except InputError as error:
         return [*findings, Finding("stop", "output", str(error))]
+    if detector.layer:
+        findings += [*_layer(detector), *_head(detector, salience)]
     findings += [*_weights(detector, seen), *_outputs(detector, seen)]
     if not seen.finite.any():
         return findings
@@ -224,7 +224,8 @@ def _head(detector: Detector, salience: str) -> Iterator[Finding]:
         text = f"{detector.head} reads the mean over the cells of {pooled}, not {detector.layer}: so does CAM"
         yield Finding("note", "head", text)
     elif last != detector.head:
-        text = f"{detector.head!r} is not the last layer: the logits are {last or 'no linear layer'!r}'s output"
+        whose = "no linear layer gives the logits" if last is None else f"the logits are those of {last!r}"
+        text = f"{detector.head!r} is not the last layer: {whose}"
         yield Finding("stop" if salience == "CAM" else "warning", "head", f"{text}; CAM is refused")
     else:
         text = f"more than pooling lies between {detector.layer!r} and {detector.head!r}: CAM is refused"
@@ -330,8 +331,10 @@ def _probabilities(raw: np.ndarray, last: str) -> Iterator[Finding]:
     within = bool(((raw >= 0) & (raw <= 1)).all())
     sums = raw.shape[1] == 2 and np.allclose(raw.sum(axis=1), 1, atol=1e-4)
     out = "e2m takes logits: return what comes before it"
-    if last in ("Softmax", "SafeSoftmax", "Sigmoid") or (within and sums):
-        yield Finding("stop", "output", f"probabilities come out ({last.lower() or 'they add up to 1'} inside); {out}")
+    if last in ("Softmax", "SafeSoftmax", "Sigmoid"):
+        yield Finding("stop", "output", f"probabilities come out ({last.lower()} inside); {out}")
+    elif within and sums:
+        yield Finding("stop", "output", f"probabilities come out (they add up to 1); {out}")
     elif within and last not in ("Addmm", "Convolution"):
         yield Finding("warning", "output", f"all answers lie in 0 to 1: is a sigmoid inside? {out}")
 

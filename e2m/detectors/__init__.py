@@ -15,7 +15,7 @@ from torch import nn
 from e2m import plugins
 from e2m.networks import opaque
 from e2m.networks.checkpoints import MASKER_FORMAT, load_weights, read_checkpoint, weights_hash
-from e2m.networks.describe import described, plain
+from e2m.networks.describe import check_values, described, plain
 from e2m.networks.inputs import device_of
 from e2m.networks.opaque import Opaque
 from e2m.types import Detector, InputError
@@ -54,7 +54,7 @@ def load_detector(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         detector = _build(name, pretrained, known)
-    _check_values(detector)
+    check_values(detector)
     check_detector(detector)
     if checkpoint is not None:
         detector = load_weights(detector, checkpoint)
@@ -76,22 +76,6 @@ def _check_known(known: dict) -> None:
     fields = [field.name for field in dataclass_fields(Detector) if field.name not in ("name", "model", "notes")]
     if odd := [name for name in known if name not in fields]:
         raise InputError(f"a detector has no {odd[0]!r}; choose from {', '.join(fields)}")
-
-
-def _check_values(detector: Detector) -> None:
-    """Check size, normalisation and class, which no other code could tell from right ones."""
-    name, (mean, std) = detector.name, (detector.mean, detector.std)
-    shape = detector.shape
-    if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
-        raise InputError(f"detector {name!r}: size is {detector.size}; a number of pixels or (height, width) fits")
-    if len(mean) not in (1, 3) or len(std) != len(mean):
-        raise InputError(f"detector {name!r}: mean is {mean} and std {std}; one value each or three fit")
-    if not all(value > 0 for value in std):
-        raise InputError(f"detector {name!r}: std is {std}; numbers above 0 fit")
-    if detector.synthetic not in (0, 1):
-        raise InputError(f"detector {name!r}: synthetic is {detector.synthetic}; 0 or 1, which logit means it, fits")
-    if detector.call is not None and not (isinstance(detector.call, int) and detector.call >= 0):
-        raise InputError(f"detector {name!r}: call is {detector.call}; a whole number from 0 or None for the last fits")
 
 
 def check_detector(detector: Detector) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from e2m.methods import ForwardPass
 from e2m.methods import Method as Base
-from e2m.types import Detector
+from e2m.types import Detector, InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +39,8 @@ class Method(Base):
         from captum import attr
 
         super().__init__(detector, name)
+        if not getattr(detector.model, "differentiable", True):
+            raise InputError(f"{name} takes gradients, which {detector.name!r} does not give; use occlusion or RISE")
         self.attribution = getattr(attr, name)(detector.model)
 
     def maps(self, forward: ForwardPass, classes: Tensor, logits: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from e2m.networks import opaque
-from e2m.networks.weights import Fit, first_line, fitted, read, why_objects, with_head_of
+from e2m.networks.weights import Fit, first_line, fitted, read, with_head_of
 from e2m.types import Detector, InputError
 
 CHECKPOINT_FORMAT = "e2m-checkpoint-1"
@@ -99,15 +99,13 @@ def load_weights(detector: Detector, path: str | Path) -> Detector:
 def _content(path: Path) -> object:
     try:
         return read(path)
-    except UnpicklingError as error:
-        known = "global" in str(error).lower()  # a pickle of objects; anything else is damaged
-        raise InputError(why_objects(path, error) if known else _damaged(path, error)) from error
+    except InputError:
+        raise
     except BROKEN as error:
-        raise InputError(_damaged(path, error)) from error
-
-
-def _damaged(path: Path, error: Exception) -> str:
-    return f"{path}: not a checkpoint ({type(error).__name__}); give weights of torch, safetensors, TorchScript or ONNX"
+        kind = type(error).__name__
+        raise InputError(
+            f"{path}: not a checkpoint ({kind}); give weights of torch, safetensors, TorchScript or ONNX"
+        ) from error
 
 
 def _with_program(detector: Detector, program: opaque.Opaque, path: Path) -> Detector:

@@ -39,12 +39,12 @@ def described(model: nn.Module, name: str = "", **known: object) -> Detector:
             layer that salience can be read from.
     """
     model = plain(model)
-    detector = Detector(name or type(model).__name__, model, layer="", size=0)
+    detector = Detector(name or type(model).__name__, model, layer="", size=1)
     mean, std, normalised = _normalisation(model)
     detector = replace(detector, **{"mean": mean, "std": std} | known)
-    given = {"size", "mean"} & known.keys()
+    check_values(replace(detector, **{"size": known.get("size", 1)}))
     detector, whence = _fitting(detector, known)
-    if detector.channels == 3 and "mean" not in given:
+    if detector.channels == 3 and "mean" not in known:
         whence += f"; normalisation {normalised}"
     if isinstance(model, Opaque):
         return replace(detector, notes=(f"input: {whence}", "salience: occlusion and RISE alone, for scores only"))
@@ -63,6 +63,26 @@ def described(model: nn.Module, name: str = "", **known: object) -> Detector:
     return replace(detector, notes=(f"{read}; {cam}", f"input: {whence}"))
 
 
+def check_values(detector: Detector) -> None:
+    """Check size, normalisation, class and call.
+
+    Raises:
+        InputError: a value that no detector can have.
+    """
+    name, (mean, std) = detector.name, (detector.mean, detector.std)
+    shape = detector.shape
+    if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
+        raise InputError(f"detector {name!r}: size is {detector.size}; a number of pixels or (height, width) fits")
+    if len(mean) not in (1, 3) or len(std) != len(mean):
+        raise InputError(f"detector {name!r}: mean is {mean} and std {std}; one value each or three fit")
+    if not all(value > 0 for value in std):
+        raise InputError(f"detector {name!r}: std is {std}; numbers above 0 fit")
+    if detector.synthetic not in (0, 1):
+        raise InputError(f"detector {name!r}: synthetic is {detector.synthetic}; 0 or 1, which logit means it, fits")
+    if detector.call is not None and not (isinstance(detector.call, int) and detector.call >= 0):
+        raise InputError(f"detector {name!r}: call is {detector.call}; a whole number from 0 or None for the last fits")
+
+
 def plain(model: nn.Module) -> nn.Module:
     """The network without DataParallel and ``torch.compile`` around it; a copy in single precision if it has another.
 
@@ -79,7 +99,7 @@ def plain(model: nn.Module) -> nn.Module:
     if isinstance(model, torch.jit.ScriptModule):
         return Opaque.of_program(model)
     compiled = any(module._compiled_call_impl is not None for module in model.modules())
-    if compiled or any(weight.dtype in (torch.float16, torch.bfloat16) for weight in model.parameters()):
+    if compiled or any(weight.is_floating_point() and weight.dtype != torch.float32 for weight in model.parameters()):
         # A copy is never compiled.
         model = copy.deepcopy(model).float()
     return model

@@ -22,7 +22,7 @@ class Opaque(nn.Module):
         content: of the file; its hash stands for the weights.
         shape: (height, width) of the input, None where any fits; or None if the file does not state it.
         channels: of the input; None if the file does not state them.
-        program: the TorchScript module, which moves between devices with this one.
+        program: the TorchScript module, which moves between devices with this one; gradients pass through it.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Opaque(nn.Module):
         self.run, self.input_shape, self.input_channels = run, shape, channels
         # In a tuple: nn.Module does not take it for a part, whose modules could carry hooks that never run.
         self._program = (program,)
+        self.differentiable = program is not None
         digest = hashlib.sha256(content).digest()
         self.register_buffer("sha256", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,20 +47,27 @@ def read(path: Path) -> object:
     program, become ``Inert``.
 
     Raises:
-        InputError: another kind of file, or a damaged one.
+        InputError: objects that cannot be left out, or damaged safetensors. Other damaged files raise errors of torch.
     """
     with path.open("rb") as file:
         start = file.read(9)
     # Eight bytes with the length of a header in JSON, and the header.
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
         return _safetensors(path)
-    try:
-        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # not a zip archive, or a damaged one: torch.load says more
-        unsafe = []
-    stand_ins = [(type(name.rsplit(".", 1)[-1], (Inert,), {"__module__": name}), name) for name in unsafe]
-    with torch.serialization.safe_globals(stand_ins):
-        return torch.load(path, map_location="cpu", weights_only=True)
+    stand_ins = {}
+    while True:
+        try:
+            with torch.serialization.safe_globals([(kind, name) for name, kind in stand_ins.items()]):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            unknown = re.search(r"GLOBAL (\S+)", str(error))
+            name = unknown and unknown[1]
+            if name is None and not stand_ins:
+                raise
+            if name is None or name in stand_ins:
+                held = _whole(name or next(iter(stand_ins)))
+                raise InputError(f"{path}: holds {held}; {_WAY_OUT}") from error
+            stand_ins[name] = type(name.rpartition(".")[2], (Inert,), {"__module__": name})
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -70,14 +78,6 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path}: safetensors that cannot be read ({error}); copy the file again") from error
-
-
-def why_objects(path: Path, error: UnpicklingError) -> str:
-    """Why a file of objects is refused, and the way out."""
-    return (
-        f"{path}: holds whole Python objects, which could run any code when they are read ({first_line(error)}); in "
-        "the program that wrote it: torch.save(model.state_dict(), 'weights.pt')"
-    )
 
 
 def first_line(error: Exception) -> str:
@@ -141,8 +141,12 @@ def _objects(content: object) -> list[str]:
 def _held(content: object) -> str:
     objects = _objects(content)
     if objects:
-        return f"a whole object ({objects[0]}), which could run any code when it is read"
+        return _whole(objects[0])
     return f"a {type(content).__name__}"
+
+
+def _whole(name: str) -> str:
+    return f"a whole object ({name}), which could run any code when it is read"
 
 
 def _count(weights: Mapping, expected: Mapping[str, Tensor]) -> int:
@@ -195,17 +199,23 @@ def _paired(weights: dict[str, object], expected: Mapping[str, Tensor]) -> tuple
     missing = [name for name in missing if name not in counters]
     if not missing:
         return {**weights, **{name: expected[name] for name in counters}}, None
-    extra = [name for name in weights if name not in expected]
-    old, new = ({name.rpartition(".")[0] for name in names} for names in (extra, missing))
-    if len(old) != 1 or len(new) != 1:
+    new = {name.rpartition(".")[0] for name in missing}
+    wanted = {name.rpartition(".")[2]: expected[name].shape for name in missing}
+    modules = {}
+    for name, value in weights.items():
+        if name not in expected:
+            module, _, last = name.rpartition(".")
+            modules.setdefault(module, {})[last] = value
+    like = [
+        module
+        for module, parts in modules.items()
+        if {last: getattr(value, "shape", None) for last, value in parts.items()} == wanted
+    ]
+    if len(new) != 1 or len(like) != 1:
         return weights, None
-    (old,), (new,) = old, new
-    renamed = {f"{new}{name.removeprefix(old)}": weights[name] for name in extra}
-    if {name: getattr(value, "shape", None) for name, value in renamed.items()} != {
-        name: expected[name].shape for name in missing
-    }:
-        return weights, None
-    kept = {name: value for name, value in weights.items() if name not in extra}
+    (new,), (old,) = new, like
+    kept = {name: value for name, value in weights.items() if name.rpartition(".")[0] != old}
+    renamed = {f"{new}.{last}": value for last, value in modules[old].items()}
     return {**kept, **renamed, **{name: expected[name] for name in counters}}, (old, new)
 
 

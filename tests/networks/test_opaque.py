@@ -50,7 +50,7 @@ def test_torchscript_as_a_detector(toy, script, images, capsys):
     np.testing.assert_allclose(again.logits, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["GradCAM", "CAM", "ScoreCAM", "GradCAMpp", "IntegratedGradients"])
+@pytest.mark.parametrize("method", ["GradCAM", "CAM", "ScoreCAM", "GradCAMpp"])
 def test_methods_that_look_inside_are_refused(toy, script, images, method):
     with pytest.raises(InputError, match=r"shows its scores only; use occlusion or RISE|CAM needs"):
         explain(load_weights_into(toy(), script), images, method)
@@ -124,6 +124,8 @@ def test_onnx_of_any_layout_and_batch(tmp_path, shape, parts):
     assert (network.input_shape, network.input_channels) == ((32, 32), 3)
     detector = load_detector(network)
     assert (detector.size, detector.layer) == (32, "")
+    with pytest.raises(InputError, match="IntegratedGradients takes gradients, which 'Opaque' does not give"):
+        explain(detector, np.zeros((1, 32, 32, 3), np.uint8), "IntegratedGradients")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is optional")
