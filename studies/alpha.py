@@ -86,7 +86,7 @@ def rows_of(experiment: Experiment, method: str, alpha: float, run: int) -> pd.D
     detector = load_detector(experiment.detectors[0], trained(experiment, alpha, run), device=experiment.device)
     parts = []
     for source, samples in experiment.samples.groupby("source", sort=False):
-        stacks = [(images, unreadable) for _, images, unreadable in experiment.batches(samples)]
+        stacks = [(images, unreadable) for _, images, unreadable in experiment.batches(samples, detector)]
         images, unreadable = map(np.concatenate, zip(*stacks, strict=True))
         explained = explain(detector, images, method, batch_size=experiment.batch_size)
         explained.blank(unreadable)

@@ -156,8 +156,8 @@ def difference(generator: np.random.Generator, setting: str, runs: int) -> tuple
     """Difference of two regimes on the same images, with effects of images on both and on each: truth 0."""
     run, subject, image, residual = DEVIATIONS[setting]
     shared = _table(generator, 0, subject, image, 0, 1)
-    guided, traditional = (shared + _table(generator, run, subject / 2, image / 2, residual, runs) for _ in range(2))
-    ours = statistics.difference_interval(guided, traditional, CLUSTERS, resamples=RESAMPLES, seed=_seed(generator))
+    first, second = (shared + _table(generator, run, subject / 2, image / 2, residual, runs) for _ in range(2))
+    ours = statistics.difference_interval(first, second, CLUSTERS, resamples=RESAMPLES, seed=_seed(generator))
     return 0.0, {"ours": (ours.low, ours.high)}
 
 
@@ -208,10 +208,8 @@ def auc_difference(
 ) -> tuple[float, dict[str, tuple[float, float]]]:
     """Difference in AUC of two regimes whose scores share the images' effects: truth 0."""
     sides = _sides(generator)
-    guided, traditional = (_scores(generator, setting, runs, sides) for _ in range(2))
-    ours = statistics.auc_difference_interval(
-        guided, traditional, SYNTHETIC, CLUSTERS, resamples=200, seed=_seed(generator)
-    )
+    first, second = (_scores(generator, setting, runs, sides) for _ in range(2))
+    ours = statistics.auc_difference_interval(first, second, SYNTHETIC, CLUSTERS, resamples=200, seed=_seed(generator))
     return 0.0, {"ours": (ours.low, ours.high)}
 
 

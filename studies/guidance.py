@@ -218,7 +218,7 @@ def apart(
     """The second regime minus the first on the in-set sources, all runs of each; ``rows_of`` takes one experiment."""
     rows = pd.concat([rows_of(of_regime(experiment, regime)) for regime in regimes], ignore_index=True)
     rows = rows[rows["source"].isin(experiment.in_set)]
-    settings = {"traditional": regimes[0], "guided": regimes[1], **experiment.resampling}
+    settings = {"first": regimes[1], "second": regimes[0], **experiment.resampling}
     return statistics.compare(rows, ["detector", *by], **settings)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from e2m import plugins
+from e2m import plugins, statistics
 from e2m.types import InputError
 
 RULE = """
@@ -22,15 +22,29 @@ RULE = """
 """
 """The rule, in words."""
 
+RULE_BETWEEN = (
+    "Accuracy first. Two one-sided tests ask whether the AUCs of both groups are equal up to the margin. If they are "
+    "not, and differ, the more accurate group is preferred, and the measures decide nothing. If neither is shown, "
+    "there is no reason to prefer either.",
+    "What differs. Of equally accurate groups, the measures with a better direction are compared. All comparisons, "
+    "those of AUCs included, are one family: a difference counts if its p, over runs and images, is at most 0.05 after "
+    "Holm's correction for their number. So at most one audit in twenty prefers one of two groups that do not differ.",
+    "One direction. If all differences that count favour the same group, it is preferred. If none counts, or if they "
+    "contradict each other, there is no reason to prefer either.",
+)
+"""The rule for groups that nobody planned, a point each: the question is which, not what made them different."""
+
+SIGNIFICANT = 0.05
+
 _WORDS = {1: "higher", -1: "lower"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the rule says, of one detector.
+    """What a rule says of two groups.
 
     Attributes:
-        preferred: the regime that deserves more trust; None if there is no reason to prefer either.
+        preferred: the group that deserves more trust; None if there is no reason to prefer either.
         accuracy, measures, verdict: the answer in three sentences.
     """
 
@@ -88,7 +102,8 @@ def answer(equal: pd.Series, differences: pd.DataFrame, *, guided: str, traditio
         for sign, want, claimed in zip(judged["sign"], wanted, judged["claimed"], strict=True)
         if claimed
     }
-    accuracy = _of_accuracy(equal, guided, traditional)
+    named = equal.rename({"AUC difference": "difference", "90 % low": "low_90", "90 % high": "high_90"})
+    accuracy = _of_accuracy(named, _label(guided), _label(traditional), "in-set AUC")
     measures = _of_measures(judged, controls, guided, traditional)
     if equal["verdict"] == "different":
         preferred = guided if equal["AUC difference"] > 0 else traditional
@@ -120,19 +135,99 @@ def answers(
     }
 
 
-def _of_accuracy(equal: pd.Series, guided: str, traditional: str) -> str:
-    interval = f"{equal['AUC difference']:+.3f}, 90 % interval {equal['90 % low']:+.3f} to {equal['90 % high']:+.3f}"
-    groups = f"{_label(guided)} and {_label(traditional)}"
+def corrected(equal: pd.DataFrame, differences: pd.DataFrame, but: Collection[str] = ()) -> tuple[pd.Series, pd.Series]:
+    """The p of every comparison of ``RULE_BETWEEN``, after Holm's correction for all of them; NaN for others.
+
+    Args:
+        equal: ``statistics.equal_auc`` of every pair of groups, one row a pair.
+        differences: ``selection.between`` of one salience method. Those with a letter are measures, and those with a
+            better direction decide.
+        but: quantities (``row``) that do not decide.
+
+    Returns:
+        One p for each row of ``equal``, and for each of ``differences``.
+    """
+    decides = (differences["letter"] != "") & (differences["better"] != "") & ~differences["row"].isin(but)
+    of_measures = differences["p_interval"].where(decides)
+    p = np.concatenate([equal["p_interval"], of_measures]) if len(equal) else of_measures.to_numpy()
+    adjusted = statistics.holm(p)
+    return pd.Series(adjusted[: len(equal)], equal.index), pd.Series(adjusted[len(equal) :], differences.index)
+
+
+def between(equal: pd.DataFrame, differences: pd.DataFrame, but: Collection[str] = ()) -> dict[tuple[str, str], Answer]:
+    """Apply ``RULE_BETWEEN`` to every pair of groups.
+
+    Args:
+        equal, differences, but: as in ``corrected``. Columns ``regime`` and ``against`` name the groups of a pair.
+            ``equal`` has no row of a pair whose images are of one class.
+
+    Returns:
+        The first and the second group of each pair -> what the rule says of them.
+    """
+    p_equal, p_measures = corrected(equal, differences, but)
+    table = differences.assign(p_corrected=p_measures)
+    tested = equal.assign(p_corrected=p_equal).set_index(["regime", "against"]) if len(equal) else {}
+    pairs = table.groupby(["regime", "against"], sort=False)
+    return {pair: _between(tested.loc[pair] if len(tested) else None, rows, *pair) for pair, rows in pairs}
+
+
+def _between(equal: pd.Series | None, differences: pd.DataFrame, first: str, second: str) -> Answer:
+    wanted = differences["better"].map({"higher": 1, "lower": -1})
+    sign = np.sign(differences["difference"])
+    counts = differences["p_corrected"] <= SIGNIFICANT
+    favoured = set(np.where(sign == wanted, first, second)[counts])
+    measures = _of_counted(differences, counts, sign, first, second)
+    if equal is None:
+        accuracy = "Whether the groups are equally accurate cannot be tested: all images are of one class, without AUC."
+        return Answer(None, accuracy, measures, f"{_NEITHER}: their accuracy cannot be compared.")
+    accurate = equal["p_corrected"] <= SIGNIFICANT and equal["verdict"] == "different"
+    shown = equal if accurate or equal["verdict"] == "equal" else equal.replace("different", "undecided")
+    accuracy = _of_accuracy(shown, first, second, "AUC")
+    if accurate:
+        preferred = first if equal["difference"] > 0 else second
+        return Answer(preferred, accuracy, measures, f"{preferred} is preferred, because it is more accurate.")
+    if shown["verdict"] != "equal":
+        reason = "equal accuracy was not shown, so that a preference could cost accuracy"
+        return Answer(None, accuracy, measures, f"{_NEITHER}: {reason}.")
+    if len(favoured) == 1:
+        (preferred,) = favoured
+        verdict = f"{preferred} is preferred: as accurate, and better in every measure that tells the groups apart."
+        return Answer(preferred, accuracy, measures, verdict)
+    reason = "the measures that tell them apart point in both directions" if favoured else "no measure tells them apart"
+    return Answer(None, accuracy, measures, f"{_NEITHER}: they are equally accurate, and {reason}.")
+
+
+_NEITHER = "There is no reason to prefer either"
+
+
+def _of_counted(differences: pd.DataFrame, counts: pd.Series, sign: pd.Series, first: str, second: str) -> str:
+    """What differs between two groups, in a sentence."""
+    total, differ = int(differences["p_corrected"].notna().sum()), int(counts.sum())
+    if not total:
+        return "The measures cannot be compared: no difference between the groups has an interval."
+    of_all = f"Of {total} comparisons of measures"
+    if not differ:
+        return f"{of_all}, none differs by more than chance allows for so many comparisons at once."
+    named = [
+        f"{row.row.rstrip(' ↑↓')} ({_WORDS[int(way)]} with {first}, better {row.better})"
+        for row, way in zip(differences[counts].itertuples(), sign[counts], strict=True)
+    ]
+    return f"{of_all} between {first} and {second}, {differ} differ{'s' * (differ == 1)}: {'; '.join(named)}."
+
+
+def _of_accuracy(equal: pd.Series, first: str, second: str, what: str) -> str:
+    interval = f"{equal['difference']:+.3f}, 90 % interval {equal['low_90']:+.3f} to {equal['high_90']:+.3f}"
+    groups = f"{first} and {second}"
     if equal["verdict"] == "equal":
         margin = f"up to a margin of {equal['margin']:g}"
-        return f"{groups} are equally accurate {margin} (difference of in-set AUC {interval})."
+        return f"{groups} are equally accurate {margin} (difference of {what} {interval})."
     if equal["verdict"] == "different":
-        return f"{groups} are not equally accurate (difference of in-set AUC {interval})."
-    if not np.isfinite(equal["90 % low"]):
+        return f"{groups} are not equally accurate (difference of {what} {interval})."
+    if not np.isfinite(equal["low_90"]):
         return f"Whether {groups} are equally accurate cannot be tested ({equal['note']})."
     return (
         f"{groups} are neither shown to be equally accurate up to a margin of {equal['margin']:g} nor to differ "
-        f"(difference of in-set AUC {interval})."
+        f"(difference of {what} {interval})."
     )
 
 

@@ -12,6 +12,7 @@ from e2m import plugins
 from e2m.arrays.correlation import correlation
 from e2m.arrays.maps import dead
 from e2m.experiment.results import Experiment
+from e2m.pages import selection
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def averages(
     Returns:
         One entry a regime. The human map is the mean of those images that have one.
     """
+    selection.check_method(method, experiment.methods)
     sources = list(sources or experiment.sources)
     named = [source for source in sources if source in experiment.annotated]
     number_of_runs = dict.fromkeys(experiment.regimes, experiment.runs) | experiment.controls

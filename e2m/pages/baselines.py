@@ -73,8 +73,7 @@ def ceiling(experiment: Experiment, method: str, images: int = 30) -> pd.DataFra
     for detector in experiment.detectors:
         cases = product(experiment.regimes, experiment.in_set)
         maps = [experiment.maps(detector, regime, method, source)["salience"][0, :images] for regime, source in cases]
-        side = experiment.image_size or 224
-        table = interpolation_ceiling(np.concatenate(maps), side).rename(columns={"transformation": "level"})
+        table = interpolation_ceiling(np.concatenate(maps), experiment.side).rename(columns={"transformation": "level"})
         table["variant"] = table["variant"].map({value: name for name, value in names.items()})
         means = table.groupby(["variant", "level"], sort=False)["value"].mean().rename("mean").reset_index()
         tables.append(

@@ -351,7 +351,7 @@ def unseen_contrast(experiment: Experiment) -> pd.DataFrame:
     scores = scores[new | scores["source"].isin(against)].assign(
         source=lambda rows: rows["label"].replace("synthetic", "unseen").astype(str)
     )
-    settings = {**experiment.roles, **experiment.resampling}
+    settings = {**experiment.pair, **experiment.resampling}
     table = statistics.compare_auc(scores, ["detector"], "authentic", **settings)
     return table.assign(test="AUC, unseen", row="AUC, unseen sources together").drop(columns=["source", "p_holm"])
 

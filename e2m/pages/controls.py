@@ -66,17 +66,19 @@ def headlines(table: pd.DataFrame, method: str, source: str, levels: Mapping[str
     Returns:
         The matching rows of ``table``, measure by measure, with the quantity's name as ``row``.
     """
+    for column, value in (("salience", method), ("source", source)):
+        selection.existing(table, column, value)
     modules = {name: plugins.load("measure", name) for name in set(table["measure"]) & set(plugins.names("measure"))}
     wanted = []
     for name, module in sorted(modules.items(), key=lambda item: item[1].LETTER):
         for headline in module.HEADLINES:
-            of_variant = (table["measure"] == name) & (table["variant"] == headline.variant)
-            known = set(table.loc[of_variant, "level"]) - {"", "all", "0"}
-            level = selection.chosen_level(headline, name, levels, known)
+            of_variant = table[(table["measure"] == name) & (table["variant"] == headline.variant)]
+            if of_variant.empty or not headline.controls:
+                continue
+            level = selection.chosen_level(headline, name, levels, of_variant[of_variant["level"] != "0"])
             title = f"({module.LETTER}) {headline.title.format(level=level)}"
             at = level if isinstance(level, str) else f"{level:g}"
-            if headline.controls:
-                wanted.append((name, headline.variant, headline.region, at, title))
+            wanted.append((name, headline.variant, headline.region, at, title))
     keys = ["measure", "variant", "region", "level"]
     wanted = pd.DataFrame(wanted, columns=[*keys, "row"])
     return wanted.merge(table[table["salience"].isin([KNOWN, method]) & (table["source"] == source)], on=keys)
@@ -114,14 +116,18 @@ def cascade(experiment: Experiment) -> pd.DataFrame:
     Returns:
         The columns of ``table``, with the trained regime as ``regime``; ``level`` counts randomised layers.
     """
-    files = [path for detector in experiment.detectors for path in cascade_files(experiment, detector)]
+    files = {
+        path: case for detector in experiment.detectors for path, case in cascade_files(experiment, detector).items()
+    }
+    for path, case in files.items():
+        experiment.check_file(path, disk.made_of(path), *case)
     rows = statistics.ranged(disk.read_rows(files), {"ssim": (-1, 1), "rank_correlation": (-1, 1)})
     return pd.concat(_over_images(experiment, rows), ignore_index=True)
 
 
 def layers(experiment: Experiment, detector: str) -> list[str]:
     """The layers that the cascade randomises, from the top."""
-    return disk.settings_of(cascade_files(experiment, detector)[0])["layers"]
+    return disk.settings_of(next(iter(cascade_files(experiment, detector))))["layers"]
 
 
 def marks(

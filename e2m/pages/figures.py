@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -33,16 +34,26 @@ _OTHERS = {
 _LINES = {"fixed": ":", "annotator": "--"}
 """Drawn as reference lines, not as marks."""
 
+_PALETTE = sns.color_palette("colorblind").as_hex()
+
 _MARKERS = "osD^vPX*<>hp8d"
 
 sns.set_theme(context="notebook", style="whitegrid", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
+# Names of groups and sources are text, whatever they contain.
+plt.rcParams["text.parse_math"] = False
 
 
 def regime_style(regimes: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Label, colour and marker of each regime; "human", "ceiling" and "fixed" are styled like regimes."""
+    """Label, colour and marker of each regime; "human", "ceiling" and "fixed" are styled like regimes.
+
+    Other groups of detectors are labelled with their names.
+    """
     known = plugins.names("regime")
     modules = {name: plugins.load("regime", name) for name in regimes if name in known}
-    looks = {name: (module.LABEL, module.COLOUR) for name, module in modules.items()} | _OTHERS
+    others = [name for name in regimes if name not in known]
+    # Matplotlib leaves labels that start with "_" out of legends.
+    looks = {name: (f"\u200b{name}", colour) for name, colour in zip(others, cycle(_PALETTE), strict=False)}
+    looks |= {name: (module.LABEL, module.COLOUR) for name, module in modules.items()} | _OTHERS
     return {name: (*looks[name], _MARKERS[index % len(_MARKERS)]) for index, name in enumerate(regimes)}
 
 

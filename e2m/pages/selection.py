@@ -1,8 +1,11 @@
-"""Model selection: accuracy, AUC and the five measures of every detector and regime, side by side."""
+"""Model selection: accuracy, AUC and the five measures of every detector and regime, side by side.
+
+Groups of detectors are compared. Regimes are one way to make groups; ``e2m.audit`` has another.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 
@@ -15,12 +18,19 @@ from e2m.types import MASKER, Headline, InputError
 
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 
+OF_SCORES = ("accuracy", "accuracy change", "change")
+"""Variants of headlines that compare scores, not maps."""
+
 ABOUT = ("row", "letter", "published", "better")
 """The columns that name a quantity: in words, by its measure's letter, and as its headline says."""
 
 
 def headlines(
-    experiment: Experiment, scores: pd.DataFrame, method: str, levels: Mapping[str, float] | None = None
+    experiment: Experiment,
+    scores: pd.DataFrame,
+    method: str,
+    levels: Mapping[str, float] | None = None,
+    also: Collection[str] = (),
 ) -> pd.DataFrame:
     """Means and intervals of the forest plot: one row a quantity, detector and regime.
 
@@ -29,14 +39,17 @@ def headlines(
         scores: ``experiment.scores()``.
         method: salience method of the measures.
         levels: measure -> level that replaces the one of its headlines: ``{"noise": 0.25}``.
+        also: measures whose headlines are taken although no forest plot shows them.
 
     Returns:
         row (the quantity, with an arrow towards better), letter (of its measure), published (``Headline``), better,
         detector, regime and the attributes of ``Interval``.
     """
-    rows = selected(experiment, scores, method, levels)
+    rows = selected(experiment, scores, method, levels, also)
     means = statistics.summarise(rows, [*ABOUT, "detector", "regime"], **experiment.resampling)
-    aucs = statistics.summarise_auc(scores, ["detector", "regime"], experiment.against, **experiment.resampling)
+    if not (against := experiment.against):
+        return _in_order(means)
+    aucs = statistics.summarise_auc(scores, ["detector", "regime"], against, **experiment.resampling)
     return _in_order(pd.concat([means, _named(aucs)], ignore_index=True)[means.columns])
 
 
@@ -50,21 +63,44 @@ def differences(experiment: Experiment, method: str, levels: Mapping[str, float]
         experiment, method, levels: as in ``headlines``.
 
     Returns:
-        against (the other regime), the columns of ``headlines`` that name a quantity, detector, salience, and those of
-        ``statistics.compare``. p values are corrected over all quantities of one comparison.
+        As ``between``, without the column ``regime``.
     """
     family = with_method(experiment, method)
     runs = {family.roles["guided"]: family.runs}
     runs |= {regime: family.runs for regime in family.regimes if regime == family.traditional}
     if method in experiment.methods:
         runs |= experiment.comparators
-    alone = [replace(family, regimes=[regime], runs=count) for regime, count in runs.items()]
-    scores = pd.concat([one.scores() for one in alone], ignore_index=True)
-    rows = pd.concat([selected(one, one.scores(), method, levels) for one in alone], ignore_index=True)
     guided, *others = runs
-    parts = [_apart(family, rows, scores, guided, other).assign(against=other) for other in others]
+    pairs = [(guided, other) for other in others]
+    return between(family, method, runs, pairs, levels).drop(columns="regime")
+
+
+def between(
+    experiment: Experiment,
+    method: str,
+    runs: Mapping[str, int],
+    pairs: Sequence[tuple[str, str]],
+    levels: Mapping[str, float] | None = None,
+    also: Collection[str] = (),
+) -> pd.DataFrame:
+    """The first group of every pair minus the second, for every row of ``headlines``.
+
+    Args:
+        experiment, method, levels, also: as in ``headlines``.
+        runs: group -> its number of runs.
+        pairs: names of the groups that are compared; a group is a regime of the experiment.
+
+    Returns:
+        regime and against (the first and the second group), the columns of ``headlines`` that name a quantity,
+        detector, salience, and those of ``statistics.compare``. p values are corrected over all quantities of a pair.
+    """
+    alone = [replace(experiment, regimes=[regime], runs=count) for regime, count in runs.items()]
+    scores = [one.scores() for one in alone]
+    rows = [selected(one, of_one, method, levels, also) for one, of_one in zip(alone, scores, strict=True)]
+    joined = pd.concat(rows, ignore_index=True), pd.concat(scores, ignore_index=True)
+    parts = [_apart(experiment, *joined, *pair).assign(regime=pair[0], against=pair[1]) for pair in pairs]
     table = pd.concat(parts, ignore_index=True).assign(salience=method)
-    return table[["against", *table.columns.drop("against")]]
+    return table[["regime", "against", *table.columns.drop(["regime", "against"])]]
 
 
 def methods(experiment: Experiment) -> list[str]:
@@ -80,36 +116,43 @@ def with_method(experiment: Experiment, method: str) -> Experiment:
     Raises:
         InputError: a method that the experiment lacks.
     """
-    _check_method(method, methods(experiment))
-    regimes, runs = experiment.regimes_of(method), len(experiment.runs_of(method))
+    check_method(method, methods(experiment))
+    regimes = experiment.regimes_of(method)
+    runs = max(len(experiment.runs_of(regime, method)) for regime in regimes)
     return replace(experiment, methods=[method], regimes=regimes, runs=runs)
 
 
-def _apart(experiment: Experiment, rows: pd.DataFrame, scores: pd.DataFrame, guided: str, other: str) -> pd.DataFrame:
-    settings = {"guided": guided, "traditional": other, **experiment.resampling}
-    means = statistics.compare(rows, [*ABOUT, "detector"], **settings)
-    aucs = _named(statistics.compare_auc(scores, ["detector"], experiment.against, **settings))
-    both = pd.concat([means, aucs[list(means.columns)]], ignore_index=True)
+def _apart(experiment: Experiment, rows: pd.DataFrame, scores: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    settings = {"first": first, "second": second, **experiment.resampling}
+    both = statistics.compare(rows, [*ABOUT, "detector"], **settings)
+    if against := experiment.against:
+        aucs = _named(statistics.compare_auc(scores, ["detector"], against, **settings))
+        both = pd.concat([both, aucs[list(both.columns)]], ignore_index=True)
     return _in_order(both.assign(p_holm=statistics.holm(both["p"])))
 
 
 def selected(
-    experiment: Experiment, scores: pd.DataFrame, method: str, levels: Mapping[str, float] | None = None
+    experiment: Experiment,
+    scores: pd.DataFrame,
+    method: str,
+    levels: Mapping[str, float] | None = None,
+    also: Collection[str] = (),
 ) -> pd.DataFrame:
     """Tidy rows of the forest plot's quantities on the in-set sources; the columns ``ABOUT`` name the quantity.
 
-    The quantities are the accuracy and the headlines that every measure declares (``e2m.types.Headline``).
+    The quantities are the accuracy and the headlines that every measure declares (``e2m.types.Headline``). Arguments as
+    in ``headlines``.
 
     Raises:
         InputError: a method that the experiment lacks.
     """
-    _check_method(method, experiment.methods)
+    check_method(method, experiment.methods)
     parts = [(("accuracy ↑", "", False, "higher"), statistics.accuracies(scores))]
     for name, module in measures(experiment):
-        shown = [headline for headline in module.HEADLINES if headline.forest]
+        shown = [headline for headline in module.HEADLINES if headline.forest or name in also]
         rows = experiment.rows(name) if shown else None
         for headline in shown:
-            level = chosen_level(headline, name, levels, rows.get("level", ()))
+            level = chosen_level(headline, name, levels, rows)
             about = (_title(module.LETTER, headline, level), module.LETTER, headline.published, headline.better)
             parts.append((about, _rows_of(headline, rows, level)))
     columns = [*ABOUT, "detector", "regime", "source", "run", "run_other", "image", "value", "least", "most"]
@@ -123,7 +166,8 @@ def selected(
     return pd.concat(chosen, ignore_index=True)
 
 
-def _check_method(method: str, known: Collection[str]) -> None:
+def check_method(method: str, known: Collection[str]) -> None:
+    """Raise ``InputError`` for a salience method that is none of the known ones."""
     if method not in known:
         raise InputError(f"the method {method!r} arrived, of which there are no maps; choose from {', '.join(known)}")
 
@@ -131,6 +175,17 @@ def _check_method(method: str, known: Collection[str]) -> None:
 def _title(letter: str, headline: Headline, level: float | str) -> str:
     words = f"({letter}) {headline.title.format(level=level)}" + (", as published" if headline.published else "")
     return f"{words} {ARROWS[headline.better]}".rstrip()
+
+
+def of_scores() -> set[str]:
+    """Quantities (``row``) that compare scores of changed images, so that the size of the maps does not matter."""
+    modules = [plugins.load("measure", name) for name in plugins.names("measure")]
+    return {
+        _title(module.LETTER, headline, headline.level)
+        for module in modules
+        for headline in module.HEADLINES
+        if headline.variant in OF_SCORES
+    }
 
 
 def measures(experiment: Experiment) -> Iterator[tuple[str, ModuleType]]:
@@ -142,20 +197,50 @@ def measures(experiment: Experiment) -> Iterator[tuple[str, ModuleType]]:
 
 
 def chosen_level(
-    headline: Headline, measure: str, levels: Mapping[str, float] | None, known: Iterable[str] = ()
+    headline: Headline, measure: str, levels: Mapping[str, float] | None, rows: pd.DataFrame
 ) -> float | str:
-    """The level that a headline shows: of those that there are, the nearest to the one that is wanted.
+    """The level that a headline shows, and that the rows hold.
 
     Args:
         headline: whose level is wanted, if it is a number.
         measure: its measure.
         levels: measure -> level wanted instead.
-        known: levels that there are, as text.
+        rows: of the measure.
+
+    Raises:
+        InputError: a level that the rows do not hold.
     """
     if isinstance(headline.level, str):
         return headline.level
-    wanted = (levels or {}).get(measure, headline.level)
-    return min(map(float, set(known)), key=lambda level: abs(level - wanted), default=wanted)
+    return float(existing(rows, "level", (levels or {}).get(measure, headline.level)))
+
+
+def existing(rows: pd.DataFrame, column: str, wanted: str | float) -> str:
+    """The text of a column of tidy rows that is wanted: a level, a salience method, a source.
+
+    Numbers are compared as numbers, so that 10 and 10.0 both find the level "10".
+
+    Raises:
+        InputError: the rows do not hold it, and the message lists what they hold.
+    """
+    known = [text for text in rows[column].dropna().astype(str).unique() if text]
+    for text in known:
+        if text == str(wanted) or (not isinstance(wanted, str) and _number(text) == wanted):
+            return text
+    measures = [name for name in rows["measure"].dropna().astype(str).unique() if name] if "measure" in rows else []
+    about = f"{measures[0]}: " if len(measures) == 1 else ""
+    named = {"salience": "salience method"}.get(column, column)
+    raise InputError(
+        f"{about}the results hold no {named} {wanted if isinstance(wanted, str) else format(wanted, 'g')}; "
+        f"choose from {', '.join(known) or 'none'}, or add it to the profile"
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
 
 
 def _rows_of(headline: Headline, rows: pd.DataFrame, level: float | str) -> pd.DataFrame:
@@ -177,7 +262,7 @@ def _rows_of(headline: Headline, rows: pd.DataFrame, level: float | str) -> pd.D
 
 def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) -> pd.DataFrame:
     """Whether the AUCs of both regimes are equal up to ``margin``: ``statistics.equal_auc`` of each detector."""
-    settings = {**experiment.roles, **experiment.resampling}
+    settings = {**experiment.pair, **experiment.resampling}
     table = statistics.equal_auc(scores, ["detector"], experiment.against, margin, **settings)
     return table.rename(columns={"difference": "AUC difference", "low_90": "90 % low", "high_90": "90 % high"})
 
@@ -217,9 +302,12 @@ def verdict(difference: pd.Series, digits: int = 2) -> str:
 
 
 def at_level(rows: pd.DataFrame, level: float) -> pd.DataFrame:
-    """Rows of the level nearest to a number."""
-    levels = rows["level"].astype(float)
-    return rows[levels == min(levels.unique(), key=lambda other: abs(other - level))]
+    """Rows of one level.
+
+    Raises:
+        InputError: a level that the rows do not hold.
+    """
+    return rows[rows["level"].astype(str) == existing(rows, "level", level)]
 
 
 def _named(aucs: pd.DataFrame) -> pd.DataFrame:

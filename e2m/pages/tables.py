@@ -40,10 +40,10 @@ def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequ
         if name in table:
             wide[name] = groups[name].agg(count).reindex(wide.index)
     wide = wide.fillna("").rename_axis(columns=None).reset_index()
-    shown = _spelled(wide.style.hide(axis="index").format(precision=0), rows)
+    shown = _spelled(wide.style.hide(axis="index").format(precision=0, escape="html"), rows)
     if columns == ["regime"]:
         labels = {name: label for name, (label, *_) in figures.regime_style(list(set(table["regime"]))).items()}
-        shown = shown.format_index(lambda name: labels.get(name, name), axis="columns")
+        shown = shown.format_index(lambda name: html.escape(labels.get(name, name)), axis="columns")
     return _with_remarks(shown, table)
 
 
@@ -59,7 +59,7 @@ def difference_table(differences: pd.DataFrame, digits: int = 3):
         "Cliff's delta": _cells(chances, "cliffs_delta", "cliffs_low", "cliffs_high", 2),
     }
     kept = pd.concat([differences[names], pd.DataFrame(cells, differences.index), differences[counts]], axis=1)
-    shown = kept.style.hide(axis="index").format(precision=3, na_rep="–")
+    shown = kept.style.hide(axis="index").format(precision=3, na_rep="–", escape="html")
     shown = shown.format(_chance, subset=["p", "p_holm", "p_smallest"], na_rep="–")
     shown = _spelled(shown, names)
     low = chances["probability_low"].where(chances["low"].notna())
@@ -130,7 +130,7 @@ def _spelled(shown: Styler, names: Sequence[str]) -> Styler:
     """Show the values of these columns in words; names of sources, detectors and layers stay as they are."""
     kept = ("source", "detector", "layer")
     subset = [name for name in names if name not in kept and shown.data[name].dtype.kind not in "fi"]
-    return shown.format(figures.spelled, subset=subset, na_rep="–") if subset else shown
+    return shown.format(figures.spelled, subset=subset, na_rep="–", escape="html") if subset else shown
 
 
 def _mark(row: pd.Series) -> str:

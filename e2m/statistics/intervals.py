@@ -57,9 +57,9 @@ class Interval:
     Attributes:
         mean: the estimate; NaN if no value is alive.
         low, high: ends of the interval; NaN if it cannot be estimated, for the reason in ``status`` and ``note``.
-        runs: runs with a live value, alone or in a pair; of two regimes, the smaller number.
-        images: images with a live value (in both regimes, if two are compared); None for run-level values.
-        missing: values left out, because they are dead or their image has no live value in the other regime.
+        runs: runs with a live value, alone or in a pair; of two groups, the smaller number.
+        images: images with a live value (in both groups, if two are compared); None for run-level values.
+        missing: values left out, because they are dead or their image has no live value in the other group.
         note: a remark for readers, or "".
         kind: the kind of estimate, by its name in ``studies/coverage.py``, which measures the interval's coverage; ""
             if the study does not cover it, for example over images alone.
@@ -67,6 +67,7 @@ class Interval:
         clusters: clusters of images that were resampled, or images where there are none; None for run-level values.
         run_variance, image_variance: the parts of the squared standard error that come from runs and from images, each
             corrected for the number drawn; NaN if there is no interval.
+        freedom: the degrees of freedom of the standard error; NaN if there is no interval.
     """
 
     mean: float
@@ -81,6 +82,16 @@ class Interval:
     clusters: int | None = None
     run_variance: float = np.nan
     image_variance: float = np.nan
+    freedom: float = np.nan
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of no difference, or a mean of 0, over what the interval is over; NaN if there is no interval.
+
+        It is below 0.05 where the 95 % interval excludes 0, if no limit of the quantity bends the interval.
+        """
+        error = np.sqrt(self.run_variance + self.image_variance)
+        return float(2 * stats.t.sf(abs(self.mean) / error, self.freedom)) if error > 0 else np.nan
 
     def as_row(self) -> dict:
         """The attributes by name, for a row of a table; the status is plain text."""
@@ -120,30 +131,31 @@ def mean_interval(
 
 
 def difference_interval(
-    guided: ArrayLike,
-    traditional: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
     clusters: ArrayLike | None = None,
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
     limits: Limits = UNLIMITED,
+    over: str = "runs and images",
 ) -> Interval:
-    """Mean of ``guided`` minus mean of ``traditional``.
+    """Mean of ``first`` minus mean of ``second``, the values of two groups of runs.
 
-    Both regimes share the images, which are resampled jointly; their runs are resampled separately.
+    Both groups share the images, which are resampled jointly; their runs are resampled separately.
 
     Args:
-        guided, traditional: (R1, N) and (R2, N), NaN where dead or missing; images without a live value in one of
+        first, second: (R1, N) and (R2, N), NaN where dead or missing; images without a live value in one of
             them are left out of both.
-        clusters, resamples, seed, level: as in ``mean_interval``.
+        clusters, resamples, seed, level, over: as in ``mean_interval``.
         limits: of the values; ends that exceed the largest difference are clipped to it (``apart``).
 
     Raises:
         InputError: values that are not (R, N) or not within the limits, or different numbers of images or clusters.
     """
-    tables = [as_table(guided, limits), as_table(traditional, limits)]
+    tables = [as_table(first, limits), as_table(second, limits)]
     ends = partial(apart, limits=limits)
-    return interval(tables, sums_of, clusters, resamples, seed, level, ends, kind="difference")
+    return interval(tables, sums_of, clusters, resamples, seed, level, ends, kind="difference", over=over)
 
 
 def pairs_interval(
@@ -247,24 +259,25 @@ def auc_interval(
 
 
 def auc_difference_interval(
-    guided: ArrayLike,
-    traditional: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
     synthetic: ArrayLike,
     clusters: ArrayLike | None = None,
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
     source: str = "these scores",
+    over: str = "runs and images",
 ) -> Interval:
-    """Mean AUC of ``guided`` minus mean AUC of ``traditional``; scores (R1, N) and (R2, N) of the same images.
+    """Mean AUC of ``first`` minus mean AUC of ``second``; scores (R1, N) and (R2, N) of the same images.
 
     Arguments and errors as in ``auc_interval`` and ``difference_interval``.
     """
     classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
-    tables = [_both_classes(as_table(scores), classes) for scores in (guided, traditional)]
+    tables = [_both_classes(as_table(scores), classes) for scores in (first, second)]
     statistic = partial(_aucs_of, classes)
     ends = partial(apart, limits=(0, 1))
-    return interval(tables, statistic, clusters, resamples, seed, level, ends, kind="AUC difference")
+    return interval(tables, statistic, clusters, resamples, seed, level, ends, kind="AUC difference", over=over)
 
 
 # The interval of one table's value, or of the difference of two
@@ -386,11 +399,12 @@ def interval(
     error = np.sqrt(variances.sum())
     if error <= 1e-12 * max(np.nanmax(np.abs(table)) for table in used):
         return unknown(note="no spread: no interval", status=Status.NO_SPREAD)
-    reach = stats.t.ppf(0.5 + level / 2, satterthwaite(variances, sizes)) * error
+    freedom = float(satterthwaite(variances, sizes))
+    reach = stats.t.ppf(0.5 + level / 2, freedom) * error
     low, high = map(float, (ends or partial(within, limits=UNLIMITED))(estimate, float(reach)))
     note = f"{runs} run{'s' * (runs > 1)}: interval over images alone" if fixed_runs else few_runs(runs)
     of_runs, of_images = (float(part.sum()) for part in np.split(variances, [len(run_sizes)]))
-    return answer(estimate, low, high, note=note, run_variance=of_runs, image_variance=of_images)
+    return answer(estimate, low, high, note=note, run_variance=of_runs, image_variance=of_images, freedom=freedom)
 
 
 def _run_draws(numerators: np.ndarray, denominators: np.ndarray, resamples: int, seed: list[int]) -> np.ndarray:

@@ -66,7 +66,7 @@ def probability_greater(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Inte
 
     The interval is Newcombe's method 5 (2006, Statistics in Medicine 25, 559): all t with |P - t| <= z sqrt(V(t)). P is
     the estimate, V(t) = t (1 - t) / (Ra Rb) * (1 + m (1 - t) / (2 - t) + m t / (1 + t)), and m = (Ra + Rb) / 2 - 1. It
-    stays valid if all runs of one regime lie above the other's, where a bootstrap has no spread to resample.
+    stays valid if all runs of one set lie above the other's, where a bootstrap has no spread to resample.
     """
     first, second = alive(a), alive(b)
     runs = min(first.size, second.size)
@@ -137,7 +137,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
 
 def equivalent(a: ArrayLike, b: ArrayLike, margin: float, interval: Interval | None = None) -> Equivalence:
-    """Test whether two regimes are equal up to a margin: two one-sided Welch t-tests (Schuirmann 1987) on runs.
+    """Test whether two sets of runs are equal up to a margin: two one-sided Welch t-tests (Schuirmann 1987) on runs.
 
     Args:
         a, b: (Ra,) and (Rb,), one AUC (or other mean) a run.

@@ -1,9 +1,12 @@
-"""Summary tables of tidy rows, one row a group: means, AUCs, and differences between two regimes with tests."""
+"""Summary tables of tidy rows, one row a group: means, AUCs, and differences with tests.
+
+What is compared are two values of one column of the rows, ``regime`` unless a function is given another.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from itertools import combinations
 
@@ -15,6 +18,7 @@ from e2m.statistics.intervals import (
     UNLIMITED,
     Interval,
     Limits,
+    Status,
     apart,
     auc,
     auc_difference_interval,
@@ -28,6 +32,9 @@ from e2m.statistics.intervals import (
 from e2m.statistics.rows import softmax_scores
 from e2m.statistics.runs import cliffs_delta, equivalent, holm, permutation_test, probability_greater
 from e2m.types import InputError
+
+Against = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+"""The authentic source whose images are the negatives of an AUC, or several; or those of each synthetic source."""
 
 
 def summarise(
@@ -76,40 +83,43 @@ def compare(
     rows: pd.DataFrame,
     by: Sequence[str],
     *,
-    guided: str,
-    traditional: str,
+    first: str,
+    second: str,
+    column: str = "regime",
     clusters: Mapping | pd.Series | None = None,
     resamples: int = 2000,
     seed: int = 0,
+    over: str = "runs and images",
 ) -> pd.DataFrame:
-    """Compare two regimes in every group of tidy rows: their difference, and tests of it over runs.
+    """Compare two sets of runs in every group of tidy rows: their difference, and tests of it over runs.
 
     Args:
-        rows: as in ``summarise``, with the column ``regime``; rows of further regimes are ignored.
-        by: columns that define the groups, without ``regime``.
-        guided, traditional: the regimes.
-        clusters, resamples, seed: as in ``summarise``.
+        rows: as in ``summarise``, with the column ``column``; rows of further values of it are ignored.
+        by: columns that define the groups, without ``column``.
+        first, second: the values of ``column`` that are compared: two regimes. Their numbers of runs may differ.
+        column: names what is compared.
+        clusters, resamples, seed, over: as in ``summarise``; over images alone, one run of each is enough.
 
     Returns:
-        One row a group: ``by``; difference (guided minus traditional), low, high as ``difference_interval``;
+        One row a group: ``by``; difference (first minus second), low, high as ``difference_interval``;
         probability_greater and cliffs_delta of the runs' means, each with its interval (probability_low and _high,
         cliffs_low and _high); p and p_smallest of ``permutation_test`` on them; p_holm, adjusted over all rows; runs,
-        images, missing, note, kind, status; clusters, run_variance and image_variance of ``Interval``. Pairs of runs
-        have no independent means: difference and interval only.
+        images, missing, note, kind, status; clusters, run_variance, image_variance and freedom of ``Interval``, and
+        its p as p_interval. Pairs of runs have no independent means: difference and interval only.
 
     Raises:
-        InputError: as ``summarise``; also no rows of one regime.
+        InputError: as ``summarise``; also no rows of ``first`` or ``second``.
     """
-    _check_columns(rows, ["regime"], by)
-    if guided == traditional:
-        raise InputError(f"regime {guided!r} arrived as guided and as traditional; give two different ones")
-    regimes = (guided, traditional)
-    for regime in regimes:
-        if not (rows["regime"] == regime).any():
-            known = ", ".join(sorted(rows["regime"].dropna().astype(str).unique())) or "none"
-            raise InputError(f"no rows of regime {regime!r} arrived; the regimes there are: {known}")
-    names, groups = _groups(rows[rows["regime"].isin(regimes)], by, clusters, regimes)
-    table = pd.DataFrame([_compared(*group, regimes, resamples, seed) for group in groups])
+    _check_columns(rows, [column], by)
+    if first == second:
+        raise InputError(f"{column} {first!r} arrived as first and as second; give two different ones")
+    compared = (first, second)
+    for value in compared:
+        if not (rows[column] == value).any():
+            known = ", ".join(sorted(rows[column].dropna().astype(str).unique())) or "none"
+            raise InputError(f"no rows of {column} {value!r} arrived; the {column}s there are: {known}")
+    names, groups = _groups(rows[rows[column].isin(compared)], by, clusters, column, compared)
+    table = pd.DataFrame([_compared(*group, compared, resamples, seed, over) for group in groups])
     table.insert(table.columns.get_loc("p_smallest") + 1, "p_holm", holm(table["p"]))
     return names.join(table)
 
@@ -117,7 +127,7 @@ def compare(
 def summarise_auc(
     rows: pd.DataFrame,
     by: Sequence[str],
-    authentic: str | Mapping[str, str],
+    authentic: Against,
     clusters: Mapping | pd.Series | None = None,
     resamples: int = 2000,
     seed: int = 0,
@@ -128,7 +138,7 @@ def summarise_auc(
     Args:
         rows: columns run, image, label, source, variant, value and those of ``by``; only scores are read.
         by: columns that define the groups, without ``source``.
-        authentic: the source whose images are the negatives; or each synthetic source with such a source.
+        authentic: see ``Against``.
         clusters, resamples, seed, over: as in ``summarise``.
 
     Returns:
@@ -138,7 +148,7 @@ def summarise_auc(
         InputError: no rows of ``authentic``, or a group with nothing else.
     """
     table = []
-    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, [None], clusters):
+    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, clusters):
         aucs = auc_interval(tables[0], synthetic, labels, resamples, seed, source=source, over=over)
         table.append({**names, "source": source, **aucs.as_row()})
     return pd.DataFrame(table)
@@ -147,21 +157,23 @@ def summarise_auc(
 def compare_auc(
     rows: pd.DataFrame,
     by: Sequence[str],
-    authentic: str | Mapping[str, str],
+    authentic: Against,
     *,
-    guided: str,
-    traditional: str,
+    first: str,
+    second: str,
+    column: str = "regime",
     clusters: Mapping | pd.Series | None = None,
     resamples: int = 2000,
     seed: int = 0,
+    over: str = "runs and images",
 ) -> pd.DataFrame:
-    """Compare the AUCs of two regimes: one row a group and synthetic source, with the columns of ``compare``.
+    """Compare the AUCs of two sets of runs: one row a group and synthetic source, with the columns of ``compare``.
 
-    Arguments and errors are those of ``summarise_auc`` and ``compare``; ``by`` does not contain ``regime``.
+    Arguments and errors are those of ``summarise_auc`` and ``compare``; ``by`` does not contain ``column``.
     """
     table = []
-    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, (guided, traditional), clusters):
-        difference = auc_difference_interval(*tables, synthetic, labels, resamples, seed, source=source)
+    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, clusters, column, (first, second)):
+        difference = auc_difference_interval(*tables, synthetic, labels, resamples, seed, source=source, over=over)
         table.append({**names, "source": source, **_tested(difference, _run_aucs(tables, synthetic, source), seed)})
     table = pd.DataFrame(table)
     table.insert(table.columns.get_loc("p_smallest") + 1, "p_holm", holm(table["p"]))
@@ -171,42 +183,53 @@ def compare_auc(
 def equal_auc(
     rows: pd.DataFrame,
     by: Sequence[str],
-    authentic: str | Mapping[str, str],
+    authentic: Against,
     margin: float,
     *,
-    guided: str,
-    traditional: str,
+    first: str,
+    second: str,
+    column: str = "regime",
     clusters: Mapping | pd.Series | None = None,
     resamples: int = 2000,
     seed: int = 0,
+    over: str = "runs and images",
 ) -> pd.DataFrame:
-    """Test whether the AUCs of two regimes are equal up to a margin, in every group and for every synthetic source.
+    """Test whether the AUCs of two sets of runs are equal up to a margin, for every group and synthetic source.
 
     Args:
-        rows, by, authentic, guided, traditional, clusters, resamples, seed: as in ``compare_auc``.
+        rows, by, authentic, first, second, column, clusters, resamples, seed, over: as in ``compare_auc``.
         margin: differences smaller than this count as none.
 
     Returns:
         One row a group and synthetic source: ``by``, source, verdict, difference, low_90 and high_90 (the 90 % interval
         over runs and images), margin, p and note of ``equivalent``; runs, images, clusters, run_variance and
-        image_variance of the interval. The verdict is "equal" if both one-sided tests
-        and the 90 % interval show it, "different" if the 95 % interval excludes 0, and "undecided" otherwise.
+        image_variance of the interval, and its p of no difference as p_interval. The verdict is "equal" if both
+        one-sided tests and the 90 % interval show it, "different" if the 95 % interval excludes 0, and "undecided"
+        otherwise. Over images alone, the interval decides by itself. Where every run ranks every image right, nothing
+        varies, and the interval is what so many images can exclude (``_perfect``).
 
     Raises:
         InputError: as ``compare_auc``; also a margin that is not positive.
     """
     table = []
-    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, (guided, traditional), clusters):
+    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, clusters, column, (first, second)):
         wide, narrow = (
-            auc_difference_interval(*tables, synthetic, labels, resamples, seed, level, source) for level in (0.95, 0.9)
+            auc_difference_interval(*tables, synthetic, labels, resamples, seed, level, source, over)
+            for level in (0.95, 0.9)
         )
-        test = equivalent(*_run_aucs(tables, synthetic, source), margin, narrow)
+        aucs = _run_aucs(tables, synthetic, source)
+        if narrow.status == Status.NO_SPREAD and np.concatenate(aucs).min() == 1:
+            narrow = _perfect(narrow, synthetic, labels)
+        test = equivalent(*aucs, margin, narrow)
+        inside = bool(-margin < test.low and test.high < margin)
+        equal = inside if over == "images" or narrow.status == Status.NO_SPREAD else test.equivalent
         different = wide.low > 0 or wide.high < 0
-        verdict = "equal" if test.equivalent else "different" if different else "undecided"
+        verdict = "equal" if equal else "different" if different else "undecided"
         ends = {"low_90": test.low, "high_90": test.high}
-        tested = {"difference": test.difference, **ends, "margin": margin, "p": test.p, "note": test.note}
+        note = narrow.note if over == "images" or narrow.status == Status.NO_SPREAD else test.note
+        tested = {"difference": test.difference, **ends, "margin": margin, "p": test.p, "note": note}
         about = ("runs", "images", "clusters", "run_variance", "image_variance")
-        tested |= {name: getattr(narrow, name) for name in about}
+        tested |= {name: getattr(narrow, name) for name in about} | {"p_interval": wide.p}
         table.append({**names, "source": source, "verdict": verdict, **tested})
     return pd.DataFrame(table)
 
@@ -214,7 +237,7 @@ def equal_auc(
 def summarise_rates(
     rows: pd.DataFrame,
     by: Sequence[str],
-    authentic: str | Mapping[str, str],
+    authentic: Against,
     rates: Mapping[str, Callable[..., Interval]],
     clusters: Mapping | pd.Series | None = None,
     resamples: int = 2000,
@@ -236,48 +259,63 @@ def summarise_rates(
     """
     return pd.DataFrame(
         {**names, "source": source, "rate": rate, **function(values, synthetic, labels, resamples, seed).as_row()}
-        for names, source, (values,), synthetic, labels in _auc_groups(rows, by, authentic, [None], clusters)
+        for names, source, (values,), synthetic, labels in _auc_groups(rows, by, authentic, clusters)
         for rate, function in rates.items()
     )
 
 
 def _run_aucs(tables: Sequence[np.ndarray], synthetic: np.ndarray, source: str) -> list[list[float]]:
-    """The AUC of each run, a list a regime."""
+    """The AUC of each run, a list for each of the compared."""
     return [[auc(run[~synthetic], run[synthetic], source) for run in table] for table in tables]
+
+
+def _perfect(none: Interval, synthetic: np.ndarray, labels: np.ndarray | None) -> Interval:
+    """The 90 % interval of a difference where all runs of both have an AUC of 1.
+
+    If n independent pairs of images were all ranked right, the AUC is above 0.05 ** (1 / n) with 95 % confidence
+    (Clopper & Pearson 1934); n is the number of clusters of the class that has fewer.
+    """
+    clusters = np.arange(len(synthetic)) if labels is None else labels
+    pairs = min(len(np.unique(clusters[synthetic == kind])) for kind in (False, True))
+    reach = 1 - 0.05 ** (1 / pairs)
+    return replace(none, low=-reach, high=reach, note=f"every AUC is 1: as far as {pairs} images of a class can tell")
 
 
 def _auc_groups(
     rows: pd.DataFrame,
     by: Sequence[str],
-    authentic: str | Mapping[str, str],
-    regimes: Sequence[str | None],
+    authentic: Against,
     clusters: Mapping | None,
+    column: str = "",
+    compared: Sequence[str | None] = (None,),
 ) -> Iterator[tuple[dict, str, list[np.ndarray], np.ndarray, np.ndarray | None]]:
-    """Groups: names, source, one (R, N) table of scores a regime, (N,) bool of synthetic images, and clusters."""
+    """Groups: names, source, (R, N) scores of each of the compared, (N,) bool of synthetic images, and clusters."""
     rows = softmax_scores(rows)
     sources = list(dict.fromkeys(rows.loc[rows["label"] == "synthetic", "source"]))
-    against = dict.fromkeys(sources, authentic) if isinstance(authentic, str) else authentic
-    needed, known = {against.get(source, "an authentic source") for source in sources}, set(rows["source"])
+    given = authentic if isinstance(authentic, Mapping) else dict.fromkeys(sources, authentic)
+    against = {source: [names] if isinstance(names, str) else list(names) for source, names in given.items()}
+    needed = {name for source in sources for name in against.get(source, ["an authentic source"])}
+    known = set(rows["source"])
     if not needed or needed - known:
         absent = ", ".join(map(repr, sorted(needed - known))) or repr(authentic)
         raise InputError(f"AUC needs scores of {absent} and of a synthetic source; there are {sorted(known)}")
     if odd := sorted(needed & set(sources)):
         raise InputError(f"AUC against {odd[0]!r} arrived, which has synthetic images; an authentic source fits")
-    if absent := [regime for regime in regimes if regime is not None and not (rows["regime"] == regime).any()]:
-        raise InputError(f"no scores of regime {absent[0]!r} arrived; there are {sorted(set(rows['regime']))}")
+    if absent := [value for value in compared if value is not None and not (rows[column] == value).any()]:
+        raise InputError(f"no scores of {column} {absent[0]!r} arrived; there are {sorted(set(rows[column]))}")
     for key, group in rows.groupby(list(by), observed=True, sort=False, dropna=False):
         names = dict(zip(by, key, strict=True))
         for source in sources:
-            authentic_images = pd.unique(group.loc[group["source"] == against[source], "image"])
+            authentic_images = pd.unique(group.loc[group["source"].isin(against[source]), "image"])
             fakes = pd.unique(group.loc[group["source"] == source, "image"])
             images = [*authentic_images, *fakes]
-            kept = group[group["source"].isin([against[source], source])]
+            kept = group[group["source"].isin([*against[source], source])]
             tables = [
-                (kept if regime is None else kept[kept["regime"] == regime])
+                (kept if value is None else kept[kept[column] == value])
                 .pivot(index="run", columns="image", values="value")
                 .reindex(columns=images)
                 .to_numpy(float)
-                for regime in regimes
+                for value in compared
             ]
             labels = None if clusters is None else np.array([clusters[image] for image in images])
             yield names, source, tables, np.arange(len(images)) >= len(authentic_images), labels
@@ -288,19 +326,20 @@ def _compared(
     labels: np.ndarray | None,
     pairs: list[np.ndarray] | None,
     limits: Limits,
-    regimes: tuple[str, str],
+    compared: tuple[str, str],
     resamples: int,
     seed: int,
+    over: str,
 ) -> dict:
     kind, ends = "difference" if pairs is None else "pairs", partial(apart, limits=limits)
-    difference = interval(tables, sums_of, labels, resamples, seed, 0.95, ends, pairs=pairs, kind=kind)
+    difference = interval(tables, sums_of, labels, resamples, seed, 0.95, ends, pairs=pairs, kind=kind, over=over)
     tested = _tested(difference, _run_means(tables) if pairs is None else [], seed)
-    absent = [f"no rows of {regime}" for regime, table in zip(regimes, tables, strict=True) if not len(table)]
+    absent = [f"no rows of {value}" for value, table in zip(compared, tables, strict=True) if not len(table)]
     return {**tested, "note": "; ".join(filter(None, [*absent, tested["note"]]))}
 
 
 def _tested(difference: Interval, means: Sequence[ArrayLike], seed: int) -> dict:
-    """A difference with tests on the run-level means (R,) of both regimes; no means if rows are pairs."""
+    """A difference with tests on the run-level means (R,) of both sets of runs; no means if rows are pairs."""
     both = means or ([], [])
     chance, delta, test = probability_greater(*both), cliffs_delta(*both), permutation_test(*both, seed)
     untested = test.note if difference.runs else ""
@@ -325,6 +364,8 @@ def _tested(difference: Interval, means: Sequence[ArrayLike], seed: int) -> dict
         "clusters": difference.clusters,
         "run_variance": difference.run_variance,
         "image_variance": difference.image_variance,
+        "freedom": difference.freedom,
+        "p_interval": difference.p,
     }
 
 
@@ -342,19 +383,21 @@ def _groups(
     rows: pd.DataFrame,
     by: Sequence[str],
     clusters: Mapping | pd.Series | None,
-    regimes: Sequence[str] = (),
+    column: str = "",
+    compared: Sequence[str] = (),
 ) -> tuple[pd.DataFrame, Iterator[tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray] | None, Limits]]]:
     """Names of groups (one row each); and for each group its tables, cluster labels (N,), pairs and limits.
 
-    A group has one table, or one a regime, on the same images. Pairs are (P, 2) numbers of runs for each table, None if
-    rows are runs. Runs and images are sorted, so that the order of rows changes no number.
+    A group has one table, or one for each value of ``column`` that is compared, on the same images. Pairs are (P, 2)
+    numbers of runs for each table, None if rows are runs. Runs and images are sorted, so that the order of rows changes
+    no number.
     """
     _check_columns(rows, ["run", "image", "value"], by)
     if not len(rows):
         raise InputError("no rows arrived; give tidy rows of at least one run and image")
     group = np.zeros(len(rows), dtype=np.int64)
-    for column in by:
-        codes, kinds = pd.factorize(rows[column], use_na_sentinel=False)
+    for name in by:
+        codes, kinds = pd.factorize(rows[name], use_na_sentinel=False)
         group = pd.factorize(group * len(kinds) + codes)[0]
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -362,10 +405,10 @@ def _groups(
 
     image, images = pd.factorize(rows["image"], sort=True)
     run, other = _run_numbers(rows)
-    regime = pd.Categorical(rows["regime"], regimes).codes if regimes else np.zeros(len(rows), dtype=int)
+    part = pd.Categorical(rows[column], compared).codes if compared else np.zeros(len(rows), dtype=int)
     if min(image.min(), run.min()) < 0:
         raise InputError("rows without a run or an image arrived; every row needs both")
-    _check_repeats(rows, by, np.column_stack([group, regime, run, other, image]))
+    _check_repeats(rows, by, np.column_stack([group, part, run, other, image]))
     labels = None if clusters is None else _cluster_numbers(clusters, images)
     value = rows["value"].to_numpy(dtype=float, na_value=np.nan)
     value = np.where(np.isfinite(value), value, np.nan)
@@ -375,17 +418,17 @@ def _groups(
     ]
 
     def tables(members: np.ndarray):
-        shown, column = np.unique(image[members], return_inverse=True)
+        shown, position = np.unique(image[members], return_inverse=True)
         paired = other[members] >= 0
         if paired.any() and not paired.all():
             raise InputError("pairs of runs and single runs arrived in one group; add the column of the measure to by")
         least, most = ranges
         limits = UNLIMITED if least is None or most is None else (least[members].min(), most[members].max())
         stacks, pairs = [], []
-        for number in range(max(1, len(regimes))):
-            chosen = regime[members] == number
+        for number in range(max(1, len(compared))):
+            chosen = part[members] == number
             rows_of = members[chosen]
-            table, runs = _pivot(run[rows_of], other[rows_of], column[chosen], len(shown), value[rows_of])
+            table, runs = _pivot(run[rows_of], other[rows_of], position[chosen], len(shown), value[rows_of])
             stacks.append(inside(table, limits))
             pairs.append(runs)
         return stacks, None if labels is None else labels[shown], pairs if paired.any() else None, limits

@@ -169,15 +169,3 @@ def test_reference_lines_and_headlines(measured):
     assert not shown.duplicated(["row", "control"]).any()
     ends = controls.extremes(shown, experiment.regimes).set_index("quantity")
     assert ends.loc["(d) SSIM between runs", "ceiling"] == "1.00: true region, centre, one fixed map, edges"
-
-
-def test_levels_are_named_as_they_are_shown():
-    from e2m.pages.selection import chosen_level
-    from e2m.types import Headline
-
-    headline = Headline("SSIM, noise {level:g}", "ssim", level=0.1)
-    assert chosen_level(headline, "noise", None, ["0.1", "0.5"]) == 0.1
-    assert chosen_level(headline, "noise", {"noise": 0.25}, ["0.1", "0.5"]) == 0.1
-    assert chosen_level(headline, "noise", {"noise": 0.4}, ["0.1", "0.5"]) == 0.5
-    assert chosen_level(headline, "noise", {"noise": 0.4}) == 0.4
-    assert chosen_level(Headline("moved", "ssim", level="all"), "transformations", None, ["flip"]) == "all"

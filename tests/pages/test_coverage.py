@@ -108,7 +108,7 @@ def test_every_kind_of_interval_has_a_name():
         ],
         columns=["regime", "run", "image", "measure", "value"],
     )
-    assert set(compare(rows, ["measure"], guided="a", traditional="b")["kind"]) <= set(coverage.KINDS)
+    assert set(compare(rows, ["measure"], first="a", second="b")["kind"]) <= set(coverage.KINDS)
 
 
 def test_the_study_knows_every_kind():

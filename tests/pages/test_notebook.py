@@ -2,18 +2,22 @@
 
 import json
 import os
+import re
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from e2m.experiment.results import Experiment
 from e2m.pages import notebook
 from e2m.pages.notebook import NotebookError
-from e2m.store import paths
+from e2m.store import disk, paths
 from e2m.types import InputError
 
 PARAMETERS = """
@@ -113,18 +117,114 @@ def test_a_failure_is_kept_for_inspection(template, roots, code, words):
             r"tiny\.ipynb has no parameter 'amuont'; did you mean 'amount'\? its parameters are profile, am",
         ),
         ({"zzz": 0.1}, r"no parameter 'zzz'; its parameters are profile, amount, runs, levels, fast, anything"),
-        ({"runs": 2.5}, "parameter runs is 2.5; give a value of type int"),
-        ({"runs": True}, "parameter runs is True; give a value of type int"),
-        ({"amount": "much"}, "parameter amount is 'much'; give a value of type float"),
-        ({"profile": 3}, "parameter profile is 3; give a value of type str"),
-        ({"levels": 0.1}, "parameter levels is 0.1; give a value of type list"),
-        ({"fast": 1}, "parameter fast is 1; give a value of type bool"),
+        ({"runs": 2.5}, "tiny.ipynb: parameter runs: 2.5 arrived; a whole number fits"),
+        ({"runs": True}, "parameter runs: true arrived; a whole number fits"),
+        ({"amount": "much"}, "parameter amount: 'much' arrived; a number fits"),
+        ({"amount": True}, "parameter amount: true arrived; a number fits"),
+        ({"amount": float("nan")}, "parameter amount: nan arrived; a number fits"),
+        ({"profile": 3}, "parameter profile: 3 arrived; text fits"),
+        ({"profile": None}, "parameter profile: null arrived; text fits"),
+        ({"levels": 0.1}, "parameter levels: 0.1 arrived; a list fits"),
+        ({"fast": 1}, "parameter fast: 1 arrived; true or false fits"),
     ],
 )
-def test_parameters_that_do_not_fit_start_no_kernel(template, roots, monkeypatch, parameters, words):
+@pytest.mark.parametrize("typed", [True, False], ids=["annotated", "by default"])
+def test_parameters_that_do_not_fit_start_no_kernel(template, roots, monkeypatch, parameters, words, typed):
+    """The type is that of the notebook's own value, whether or not it is annotated."""
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
+    path = template("print(1)")
+    if not typed:
+        book = nbformat.read(path, as_version=4)
+        book.cells[0].source = re.sub(r": \w+ =", " =", book.cells[0].source)
+        nbformat.write(book, path)
     with pytest.raises(InputError, match=words):
-        notebook.run(template("print(1)"), parameters)
+        notebook.run(path, parameters)
+
+
+@pytest.mark.parametrize("run", [True, False, 1.0, "0"])
+def test_a_run_is_a_whole_number(run):
+    with pytest.raises(InputError, match=r"train_cyborg\.ipynb: parameter run: .* arrived; a whole number fits"):
+        notebook.run("train_cyborg", {"run": run})
+
+
+SAVING = (
+    "from e2m.experiment.results import Experiment\nimport pandas as pd\nexperiment = Experiment.load(profile)",
+    "experiment.save('noise', pd.DataFrame({'amount': [amount], 'method': [method]}))",
+    "experiment.figure('summary.png').write_text(method)",
+    "print(experiment.table('controls')['value'][0])",
+)
+
+
+@pytest.fixture
+def page(roots, monkeypatch):
+    """A notebook of the book that saves a table and a figure, and reads a table; the profile's folder."""
+    folder = roots / "notebooks"
+    folder.mkdir()
+    parameters = new_code_cell('profile = "smoke"\nmethod = "GradCAM"\namount = 0.1', metadata={"tags": ["parameters"]})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [parameters, *map(new_code_cell, SAVING)]
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / "noise.ipynb")
+    monkeypatch.setattr(notebook, "NOTEBOOKS", folder)
+    monkeypatch.setenv("E2M_ROOT", str(roots))
+    results = roots / "results" / "smoke"
+    disk.write_table(results / "tables" / "controls.parquet", pd.DataFrame({"value": [7]}))
+    return results
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "profile.json"
+    }
+
+
+@pytest.mark.slow
+def test_a_page_saves_for_the_book_and_a_trial_beside_its_output(page, tmp_path):
+    notebook.run("noise", {"profile": "smoke"})
+    before = files(page)
+    assert set(before) == {"tables/controls.parquet", "tables/noise.parquet", "figures/summary.png"}
+    assert pd.read_parquet(page / "tables" / "noise.parquet").iloc[0].to_dict() == {"amount": 0.1, "method": "GradCAM"}
+    copied = shutil.copy(page.parent.parent / "notebooks" / "noise.ipynb", tmp_path / "mine.ipynb")
+    default = page.parent / "notebooks" / "noise.ipynb"
+    for source, parameters, output in (
+        ("noise", {"amount": 0.25}, None),
+        ("noise", {"method": "CAM"}, tmp_path / "out" / "trial.ipynb"),
+        (copied, {}, tmp_path / "out" / "copied.ipynb"),
+    ):
+        done = notebook.run(source, parameters, output)
+        assert done == (output or default)
+        assert printed(done) == ["7"]
+        assert set(files(done.with_suffix(""))) == {"tables/noise.parquet", "figures/summary.png"}
+        saved = pd.read_parquet(done.with_suffix("") / "tables" / "noise.parquet").iloc[0].to_dict()
+        assert saved == {"amount": 0.1, "method": "GradCAM"} | parameters
+        assert files(page) == before
+
+
+def test_what_makes_a_page(page):
+    defaults = {"profile": "smoke", "method": "GradCAM", "amount": 0.1}
+    path = notebook.NOTEBOOKS / "noise.ipynb"
+    for changed, expected in (
+        ({}, "smoke"),
+        ({"amount": 0.10}, "smoke"),
+        ({"amount": 0.2}, ""),
+        ({"method": "CAM"}, ""),
+        # The page of a profile has the profile's first method, even if that is not the notebook's.
+        ({"profile": "planted", "method": "CAM"}, "planted"),
+        ({"profile": "planted"}, ""),
+    ):
+        assert notebook._page(path, defaults, defaults | changed) == expected, changed
+    with pytest.raises(InputError, match="no profile named 'smok'"):
+        notebook.run("noise", {"profile": "smok"})
+
+
+def test_outside_of_e2m_run_everything_is_a_trial(roots, monkeypatch):
+    monkeypatch.delenv(paths.SAVED, raising=False)
+    experiment = Experiment.load("smoke")
+    experiment.save("noise", pd.DataFrame({"value": [1]}))
+    assert set(files(roots / "results")) == {"trials/smoke/tables/noise.parquet"}
+    with pytest.raises(InputError, match="no such table"):
+        experiment.table("noise")
 
 
 def test_any_value_fits_a_parameter_without_a_type(template, roots, monkeypatch):

@@ -66,7 +66,7 @@ def test_guided_detectors_are_compared_with_every_comparator_and_all_its_runs(ex
     # The difference to one regime is that of its rows alone.
     alone = [replace(experiment, regimes=[regime], runs=RUNS[regime]) for regime in ("cyborg", "fixed_map")]
     rows = pd.concat([one.rows("entropy") for one in alone])
-    expected = statistics.compare(rows, ["variant"], guided="cyborg", traditional="fixed_map", resamples=50).set_index(
+    expected = statistics.compare(rows, ["variant"], first="cyborg", second="fixed_map", resamples=50).set_index(
         "variant"
     )
     found = table[(table["against"] == "fixed_map") & table["published"]].iloc[0]
@@ -112,3 +112,45 @@ def test_only_right_decisions_count_where_a_headline_says_so():
     every, right = (Headline("t", "ssim", right=right) for right in (False, True))
     assert selection._rows_of(every, rows, "")["value"].tolist() == [1, 2, 3]
     np.testing.assert_array_equal(selection._rows_of(right, rows, "")["value"], [1, np.nan, 3])
+
+
+LEVELS = pd.DataFrame(
+    {
+        "measure": "noise",
+        "level": pd.Categorical(["0.1", "0.25", "0.5", "0.1", None, ""]),
+        "salience": ["CAM", "CAM", "GradCAM", "GradCAM", "", ""],
+    }
+)
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(0.25, "0.25"), (0.5, "0.5"), (0.1, "0.1"), ("0.1", "0.1")])
+def test_a_level_that_there_is(wanted, found):
+    assert selection.existing(LEVELS, "level", wanted) == found
+
+
+@pytest.mark.parametrize("wanted", [0.3, 0.2, 0, 1, "0.3", "", float("nan")])
+def test_a_level_that_there_is_not_is_refused_with_those_that_there_are(wanted):
+    words = r"^noise: the results hold no level .*; choose from 0\.1, 0\.25, 0\.5, or add it to the profile$"
+    with pytest.raises(InputError, match=words):
+        selection.existing(LEVELS, "level", wanted)
+
+
+@pytest.mark.parametrize("wanted", ["GradCamm", "masker", ""])
+def test_a_method_that_there_is_not(wanted):
+    with pytest.raises(InputError, match=f"no salience method {wanted}; choose from CAM, GradCAM, or add it"):
+        selection.existing(LEVELS, "salience", wanted)
+
+
+def test_rows_and_headlines_of_a_level_that_there_is_not():
+    assert selection.at_level(LEVELS.iloc[:4], 0.1).index.tolist() == [0, 3]
+    headline = Headline("noise {level:g}", "ssim", level=0.1)
+    assert selection.chosen_level(headline, "noise", None, LEVELS) == 0.1
+    assert selection.chosen_level(headline, "noise", {"noise": 0.5}, LEVELS) == 0.5
+    assert selection.chosen_level(Headline("t", "ssim", level="all"), "noise", {"noise": 9}, LEVELS) == "all"
+    for call in (
+        lambda: selection.at_level(LEVELS, 0.3),
+        lambda: selection.chosen_level(headline, "noise", {"noise": 0.3}, LEVELS),
+        lambda: selection.chosen_level(Headline("t", "ssim", level=0.3), "noise", {}, LEVELS),
+    ):
+        with pytest.raises(InputError, match=r"no level 0\.3; choose from"):
+            call()

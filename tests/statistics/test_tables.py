@@ -21,7 +21,7 @@ from e2m.statistics import (
 from e2m.types import InputError
 from tests.statistics.made import CLUSTERS, normal, paired, slow_draws, slow_means, tidy
 
-ROLES = {"guided": "cyborg", "traditional": "cross_entropy"}
+ROLES = {"first": "cyborg", "second": "cross_entropy"}
 
 
 # By hand
@@ -32,7 +32,7 @@ def test_rows_become_tables_by_hand():
     result = summarise(tidy(cells, measure="noise"), ["measure"])
     assert [*result] == [
         *("measure", "mean", "low", "high", "runs", "images", "missing", "note", "kind", "status"),
-        *("clusters", "run_variance", "image_variance"),
+        *("clusters", "run_variance", "image_variance", "freedom"),
     ]
     # One value is NaN; run 0 on c and run 1 on a have no row.
     assert result[["measure", "mean", "runs", "images", "missing"]].to_numpy().tolist() == [["noise", 2.0, 2, 3, 3]]
@@ -200,7 +200,9 @@ def test_differences_of_auc_and_their_tests(score_rows):
     for _, row in result.iterrows():
         delta = cliffs_delta(runs["cyborg", row["source"]], runs["cross_entropy", row["source"]])
         assert [row["cliffs_delta"], row["cliffs_low"], row["cliffs_high"]] == [delta.mean, delta.low, delta.high]
-    assert [*result.columns[-6:]] == ["note", "kind", "status", "clusters", "run_variance", "image_variance"]
+    assert [*result.columns[-8:]] == [
+        *("note", "kind", "status", "clusters", "run_variance", "image_variance", "freedom", "p_interval")
+    ]
     assert not any(isinstance(cell, list) for cell in result.to_numpy().ravel())
 
 
@@ -232,7 +234,7 @@ def test_every_synthetic_source_may_have_an_authentic_source_of_its_own(score_ro
     with pytest.raises(InputError, match="AUC against 'swap' arrived, which has synthetic images; an authentic source"):
         statistics.compare_auc(rows, ["detector"], against | {"morph": "swap"}, **settings)
     with pytest.raises(InputError, match="no scores of regime 'focused' arrived; there are"):
-        statistics.equal_auc(rows, ["detector"], against, 0.05, **settings | {"guided": "focused"})
+        statistics.equal_auc(rows, ["detector"], against, 0.05, **settings | {"first": "focused"})
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_equality_of_auc_is_that_of_runs_within_the_interval(score_rows, margin,
     settings = {**ROLES, "resamples": 50}
     result = statistics.equal_auc(rows, ["detector"], "orl", margin, **settings)
     columns = ["detector", "source", "verdict", "difference", "low_90", "high_90", "margin", "p", "note"]
-    assert [*result] == [*columns, "runs", "images", "clusters", "run_variance", "image_variance"]
+    assert [*result] == [*columns, "runs", "images", "clusters", "run_variance", "image_variance", "p_interval"]
     runs, compared = run_aucs(rows), statistics.compare_auc(rows, ["detector"], "orl", **settings)
     for (_, row), (_, apart) in zip(result.iterrows(), compared.iterrows(), strict=True):
         test = equivalent(runs["cyborg", row["source"]], runs["cross_entropy", row["source"]], margin)
@@ -253,6 +255,87 @@ def test_equality_of_auc_is_that_of_runs_within_the_interval(score_rows, margin,
         assert apart["low"] <= row["low_90"] <= row["difference"] <= row["high_90"] <= apart["high"]
         assert row["note"] == "few runs (3)"
     assert result.loc[result["source"] == "swap", "verdict"].item() == verdict
+
+
+def test_an_interval_excludes_0_where_its_p_is_small(score_rows):
+    """The p of the interval is that of its t: the interval at 1 - p ends at 0."""
+    tables = normal(4, 12) + 0.6, normal(3, 12, seed=1)
+    apart = difference_interval(*tables, resamples=200)
+    assert 0 < apart.p < 0.5
+    edge = difference_interval(*tables, resamples=200, level=1 - apart.p)
+    assert min(abs(edge.low), abs(edge.high)) == pytest.approx(0, abs=1e-9)
+    rows = pd.concat(
+        [tidy(tables[0], regime="cyborg", measure="m"), tidy(tables[1], regime="cross_entropy", measure="m")]
+    )
+    (row,) = compare(rows, ["measure"], **ROLES, resamples=200).to_dict("records")
+    assert (row["p_interval"], row["freedom"]) == (apart.p, apart.freedom)
+    assert np.isnan(difference_interval(tables[0][:1], tables[1]).p)
+    apart = statistics.compare_auc(score_rows, ["variant"], "orl", **ROLES, resamples=50)
+    equal = statistics.equal_auc(score_rows, ["variant"], "orl", 0.1, **ROLES, resamples=50)
+    assert apart["p_interval"].tolist() == equal["p_interval"].tolist()
+    assert ((apart["p_interval"] < 0.05) == ((apart["low"] > 0) | (apart["high"] < 0))).all()
+
+
+def test_any_column_may_name_what_is_compared(score_rows):
+    rows = score_rows.rename(columns={"regime": "group"})
+    for function, options in ((statistics.compare_auc, ()), (statistics.equal_auc, (0.05,))):
+        of_groups = function(rows, ["variant"], "orl", *options, **ROLES, column="group", resamples=50)
+        expected = function(score_rows, ["variant"], "orl", *options, **ROLES, resamples=50)
+        pd.testing.assert_frame_equal(of_groups, expected)
+    of_groups = compare(rows, ["source"], **ROLES, column="group", resamples=50)
+    pd.testing.assert_frame_equal(of_groups, compare(score_rows, ["source"], **ROLES, resamples=50))
+    with pytest.raises(InputError, match="no rows of group 'A' arrived; the groups there are: cross_entropy, cyborg"):
+        compare(rows, ["source"], first="A", second="cyborg", column="group")
+
+
+def test_one_run_of_each_is_compared_over_images_alone(score_rows):
+    rows = score_rows[score_rows["run"] == score_rows["run"].min()]
+    settings = {**ROLES, "resamples": 200, "over": "images"}
+    (row,) = compare(rows[rows["source"] == "orl"], ["source"], **settings).to_dict("records")
+    wide = rows[rows["source"] == "orl"].pivot(index="regime", columns="image", values="value")
+    apart = wide.loc["cyborg"] - wide.loc["cross_entropy"]
+    assert row["difference"] == pytest.approx(apart.mean())
+    assert row["run_variance"] == 0
+    # The variance of a mean of n independent differences.
+    assert row["image_variance"] == pytest.approx(apart.var() / len(apart), rel=0.35)
+    assert "1 run: interval over images alone" in row["note"]
+    assert statistics.compare_auc(rows, ["variant"], "orl", **settings)["low"].notna().all()
+    verdicts = {
+        margin: statistics.equal_auc(rows, ["variant"], "orl", margin, **settings)["verdict"].tolist()
+        for margin in (1.5, 1e-6)
+    }
+    assert verdicts[1.5] == ["equal", "equal"]
+    assert "equal" not in verdicts[1e-6]
+
+
+def test_several_authentic_sources_are_one_set_of_negatives(score_rows):
+    half = (score_rows["source"] == "orl") & (score_rows["image"].str.endswith(("0", "2", "4")))
+    rows = score_rows.assign(source=score_rows["source"].astype(str).mask(half, "other"))
+    settings = {**ROLES, "resamples": 50}
+    expected = statistics.compare_auc(score_rows, ["variant"], "orl", **settings).sort_values("source")
+    for authentic in (["orl", "other"], dict.fromkeys(("swap", "morph"), ("orl", "other"))):
+        found = statistics.compare_auc(rows, ["variant"], authentic, **settings).sort_values("source")
+        np.testing.assert_allclose(found["difference"], expected["difference"])
+
+
+@pytest.mark.parametrize(("images", "verdict"), [(20, "undecided"), (59, "equal")])
+def test_perfect_detectors_are_as_equal_as_their_images_can_show(images, verdict):
+    """No run errs on n images of a class: the AUC is above .05 ** (1 / n), which is .95 from 59 images on."""
+    rows = [
+        (regime, run, source, label, f"{source}/{image}", "score", float(label == "synthetic"))
+        for regime in ROLES.values()
+        for run in range(3)
+        for source, label in (("orl", "authentic"), ("swap", "synthetic"))
+        for image in range(images)
+    ]
+    rows = pd.DataFrame(rows, columns=["regime", "run", "source", "label", "image", "variant", "value"])
+    for over in ("runs and images", "images"):
+        (row,) = statistics.equal_auc(rows, ["variant"], "orl", 0.05, **ROLES, resamples=50, over=over).to_dict(
+            "records"
+        )
+        assert (row["verdict"], row["difference"]) == (verdict, 0)
+        assert row["high_90"] == -row["low_90"] == pytest.approx(1 - 0.05 ** (1 / images))
+        assert f"every AUC is 1: as far as {images} images of a class can tell" in row["note"]
 
 
 # What cannot be estimated, and what does not fit
@@ -385,7 +468,7 @@ ROWS = tidy(normal(2, 3), regime="cyborg", measure="noise", level="0.1")
             "no rows of regime 'cross_entropy' arrived; the regimes there are: cyborg",
         ),
         (lambda: compare(ROWS, ["measure", "regime"], **ROLES), "by names regime"),
-        (lambda: compare(ROWS, ["measure"], guided="cyborg", traditional="cyborg"), "two different"),
+        (lambda: compare(ROWS, ["measure"], first="cyborg", second="cyborg"), "two different"),
     ],
 )
 def test_errors_say_which_rows_do_not_fit(call, message):
