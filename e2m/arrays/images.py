@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import ExifTags, Image
 
 from e2m.types import InputError
 
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """The errors of PIL and numpy for a file that is missing, truncated or of another kind."""
+
+LARGEST = 64_000_000
+"""Most pixels of an image: 192 MB when decoded, for each of the threads that read."""
+
+# The limit above refuses such images in one line, and PIL's warning would be a second one.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF's orientation of a file: what turns its pixels upright."""
 
 
 def read_images(
@@ -22,7 +40,9 @@ def read_images(
 ) -> Iterator[np.ndarray]:
     """The images of a data set in the frame's order; the next batch is decoded while this one is used.
 
-    The pixels do not depend on ``batch``: each file is read and resized on its own.
+    The pixels do not depend on ``batch``: each file is read and resized on its own. For a detector, give its size:
+    ``read_images(samples, size=detector.size)`` reads what training reads, resized once. Images of another size are
+    resized a second time by ``e2m.explain``, which can change scores far.
 
     Args:
         samples: a frame with a column ``path``.
@@ -80,18 +100,19 @@ def unreadable(samples: pd.DataFrame) -> list[str]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """One RGB image.
+    """One RGB image, upright as its EXIF orientation says; of an animation, the first frame.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        InputError: the file is missing, broken or not an image, or does not have three channels.
+        InputError: the file is missing, broken or not an image, does not have three channels, or has more than
+            ``LARGEST`` pixels.
     """
     try:
         with Image.open(path) as image:
             _check_rgb(path, image)
-            return np.asarray(image)
+            return _upright(image)
     except InputError:
         raise
     except BROKEN as error:
@@ -152,6 +173,31 @@ def check_images(samples: pd.DataFrame, may_be_marked: bool = False) -> None:
     if bad:
         more = f"\n... and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise InputError(f"{len(bad)} of {len(samples)} images cannot be used:\n" + "\n".join(bad[:5]) + more)
+
+
+def check_sides(samples: pd.DataFrame, size: int, detector: str, detector_size: int) -> None:
+    """Check that images which a detector resizes were not resized before: every file has this size.
+
+    Only headers are read. Files that do not open are left to their reader.
+
+    Args:
+        samples: a frame with a column ``path``.
+        size: side in pixels at which images are used before the detector resizes them.
+        detector, detector_size: name and size of the detector, for the message.
+
+    Raises:
+        InputError: naming the first file of another size.
+    """
+    for path in samples["path"]:
+        try:
+            shape = _rgb_shape(path)
+        except InputError:
+            continue
+        if shape != (size, size):
+            raise InputError(
+                f"{path}: {_by(shape)} pixels would be resized twice, to image_size {size} and to the {detector_size} "
+                f"of {detector}; give image_size: null, which reads every image at its detector's size"
+            )
 
 
 def check_aspect(map_shape: tuple[int, int], image_shape: tuple[int, ...], path: str | Path) -> None:
@@ -229,7 +275,33 @@ def _stack(paths: list[str], images: list[np.ndarray]) -> np.ndarray:
     return np.stack(images)
 
 
+def _upright(image: Image.Image) -> np.ndarray:
+    """The pixels of an opened file, as its EXIF orientation says."""
+    image.load()  # here, so that a truncated file is not mistaken for broken EXIF data
+    turn = _UPRIGHT.get(_orientation(image))
+    return np.asarray(image if turn is None else image.transpose(turn))
+
+
+def _upright_shape(image: Image.Image) -> tuple[int, int]:
+    """Height and width of ``_upright``, from the file's header."""
+    return (image.width, image.height) if _orientation(image) > 4 else (image.height, image.width)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1 where the file has none, or EXIF data that cannot be read."""
+    try:
+        # The method of the base class: that of PNG decodes the whole image.
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # PIL lets errors of many kinds pass, and viewers show such images as they are
+        return 1
+
+
 def _check_rgb(path: str | Path, image: Image.Image) -> None:
+    if image.width * image.height > LARGEST:
+        raise InputError(
+            f"{path}: {image.height}x{image.width} pixels, {image.width * image.height / 1e6:.0f} megapixels; images "
+            f"of up to {LARGEST / 1e6:.0f} megapixels are read: crop the face, or save a smaller image"
+        )
     if image.mode != "RGB":
         raise InputError(
             f"{path}: an image of mode {image.mode}, channels {', '.join(image.getbands())}; an RGB image "
@@ -260,7 +332,7 @@ def _rgb_shape(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             _check_rgb(path, image)
-            return image.height, image.width
+            return _upright_shape(image)
     except InputError:
         raise
     except BROKEN as error:
@@ -275,7 +347,7 @@ def _map_shape(path: str | Path) -> tuple[int, ...]:
             raise InputError(f"{path}: an array of shape {shape}; a map is one array (height, width): save one a file")
         return shape
     with Image.open(path) as image:
-        return image.height, image.width
+        return _upright_shape(image)
 
 
 def _why_unreadable(path: str | Path, error: Exception) -> str:
@@ -296,7 +368,7 @@ def _read_grey_map(path: str | Path) -> np.ndarray:
                     f"{path}: an image of mode {image.mode}; maps are 8-bit grey images: "
                     'convert it with PIL, Image.open(path).convert("L").save(path)'
                 )
-            return np.asarray(image)
+            return _upright(image)
     except InputError:
         raise
     except BROKEN as error:

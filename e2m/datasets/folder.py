@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import csv as csv_format
 import os
-import re
-from collections import Counter
-from pathlib import Path
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import pandas as pd
 from annotated_types import MinLen
 
 from e2m.datasets import COLUMNS, SEVEN_TIMES
-from e2m.types import InputError
+from e2m.layouts import lists, tree
+from e2m.layouts.subjects import videos
+from e2m.layouts.words import PLAIN, SPLIT_WORDS, Words, split_of
+from e2m.store import disk
+from e2m.types import LABELS, InputError
 
-LABEL_WORDS = {
-    "authentic": "authentic",
-    "real": "authentic",
-    "bonafide": "authentic",
-    "synthetic": "synthetic",
-    "fake": "synthetic",
-}
-SPLIT_WORDS = {
-    "train": "train",
-    "validate": "validate",
-    "val": "validate",
-    "valid": "validate",
-    "validation": "validate",
-    "test": "test",
-}
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 MAP_SUFFIXES = (".png", ".npy")
-HEADERLESS = ("split", "label", "path")
-"""Columns of the lists that come with CYBORG (Boyd et al. 2023); they have no header."""
 
 
 def load(
@@ -43,20 +30,34 @@ def load(
     segmentation: str | Path | None = None,
     seven_times: str | Path | None = None,
     source_names: dict[str, str] | None = None,
+    columns: dict | None = None,
+    labels: dict | None = None,
+    subjects: str | None = None,
 ) -> pd.DataFrame:
     """The images below a folder.
 
-    Without a list, folder names describe the images. Below ``root``, one folder names the label (authentic, real,
-    bonafide; synthetic, fake; also numbered, as in ``1_fake``). Another may name the split (train, validate or val,
-    test; "test" by default). With a list, its columns describe the images: ``path`` and ``label``, and optionally
-    ``source``, ``split``, ``subject``, ``salience`` and ``image``. A list without a header holds ``split,label,path``,
-    as CYBORG's lists do. Their ``test`` rows that point at a folder ``val`` belong to the split "validate".
+    Without a list, folder names describe the images. Below ``root``, one folder names the label: authentic, real,
+    bonafide; synthetic, fake; also numbered, as in ``1_fake``. If these words do not find both labels, others count
+    (nature, ai, ...), then names that begin or end with one (``Celeb-real``), then the numbers 0 and 1.
+    Another folder may name the split (train, validate or val, test; "test" by default).
+
+    With a list, its columns describe the images: ``path`` and ``label``, and optionally ``source``, ``split``,
+    ``subject``, ``salience``, ``segmentation`` and ``image``. The list is CSV, separated by commas, semicolons, tabs
+    or bars; records in JSON or JSON lines; or DeepfakeBench's JSON of videos. A CSV list without a header holds
+    ``split,label,path``, as CYBORG's lists do. Their ``test`` rows that point at a folder ``val`` belong to the split
+    "validate". A tree with a ``metadata.csv`` or ``metadata.jsonl`` that has a column of labels is read by it (Hugging
+    Face's ``imagefolder``).
 
     Where no column names the source, the folder below the label's folder does, or the label's folder if none is below;
-    without a label's folder, the folder of the image. ``source_names`` renames them.
+    without a label's folder, the folder of the image. In a tree, folders that hold folders of both labels come first:
+    ``progan/cat/1_fake`` has the source progan. ``source_names`` renames them. A source that would hold both labels is
+    parted, as in progan-authentic and progan-synthetic.
+
+    Frames of one video are one subject. Folders are videos if numbers name them (``000_003``) and number their frames
+    anew; so are files of one folder that begin alike (``000_003_0012.png``).
 
     Args:
-        root: folder that holds every image; paths in the list are relative to it.
+        root: folder that holds every image; paths in the list are relative to it, or to the list.
         csv: the list, or several lists, one after the other. An image that several lists name alike counts once: the
             authentic images of one test set may serve several.
         salience: folder with human maps. A map has the image's relative path or its file name, ending in .png or .npy.
@@ -69,32 +70,42 @@ def load(
         source_names: folder -> name of the source: ``{"ffhq_aligned": "ffhq", "val/1_fake": "generated"}``. A folder is
             one name, or several that follow each other, with "/" between them. It names all images below it. Of several
             that fit, the deepest counts, and then the longest. Every image without a column ``source`` needs a name.
+        columns: what the list's columns hold, where they have other names: ``{"path": "file", "label": "target"}``.
+        labels: what words of folders or lists mean: ``{"0": "synthetic", "stylegan": "synthetic"}``. They come before
+            the words above.
+        subjects: "image": each image is a subject; "folder": all images of a folder are one; or a regular expression
+            whose match in the image's path (its first group, if it has one) names the subject. None recognises videos.
 
     Returns:
         The columns of :func:`e2m.datasets.load_dataset`, in the list's order, or sorted by path without a list.
-        ``image`` is the path relative to ``root``; ``subject`` is the image itself if the list names no subject. The
-        column ``annotations`` exists if ``salience`` lists several folders; ``segmentation``, if any image has a mask.
+        ``image`` is the path relative to ``root``; ``subject`` is the image itself if it is no frame of a video and the
+        list names no subject. The column ``annotations`` exists if ``salience`` lists several folders;
+        ``segmentation``, if any image has a mask. The frame's ``attrs`` hold lines for people: ``left_out``, a line on
+        each kind of file or folder that was left out, with its count; ``notes``, a line on each name that was
+        interpreted. ``counterparts`` maps each synthetic source that was parted from an authentic one to the latter.
 
     Raises:
-        InputError: a file or value that is missing, empty, unknown or outside ``root``; the message names it.
+        InputError: a file or value that is missing, empty, unknown or outside ``root``; folders that can be understood
+            in several ways. The message names what was seen and what to do.
     """
-    root = _folder(root, "root")
-    if csv is None:
-        rows = _tree_rows(root)
-    else:
-        rows = _once([_csv_rows(root, Path(path)) for path in (csv if isinstance(csv, list) else [csv])])
-    more = [] if seven_times is None else _seven_times(root, Path(seven_times))
-    _name_sources(root, rows + more, source_names)
+    root, words = _folder(root, "root"), Words(labels)
+    folders = [] if salience is None else salience if isinstance(salience, list) else [salience]
+    folders = [_folder(folder, "salience") for folder in folders]
+    masks = None if segmentation is None else _folder(segmentation, "segmentation")
+    read = _read(root, csv, words, columns, subjects, {*folders, masks} - {None})
+    rows, more = read.rows, [] if seven_times is None else _seven_times(root, Path(seven_times), words)
+    parted = _name_sources(root, rows + more, source_names)
+    for row in rows + more:
+        if row["video"]:
+            row["subject"] = f"{row['source']}/{row['video']}"
     files = [row.get(kind, "") for kind in ("path", "salience", "segmentation") for row in rows + more]
     _check_files(root, list(filter(None, files)))
     _check_agreement(root, rows + more)
-    folders = [] if salience is None else salience if isinstance(salience, list) else [salience]
-    folders = [_folder(folder, "salience") for folder in folders]
     others = [_maps(rows, folder) + [""] * len(more) for folder in folders[1:]]
     if folders:
         _add_maps(rows, folders[0])
-    if segmentation is not None:
-        _add_maps(rows, _folder(segmentation, "segmentation"), "segmentation")
+    if masks is not None:
+        _add_maps(rows, masks, "segmentation")
     masked = any(row.get("segmentation") for row in rows)
     samples = pd.DataFrame(rows + more, columns=[*COLUMNS, *(["segmentation"] if masked else [])])
     for kind in samples.columns.intersection(["salience", "segmentation"]):
@@ -103,66 +114,156 @@ def load(
     if others:
         every = zip(samples["salience"], *others, strict=True)
         samples["annotations"] = [tuple(filter(None, maps)) for maps in every]
+    samples.attrs |= {"left_out": read.left_out, "notes": read.notes, "counterparts": parted}
     return samples
 
 
-def _tree_rows(root: Path) -> list[dict[str, str]]:
-    paths = sorted(path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    paths = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
-    rows = [_tree_row(root, path) for path in paths if any(map(_label, path.parts[:-1]))]
-    if not rows:
-        raise InputError(
-            f"{root}: no images found in folders named after a label ({len(paths)} images in other folders); "
-            f"name folders {', '.join(LABEL_WORDS)}, or give csv=; images end in {', '.join(IMAGE_SUFFIXES)}"
+def found(samples: pd.DataFrame) -> pd.DataFrame:
+    """What a data set holds, a row for each source.
+
+    Returns:
+        ``source``, ``label``, ``split`` (if there are several), ``images`` and ``subjects``, their numbers.
+    """
+    keys = ["source", "label", *(["split"] if len(set(samples["split"])) > 1 else [])]
+    groups = samples.groupby(keys, sort=False)
+    return groups.agg(images=("image", "size"), subjects=("subject", "nunique")).reset_index()
+
+
+def duplicates(samples: pd.DataFrame) -> pd.DataFrame:
+    """Images whose files are equal, byte for byte, although their label or split differs.
+
+    A file is hashed once, and only if another has its size. Splits to train on count as one.
+
+    Returns:
+        The rows of the samples that are such duplicates, with ``sha256``, equal for equal files, and ``across``:
+        "label", "split" or "label and split".
+    """
+    paths = samples["path"].drop_duplicates()
+    sizes = paths.map(os.path.getsize)
+    hashes = {path: disk.file_hash(path) for path in paths[sizes.duplicated(keep=False)]}
+    alike = samples.assign(sha256=samples["path"].map(hashes)).dropna(subset="sha256")
+    alike["split"] = alike["split"].replace(SEVEN_TIMES, "train")
+    groups = alike.groupby("sha256")
+    differ = {about: groups[about].transform("nunique") > 1 for about in ("label", "split")}
+    across = pd.Series("", alike.index)
+    for about, which in differ.items():
+        across[which] = across[which].map(lambda known, about=about: f"{known} and {about}" if known else about)
+    return alike.assign(across=across)[across != ""].sort_values("sha256", kind="stable").reset_index(drop=True)
+
+
+@dataclass
+class _Images:
+    """Rows of images, lines on what was left out, and lines on how names were read."""
+
+    rows: list[dict[str, str]]
+    left_out: list[str]
+    notes: list[str]
+
+
+def _read(
+    root: Path,
+    csv: str | Path | list[str | Path] | None,
+    words: Words,
+    columns: Mapping[str, str] | None,
+    subjects: str | None,
+    but: Collection[Path],
+) -> _Images:
+    """The images of the lists; without any, of the lists that lie in the tree, or of the tree."""
+    beside = lists.metadata(root, columns) if csv is None else []
+    if csv is None and not beside:
+        if columns:
+            raise InputError(f"{root}: columns= names columns of a list, and no list was given or found; give csv=")
+        return _tree_rows(root, words, subjects, but)
+    paths = beside or (csv if isinstance(csv, list) else [csv])
+    parts = [_csv_rows(root, Path(path), words, columns, subjects) for path in paths]
+    rows = _once([part.rows for part in parts])
+    left, notes = [], [note for part in parts for note in part.notes]
+    if beside:
+        images, left = tree.walk(root, but)
+        listed = {row["path"] for row in rows}
+        unlisted = [image for image in images if image.as_posix() not in listed]
+        left += [f"{len(unlisted)} images that no list names, such as {unlisted[0]}"] if unlisted else []
+        notes.insert(0, f"read from {', '.join(path.relative_to(root).as_posix() for path in beside)}")
+    return _Images(rows, left, list(dict.fromkeys(notes)))
+
+
+def _tree_rows(root: Path, words: Words, subjects: str | None, but: Collection[Path]) -> _Images:
+    images, left = tree.walk(root, but)
+    read, notes, without = tree.labelled(root, images, words, left)
+    classes = {PurePosixPath(*image.parts[: index + 1]) for image, (index, _) in read.items()}
+    clusters = videos(read, lambda folder: folder in classes or bool(split_of(folder.name)), subjects)
+    sources = tree.sources(read, words, clusters.folders)
+    rows = [
+        {
+            "image": image.as_posix(),
+            "path": image.as_posix(),
+            "label": label,
+            "source": "",
+            "split": tree.split(root, image, index) or "test",
+            "subject": image.as_posix(),
+            "salience": "",
+            "video": clusters.names.get(image, ""),
+            "derived": sources[image],
+        }
+        for image, (index, label) in read.items()
+    ]
+    return _Images(rows, without + left, notes + clusters.notes)
+
+
+def _csv_rows(
+    root: Path, path: Path, words: Words, columns: Mapping[str, str] | None = None, subjects: str | None = None
+) -> _Images:
+    listed = lists.read(path, columns, words)
+    beside = path.resolve().parent
+    beside = beside.relative_to(root).as_posix() if beside.is_relative_to(root) else "."
+    rows = [_csv_row(root, where, cells, words, beside) for where, cells in listed.rows]
+    images = [PurePosixPath(row["path"]) for row in rows]
+    taken = "image" if listed.headerless and subjects is None else subjects
+    without = [image for image, (_, cells) in zip(images, listed.rows, strict=True) if not cells.get("subject")]
+    clusters = videos(without, lambda folder: bool(split_of(folder.name) or words.plain(folder.name)), taken, False)
+    for row, image, (_, cells) in zip(rows, images, listed.rows, strict=True):
+        row["video"] = "" if cells.get("subject") else clusters.names.get(image, "")
+        folders = image.parent.parts[: -1 if image.parent in clusters.folders else None]
+        row["derived"] = _source(folders, words)
+    notes = [*listed.notes, *clusters.notes]
+    if words.assumed({cells["label"] for _, cells in listed.rows}):
+        notes.append(
+            f"{path.name}: the labels 0 and 1 are read as {LABELS[0]} and {LABELS[1]}; "
+            'labels={"0": ..., "1": ...} says otherwise'
         )
-    return rows
+    return _Images(rows, [], notes)
 
 
-def _tree_row(root: Path, path: Path) -> dict[str, str]:
-    folders = path.parts[:-1]
-    labels = {_label(name) for name in folders} - {None}
-    if len(labels) > 1:
-        raise InputError(f"{root / path}: folders of both labels on one path; keep one of them")
-    splits = {SPLIT_WORDS.get(name.lower()) for name in folders} - {None}
-    if len(splits) > 1:
-        raise InputError(f"{root / path}: folders of the splits {' and '.join(sorted(splits))} on one path; keep one")
-    image = path.as_posix()
-    return {
-        "image": image,
-        "path": image,
-        "label": labels.pop(),
-        "source": "",
-        "split": splits.pop() if splits else "test",
-        "subject": image,
-        "salience": "",
-    }
-
-
-def _csv_rows(root: Path, csv: Path) -> list[dict[str, str]]:
-    return [_csv_row(root, f"{csv}, row {number}", cells) for number, cells in _read_csv(csv)]
-
-
-def _csv_row(root: Path, where: str, cells: dict[str, str]) -> dict[str, str]:
+def _csv_row(root: Path, where: str, cells: dict[str, str], words: Words, beside: str) -> dict[str, str]:
     """A row of the list as a row of the frame; an empty cell counts as a missing one."""
-    path = _inside(root, where, cells["path"])
+    path = _inside(root, where, cells["path"], beside)
     image = cells.get("image") or path.as_posix()
+    label, split = words.of_cell(cells["label"]), cells.get("split")
+    if label is None:
+        raise InputError(
+            f"{where}: the label {cells['label']!r}; choose from {', '.join(PLAIN)}, or say what it means, as in "
+            f"labels={{{cells['label']!r}: {LABELS[1]!r}}}"
+        )
+    if split and split_of(split) is None:
+        raise InputError(f"{where}: the split {split!r}; choose from {', '.join(SPLIT_WORDS)}")
+    by_folder = tree.split(root, PurePosixPath(path.as_posix())) if split is None else None
     return {
         "image": image,
         "path": path.as_posix(),
-        "label": _known(where, "label", cells["label"], LABEL_WORDS),
+        "label": label,
         "source": cells.get("source", ""),
-        "split": _known(where, "split", cells.get("split") or "test", SPLIT_WORDS),
+        "split": split_of(split) if split else by_folder or "test",
         "subject": cells.get("subject") or image,
         **{
-            kind: _inside(root, where, cells[kind]).as_posix() if cells.get(kind) else ""
+            kind: _inside(root, where, cells[kind], beside).as_posix() if cells.get(kind) else ""
             for kind in ("salience", "segmentation")
         },
     }
 
 
-def _seven_times(root: Path, csv: Path) -> list[dict[str, str]]:
+def _seven_times(root: Path, csv: Path, words: Words) -> list[dict[str, str]]:
     """The training images of a second list, under names of their own: it may repeat images of the first."""
-    rows = [row for row in _csv_rows(root, csv) if row["split"] == "train"]
+    rows = [row for row in _csv_rows(root, csv, words).rows if row["split"] == "train"]
     if not rows:
         raise InputError(f"{csv}: no image of the split train; seven_times= names a list of images to train on")
     return [row | {"image": f"seven_times/{row['image']}", "split": SEVEN_TIMES} for row in rows]
@@ -178,22 +279,23 @@ def _once(lists: list[list[dict[str, str]]]) -> list[dict[str, str]]:
     return rows
 
 
-def _name_sources(root: Path, rows: list[dict[str, str]], names: dict[str, str] | None) -> None:
-    """Fill in the source of every row that names none."""
+def _name_sources(root: Path, rows: list[dict[str, str]], names: dict[str, str] | None) -> dict[str, str]:
+    """Fill in the source of every row that names none; return the sources parted by label, synthetic to authentic."""
     if odd := [folder for folder, name in (names or {}).items() if not (isinstance(name, str) and name)]:
         raise InputError(f"source_names={{{odd[0]!r}: {names[odd[0]]!r}}} arrived; the name of a source is text")
     keys = {tuple(folder.strip("/").split("/")): name for folder, name in (names or {}).items()}
-    unknown = Counter()
+    unknown, derived = Counter(), []
     for row in rows:
         if row["source"]:
             continue
         folders = Path(row["path"]).parts[:-1]
         if names is None:
-            row["source"] = _source(folders) or row["label"]
+            row["source"] = row["derived"] or row["label"]
+            derived.append(row)
         elif fitting := [(depth, key) for key in keys if (depth := _depth(key, folders))]:
             row["source"] = keys[max(fitting)[1]]
         else:
-            unknown[_source(folders)] += 1
+            unknown[row["derived"]] += 1
     if above := unknown.pop("", 0):
         raise InputError(
             f"{root}: {above} images lie in no folder below root=, so that source_names= cannot name them; give the "
@@ -207,14 +309,27 @@ def _name_sources(root: Path, rows: list[dict[str, str]], names: dict[str, str] 
             f"{root}: images in folders that source_names= does not name: {listed}{more}; "
             f"add a name for each, as in {example}: NAME_OF_THE_SOURCE"
         )
+    return _part_by_label(derived)
 
 
-def _source(folders: tuple[str, ...]) -> str:
+def _part_by_label(rows: list[dict[str, str]]) -> dict[str, str]:
+    """Part sources that hold both labels: progan-authentic, progan-synthetic; return the latter with the other."""
+    labels = defaultdict(set)
+    for row in rows:
+        labels[row["source"]].add(row["label"])
+    mixed = [source for source, held in labels.items() if len(held) > 1]
+    for row in rows:
+        if row["source"] in mixed:
+            row["source"] = f"{row['source']}-{row['label']}"
+    return {f"{source}-{LABELS[1]}": f"{source}-{LABELS[0]}" for source in mixed}
+
+
+def _source(folders: tuple[str, ...], words: Words) -> str:
     """The folder below the label's folder, the label's folder if none is below, or the last folder without one."""
-    index = next((number for number, name in enumerate(folders) if _label(name)), None)
+    index = next((number for number, name in enumerate(folders) if words.plain(name)), None)
     if index is None:
         return folders[-1] if folders else ""
-    below = [name for name in folders[index + 1 :] if name.lower() not in SPLIT_WORDS and not _label(name)]
+    below = [name for name in folders[index + 1 :] if not (split_of(name) or words.plain(name))]
     return below[0] if below else folders[index]
 
 
@@ -224,66 +339,34 @@ def _depth(key: tuple[str, ...], folders: tuple[str, ...]) -> tuple[int, int] | 
     return next(((end, len(key)) for end in ends if folders[end - len(key) : end] == key), None)
 
 
-def _read_csv(csv: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells by column name, of every row but the header."""
-    try:
-        with csv.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv_format.reader(file)
-            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
-    except FileNotFoundError as error:
-        raise InputError(f"{csv}: no such file; correct csv= or seven_times=, or leave it out") from error
-    except (OSError, UnicodeDecodeError, csv_format.Error) as error:
-        raise InputError(f"{csv}: cannot be read as a list ({error}); save it as CSV in UTF-8") from error
-    if not lines:
-        raise InputError(f"{csv}: empty; the list needs one row for each image, with the columns path and label")
-    without_header = any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in lines[0][1])
-    columns = list(HEADERLESS) if without_header else [cell.lower() for cell in lines.pop(0)[1]]
-    if missing := [column for column in ("path", "label") if column not in columns]:
-        raise InputError(f"{csv}: no column {' and '.join(missing)}; it has {', '.join(columns)}")
-    if not lines:
-        raise InputError(f"{csv}: empty below its header; the list needs one row for each image")
-    for number, cells in lines:
-        if len(cells) != len(columns):
-            raise InputError(
-                f"{csv}, row {number}: {len(cells)} cells; the columns are {len(columns)}: {','.join(columns)}"
-            )
-    rows = [(number, dict(zip(columns, cells, strict=True))) for number, cells in lines]
-    return [(number, _from_cyborg(cells)) for number, cells in rows] if without_header else rows
-
-
-def _from_cyborg(cells: dict[str, str]) -> dict[str, str]:
-    """The leading slash means ``root``; ``test`` rows that point at the validation images serve model selection."""
-    path = cells["path"].lstrip("/")
-    points_at_validation = any(SPLIT_WORDS.get(part.lower()) == "validate" for part in Path(path).parts[:-1])
-    validates = cells["split"].lower() == "test" and points_at_validation
-    return cells | {"path": path, "split": "validate" if validates else cells["split"]}
-
-
-def _label(folder: str) -> str | None:
-    return LABEL_WORDS.get(re.sub(r"^\d+[_-]", "", folder.lower()))
-
-
-def _known(where: str, column: str, word: str, words: dict[str, str]) -> str:
-    if word.lower() not in words:
-        raise InputError(f"{where}: the {column} {word!r}; choose from {', '.join(words)}")
-    return words[word.lower()]
-
-
 def _folder(path: str | Path, option: str) -> Path:
     if not Path(path).is_dir():
         raise InputError(f"{path}: no such folder; correct {option}=")
     return Path(path).resolve()
 
 
-def _inside(root: Path, where: str, name: str) -> Path:
+def _inside(root: Path, where: str, name: str, beside: str) -> Path:
     """A path of the list, relative to root; links are resolved first."""
     if not name or "\0" in name:
         raise InputError(f"{where}: {'an empty path' if not name else f'the path {name!r}'}; name a file below {root}")
+    name = next((form for form in _forms(root, name, beside) if os.path.lexists(root / form)), name)
     if not (root / name).resolve().is_relative_to(root):
         raise InputError(f"{where}: {name} lies outside {root}; move the file there, or give a root above both")
     # Without "..", so that one file has one name, and its folders are those that it lies in.
     plain = Path(os.path.normpath(name))
     return plain if not plain.is_absolute() else (root / name).resolve().relative_to(root)
+
+
+def _forms(root: Path, name: str, beside: str) -> Iterator[str]:
+    """A path of a list, and what it may mean if no file has it: written on another system, or from another folder."""
+    yield name
+    name = name.replace("\\", "/")
+    for form in dict.fromkeys([name, *(unicodedata.normalize(kind, name) for kind in ("NFC", "NFD"))]):
+        yield form
+        yield f"{beside}/{form}"
+        first, _, rest = form.lstrip("/").partition("/")
+        if first == root.name and rest:
+            yield rest
 
 
 def _check_files(root: Path, names: list[str]) -> None:

@@ -1,0 +1,250 @@
+"""Lists of images: CSV with any separator and column names, records in JSON, and DeepfakeBench's JSON."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2m.layouts.tree import IMAGE_SUFFIXES
+from e2m.layouts.words import AUTHENTIC, SYNTHETIC, Words, split_of
+from e2m.types import InputError
+
+ROLES = ("path", "label", "source", "split", "subject", "salience", "segmentation", "image")
+"""What a column of a list can hold."""
+
+HEADERLESS = ("split", "label", "path")
+"""Columns of the lists that come with CYBORG (Boyd et al. 2023); they have no header."""
+
+METADATA = ("metadata.csv", "metadata.jsonl")
+"""Lists that Hugging Face's ``imagefolder`` reads; their column of paths is ``file_name``."""
+
+_SEPARATORS = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list of images.
+
+    Attributes:
+        rows: where each row stands, for messages, and its cells by role.
+        headerless: whether it is one of CYBORG's lists.
+        notes: lines on how it was read.
+    """
+
+    rows: list[tuple[str, dict[str, str]]]
+    headerless: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """``path=file,label=target`` as {"path": "file", "label": "target"}.
+
+    Raises:
+        InputError: text of another form, or an unknown role.
+    """
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(role.strip() and equals and column.strip() for role, equals, column in pairs):
+        raise InputError(f"columns {text!r} arrived; pairs of role and column fit, as in path=file,label=target")
+    columns = {role.strip(): column.strip() for role, _, column in pairs}
+    _check_roles(columns)
+    return columns
+
+
+def read(path: Path, columns: Mapping[str, str] | None, words: Words) -> Listed:
+    """The rows of a list.
+
+    Args:
+        path: the list: .json and .jsonl are JSON, anything else is CSV.
+        columns: role -> name of its column, where that is another.
+        words: what label words mean.
+
+    Raises:
+        InputError: a list that cannot be read, is empty, or lacks a column.
+    """
+    _check_roles(columns or {})
+    text = _text(path)
+    if path.suffix.lower() in (".json", ".jsonl"):
+        return _read_json(path, text, columns or {}, words)
+    return _read_csv(path, text, columns or {})
+
+
+def metadata(root: Path, columns: Mapping[str, str] | None) -> list[Path]:
+    """The lists of a Hugging Face ``imagefolder``, at its root or in the folders below, if they have labels."""
+    lists = [
+        file for folder in (root, *sorted(root.iterdir())) for name in METADATA if (file := folder / name).is_file()
+    ]
+    named = (columns or {}).get("label", "label").casefold()
+    return [file for file in lists if named in map(str.casefold, _columns(file))]
+
+
+def _columns(file: Path) -> Sequence[str]:
+    text = _text(file)
+    if file.suffix == ".csv":
+        return next(_cells(text, _separator(text, ())), ())
+    try:
+        first = json.loads(text.strip().splitlines()[0]) if text.strip() else {}
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file}: the first line is no JSON ({error}); correct it, or remove the file") from error
+    return [*first] if isinstance(first, dict) else ()
+
+
+def _check_roles(columns: Mapping[str, str]) -> None:
+    if odd := [role for role in columns if role not in ROLES]:
+        raise InputError(f"columns has the key {odd[0]!r}; choose from {', '.join(ROLES)}")
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; correct csv= or seven_times=, or leave it out") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list ({error}); save it as CSV in UTF-8") from error
+
+
+def _read_csv(path: Path, text: str, columns: Mapping[str, str]) -> Listed:
+    wanted = [columns.get(role, role).casefold() for role in ("path", "label")]
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text, wanted), strict=False)
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+    except csv.Error as error:
+        raise InputError(f"{path}: cannot be read as a list ({error}); save it as CSV in UTF-8") from error
+    if not lines:
+        raise InputError(f"{path}: empty; the list needs one row for each image, with the columns path and label")
+    headerless = any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in lines[0][1])
+    if headerless and columns:
+        raise InputError(
+            f"{path}: the first line names an image, and columns= names columns; add a line of their names"
+        )
+    names = list(HEADERLESS) if headerless else [cell.casefold() for cell in lines.pop(0)[1]]
+    roles = _roles(path, names, columns)
+    if not lines:
+        raise InputError(f"{path}: empty below its header; the list needs one row for each image")
+    for number, cells in lines:
+        if len(cells) != len(names):
+            raise InputError(
+                f"{path}, row {number}: {len(cells)} cells; the columns are {len(names)}: {','.join(names)}"
+            )
+    rows = [
+        (f"{path}, row {number}", {role: cells[names.index(name)] for role, name in roles.items()})
+        for number, cells in lines
+    ]
+    return Listed([(where, _from_cyborg(cells)) for where, cells in rows] if headerless else rows, headerless)
+
+
+def _separator(text: str, wanted: Sequence[str]) -> str:
+    """The separator whose header has the wanted columns, or else most columns."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    headers = {mark: [cell.strip().casefold() for cell in next(_cells(first, mark), ())] for mark in _SEPARATORS}
+    fitting = (mark for mark, header in headers.items() if wanted and {*wanted} <= {*header})
+    return next(fitting, None) or max(headers, key=lambda mark: len(headers[mark]))
+
+
+def _cells(text: str, separator: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+
+
+def _roles(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """Role -> the column that holds it, of the columns that exist."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{path}: two columns are named {twice[0]!r}; rename one")
+    chosen = {role: column.casefold() for role, column in columns.items()}
+    if absent := [column for column in chosen.values() if column not in names]:
+        raise InputError(f"{path}: no column {absent[0]}, which columns= names; it has {', '.join(names)}")
+    free = [name for name in names if name not in chosen.values()]
+    roles = {role: role for role in ROLES if role in free and role not in chosen} | chosen
+    if "path" not in roles and "file_name" in free:  # of Hugging Face's lists
+        roles["path"] = "file_name"
+    if missing := [role for role in ("path", "label") if role not in roles]:
+        example = ", ".join(f'"{role}": "NAME"' for role in missing)
+        raise InputError(
+            f"{path}: no column {' and '.join(missing)}; it has {', '.join(names)}; say which column it is, as in "
+            f"columns={{{example}}}"
+        )
+    return roles
+
+
+def _from_cyborg(cells: dict[str, str]) -> dict[str, str]:
+    """The leading slash means ``root``; ``test`` rows that point at the validation images serve model selection."""
+    path = cells["path"].lstrip("/")
+    points_at_validation = any(split_of(part) == "validate" for part in Path(path).parts[:-1])
+    validates = cells["split"].lower() == "test" and points_at_validation
+    return cells | {"path": path, "split": "validate" if validates else cells["split"]}
+
+
+def _read_json(path: Path, text: str, columns: Mapping[str, str], words: Words) -> Listed:
+    try:
+        lines = text.splitlines() if path.suffix.lower() == ".jsonl" else [text]
+        content = [json.loads(line) for line in lines if line.strip()]
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}); correct it, or give a CSV list") from error
+    content = content[0] if len(content) == 1 and path.suffix.lower() == ".json" else content
+    videos = list(_videos(content, ()))
+    if videos:
+        return _of_videos(path, videos, words)
+    if isinstance(content, dict):  # the image's name -> its label, or a record
+        content = [
+            {"path": key} | (value if isinstance(value, dict) else {"label": value}) for key, value in content.items()
+        ]
+    if not content or not all(isinstance(record, dict) for record in content):
+        raise InputError(
+            f"{path}: a list of records with path and label fits, or DeepfakeBench's JSON of videos with label and "
+            "frames; give one of them, or a CSV list"
+        )
+    rows = []
+    for number, record in enumerate(content, 1):
+        cells = {str(name).casefold(): "" if value is None else str(value).strip() for name, value in record.items()}
+        roles = _roles(path, list(cells), columns)
+        rows.append((f"{path}, record {number}", {role: cells[name] for role, name in roles.items()}))
+    return Listed(rows)
+
+
+def _videos(content: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict]]:
+    """Every entry with a label and a list of frames, with the keys that lead to it."""
+    if isinstance(content, dict):
+        if isinstance(content.get("frames"), list) and isinstance(content.get("label"), str | int):
+            yield keys, content
+        else:
+            for key, value in content.items():
+                yield from _videos(value, (*keys, str(key)))
+
+
+def _of_videos(path: Path, videos: Sequence[tuple[tuple[str, ...], dict]], words: Words) -> Listed:
+    """The frames of DeepfakeBench's videos: a label is "FF-real", or a method, such as "FF-DF"."""
+    labels = dict.fromkeys(str(video["label"]) for _, video in videos)
+    meant = {label: words.of_cell(label) or words.by_part(label) for label in labels}
+    methods = [label for label in labels if meant[label] is None]
+    notes = []
+    if methods and AUTHENTIC in meant.values():
+        meant |= dict.fromkeys(methods, SYNTHETIC)
+        notes.append(f"{path.name}: the labels {', '.join(methods)} are read as {SYNTHETIC}; labels= says otherwise")
+    frames: dict[str, tuple[str, dict[str, str]]] = {}
+    several = set()
+    for keys, video in videos:
+        splits = [split for key in keys if (split := split_of(key))]
+        for frame in video["frames"]:
+            cells = {
+                "path": str(frame).replace("\\", "/"),
+                "label": meant[str(video["label"])] or str(video["label"]),
+                "source": str(video["label"]),
+                "split": splits[0] if splits else "test",
+                "subject": f"{video['label']}/{keys[-1] if keys else ''}",
+            }
+            known = frames.get(cells["path"])
+            if known and known[1]["split"] != cells["split"]:
+                several.add(cells["path"])
+                cells["split"] = "test" if "test" in (known[1]["split"], cells["split"]) else known[1]["split"]
+            if known and known[1]["label"] != cells["label"]:
+                raise InputError(f"{path}: {frame} has the labels {known[1]['source']} and {cells['source']}; keep one")
+            frames[cells["path"]] = f"{path}, {' > '.join(keys)}", cells
+    if several:
+        notes.append(f"{path.name}: {len(several)} frames are listed in several splits, and count for the test")
+    return Listed(list(frames.values()), notes=tuple(notes))

@@ -1,0 +1,230 @@
+"""Lists of images as people have them."""
+
+import json
+
+import pytest
+
+from e2m.datasets import folder, load_dataset
+from e2m.layouts.lists import parse_columns
+from e2m.types import InputError
+
+A, S = "authentic", "synthetic"
+NAMES = [f"{kind}/{number}.png" for kind in ("x", "y") for number in range(10)]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder with twenty files."""
+    for name in NAMES:
+        (tmp_path / "faces" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "faces" / name).write_text(name)
+    return tmp_path / "faces"
+
+
+def write(path, *lines, encoding="utf-8"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
+    return path
+
+
+def table(samples):
+    """Source -> label, images, subjects."""
+    return {row.source: (row.label, row.images, row.subjects) for row in folder.found(samples).itertuples()}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_any_separator_and_encoding(root, separator, encoding):
+    lines = [separator.join(["label", "path", "comment"])]
+    lines += [separator.join(["real" if name[0] == "x" else "fake", name, '"a, b; c | d"']) for name in NAMES]
+    csv = write(root / "list.csv", *lines, encoding=encoding)
+    assert table(load_dataset("folder", root=root, csv=csv)) == {"x": (A, 10, 10), "y": (S, 10, 10)}
+
+
+def test_any_columns_and_numbers_which_are_said(root):
+    lines = ["file;target;image;label", *(f"{name};{int(name[0] == 'y')}.0;a b;ignored" for name in NAMES)]
+    csv = write(root / "list.csv", *lines)
+    columns = {"path": "File", "label": "target", "source": "image"}
+    samples = load_dataset("folder", root=root, csv=csv, columns=columns)
+    assert samples.groupby("label").size().to_dict() == {A: 10, S: 10}
+    assert samples["image"].tolist() == NAMES
+    assert samples.attrs["notes"] == [
+        'list.csv: the labels 0 and 1 are read as authentic and synthetic; labels={"0": ..., "1": ...} says otherwise'
+    ]
+    swapped = load_dataset("folder", root=root, csv=csv, columns=columns, labels={0: S, 1: A})
+    assert swapped["label"].tolist() == [S] * 10 + [A] * 10
+    assert swapped.attrs["notes"] == []
+
+
+def test_columns_on_the_command_line():
+    assert parse_columns("path=file, label = target") == {"path": "file", "label": "target"}
+    assert parse_columns("path=a=b") == {"path": "a=b"}
+    for text, words in (
+        ("path", "pairs of role and column fit"),
+        ("path=", "pairs"),
+        ("way=file", "key 'way'; choose from path, label"),
+    ):
+        with pytest.raises(InputError, match=words):
+            parse_columns(text)
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "words"),
+    [
+        (
+            ["file,kind", "x/0.png,real"],
+            {},
+            r'no column path and label; it has file, kind; say .*columns={"path": "NAME", "label"',
+        ),
+        (
+            ["file,label", "x/0.png,real"],
+            {"columns": {"path": "datei"}},
+            "no column datei, which columns= names; it has file, label",
+        ),
+        (["path,path,label", "x/0.png,,real"], {}, "two columns are named 'path'; rename one"),
+        (["train,Real,/x/0.png"], {"columns": {"path": "file"}}, "the first line names an image"),
+        (
+            ["path,label", "x/0.png,partial"],
+            {},
+            r"row 2: the label 'partial'; choose from .* labels={'partial': 'synthetic'}",
+        ),
+        (["path,label", "x/0.png,2"], {}, "row 2: the label '2'"),
+        (["path,label", "x/0.png,not real"], {}, "row 2: the label 'not real'"),
+        (["path,label", "train/test/0.png,real"], {}, "folders of the splits test and train on one path"),
+    ],
+)
+def test_lists_that_can_be_understood_in_several_ways_are_refused(root, lines, options, words):
+    with pytest.raises(InputError, match=words) as raised:
+        load_dataset("folder", root=root, csv=write(root / "list.csv", *lines), **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_columns_need_a_list(root):
+    with pytest.raises(InputError, match="columns= names columns of a list, and no list was given or found"):
+        load_dataset("folder", root=root, columns={"path": "file"})
+
+
+def test_paths_of_another_system_or_from_another_folder(root, tmp_path):
+    decomposed = "e\u0301.png"
+    (root / "x" / decomposed).write_text("e")
+    names = ["x\\0.png", "faces/x/1.png", "/faces/x/2.png", "3.png", "x/\u00e9.png"]
+    csv = write(root / "x/list.csv", "path,label", *(f"{name},real" for name in names))
+    samples = load_dataset("folder", root=root, csv=csv)
+    assert samples["image"].tolist() == ["x/0.png", "x/1.png", "x/2.png", "x/3.png", f"x/{decomposed}"]
+    outside = write(tmp_path / "list.csv", "path,label", "3.png,real")
+    with pytest.raises(InputError, match=r"1 of 1 listed files are missing: 3\.png"):
+        load_dataset("folder", root=root, csv=outside)
+
+
+def test_a_split_is_read_from_the_folders_if_no_column_names_it(root):
+    for name in ("train/a.png", "val/b.png", "c.png"):
+        write(root / name)
+    lines = ["train/a.png,real", "val/b.png,fake", "c.png,fake"]
+    samples = load_dataset("folder", root=root, csv=write(root / "list.csv", "path,label", *lines))
+    assert samples["split"].tolist() == ["train", "validate", "test"]
+    named = write(root / "list.csv", "path,label,split", *(f"{line}," for line in lines))
+    assert load_dataset("folder", root=root, csv=named)["split"].tolist() == ["test"] * 3
+
+
+def test_frames_in_a_list_are_of_their_video(root):
+    frames = [f"{kind}/{video:03}/{n}.png" for kind in ("a", "b") for video in range(5) for n in range(4)]
+    for name in frames:
+        write(root / name)
+    lines = [f"{name},{'real' if name[0] == 'a' else 'fake'}" for name in frames]
+    samples = load_dataset("folder", root=root, csv=write(root / "list.csv", "path,label", *lines))
+    assert table(samples) == {"a": (A, 20, 5), "b": (S, 20, 5)}
+    named = write(root / "list.csv", "path,label,subject", *(f"{line},anna" for line in lines))
+    assert set(load_dataset("folder", root=root, csv=named)["subject"]) == {"anna"}
+    unnamed = write(root / "list.csv", "path,label", *lines)
+    assert len(set(load_dataset("folder", root=root, csv=unnamed, subjects="image")["subject"])) == 40
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_imagefolder_of_hugging_face(root, suffix):
+    for kind in "xy":
+        rows = [(f"{n}.png", int(kind == "y")) for n in range(9)]
+        lines = ["file_name,label", *(f"{name},{label}" for name, label in rows)]
+        if suffix == "jsonl":
+            lines = [json.dumps({"file_name": name, "label": label}) for name, label in rows]
+        write(root / kind / f"metadata.{suffix}", *lines)
+    samples = load_dataset("folder", root=root)
+    assert table(samples) == {"x": (A, 9, 9), "y": (S, 9, 9)}
+    assert samples.attrs["left_out"] == [f"2 files of type .{suffix}", "2 images that no list names, such as x/9.png"]
+    assert samples.attrs["notes"][0] == f"read from x/metadata.{suffix}, y/metadata.{suffix}"
+
+
+def test_metadata_without_labels_leaves_them_to_the_folders(root):
+    for old, new in (("x", "real"), ("y", "fake")):
+        (root / old).rename(root / new)
+    write(root / "metadata.csv", "file_name,caption", "real/0.png,a face")
+    samples = load_dataset("folder", root=root)
+    assert table(samples) == {"fake": (S, 10, 10), "real": (A, 10, 10)}
+    assert samples.attrs["left_out"] == ["1 files of type .csv"]
+
+
+def benchmark(root, **more):
+    """DeepfakeBench's JSON of four videos with five frames each, which lie below root."""
+    content = {}
+    for label, folder_, videos in (
+        ("FF-real", "original_sequences/youtube", ("000", "001")),
+        ("FF-DF", "manipulated_sequences/Deepfakes", ("000_003", "003_000")),
+    ):
+        for split, video in zip(("train", "test"), videos, strict=True):
+            frames = [f"faces\\{folder_}\\c23\\frames\\{video}\\{n:03}.png" for n in range(5)]
+            for frame in frames:
+                write(root.parent / frame.replace("\\", "/"))
+            entry = {"label": label, "frames": frames, "masks": []}
+            content.setdefault(label, {}).setdefault(split, {})["c23"] = {video: entry}
+    content |= more
+    path = root / "FF-DF.json"
+    path.write_text(json.dumps({"FF-DF": content}))
+    return path, content
+
+
+def test_json_of_deepfakebench(root):
+    path, content = benchmark(root)
+    samples = load_dataset("folder", root=root, csv=path)
+    assert [tuple(row) for row in folder.found(samples).itertuples(index=False)] == [
+        ("FF-real", A, "train", 5, 1),
+        ("FF-real", A, "test", 5, 1),
+        ("FF-DF", S, "train", 5, 1),
+        ("FF-DF", S, "test", 5, 1),
+    ]
+    assert samples["image"][19] == "manipulated_sequences/Deepfakes/c23/frames/003_000/004.png"
+    assert samples["subject"][19] == "FF-DF/003_000"
+    assert samples.attrs["notes"] == ["FF-DF.json: the labels FF-DF are read as synthetic; labels= says otherwise"]
+    path, _ = benchmark(root, again={"train": content["FF-real"]["test"]})  # as DeepfakeBench lists Celeb-DF
+    samples = load_dataset("folder", root=root, csv=path, split="test")
+    assert len(samples) == 10
+    assert "FF-DF.json: 5 frames are listed in several splits, and count for the test" in samples.attrs["notes"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "a list of records with path and label fits"),
+        ('"x"', "a list of records with path and label fits"),
+        ('[{"file": "x/0.png"}]', "no column path and label; it has file"),
+        ('{"v": {"label": "FF-DF", "frames": ["x/0.png"]}}', r"v: the label 'FF-DF'; choose from .*labels={'FF-DF'"),
+        (
+            '{"v": {"label": "real", "frames": ["x/0.png"]}, "w": {"label": "fake", "frames": ["x/0.png"]}}',
+            r"x/0\.png has the labels real and fake; keep one",
+        ),
+    ],
+)
+def test_json_that_does_not_fit_is_refused(root, content, words):
+    path = root / "list.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=words):
+        load_dataset("folder", root=root, csv=path)
+
+
+def test_other_json(root):
+    path = root / "list.json"
+    for content in ({"x/0.png": "real", "y/0.png": 1}, {"x/0.png": {"label": "REAL"}, "y/0.png": {"label": "FAKE"}}):
+        path.write_text(json.dumps(content))
+        assert table(load_dataset("folder", root=root, csv=path)) == {"x": (A, 1, 1), "y": (S, 1, 1)}
+    path.write_text(json.dumps([{"Datei": "x/0.png", "echt": True}, {"Datei": "y/0.png", "echt": False}]))
+    options = {"columns": {"path": "Datei", "label": "echt"}, "labels": {True: A, False: S}}
+    assert table(load_dataset("folder", root=root, csv=path, **options)) == {"x": (A, 1, 1), "y": (S, 1, 1)}
