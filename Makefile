@@ -51,7 +51,7 @@ lab: .venv/done  ## open the notebooks in JupyterLab
 plan: .venv/done  ## show what `make book` would run, without running it [PROFILE=paper]
 	$(SNAKEMAKE) --dry-run
 
-COMPILE = $(UV) pip compile pyproject.toml --python $(BIN)/python --generate-hashes --universal \
+COMPILE = $(UV) pip compile pyproject.toml --extra companion --python $(BIN)/python --generate-hashes --universal \
 		--no-emit-index-url --no-header --quiet
 
 lock: .venv/uv  ## pin every package, with hashes and without addresses

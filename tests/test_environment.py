@@ -11,6 +11,8 @@ from e2m.store.paths import CHECKOUT
 LOCK = (CHECKOUT / "requirements.lock").read_text()
 BENCH_LOCK = (CHECKOUT / "requirements-bench.lock").read_text()
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+DEPENDENCIES = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["companion"]]
 
 
 def locked(text: str) -> list[tuple[str, str, str]]:
@@ -48,12 +50,12 @@ def test_benchmarks_run_with_the_locked_versions():
 
 
 def test_the_lock_holds_every_dependency():
-    wanted = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"]["dev"]]
+    wanted = [*DEPENDENCIES, *PYPROJECT["dependency-groups"]["dev"]]
     assert {re.split("[=<>]", line)[0] for line in wanted} <= {name for name, _, _ in LOCKED}
 
 
 def test_conda_installs_the_locked_versions(conda):
-    dependencies = [line.split("=")[0] for line in PYPROJECT["project"]["dependencies"]]
+    dependencies = [line.split("=")[0] for line in DEPENDENCIES]
     pinned = [name + version for name, version, _ in LOCKED if name in dependencies]
     *packages, itself = conda["dependencies"][-1]["pip"]
     assert sorted(packages) == sorted(pinned)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from e2m.experiment.profile import ModelKey
 from e2m.experiment.settings import reads
 from e2m.measures.entropy import spatial_entropy
 from e2m.salience.engine import Explainer, in_parts
-from e2m.store import disk, paths
+from e2m.store import disk
 from e2m.types import Detector, Explanation
 
 KNOWN = "known"
@@ -86,13 +87,15 @@ def results(experiment: Inputs, detector: str) -> list[Path]:
         if key.detector == detector
         for file in _of_run(family, key.run).results(key)
     ]
-    return files + cascade_files(experiment, detector)
+    return [*files, *cascade_files(experiment, detector)]
 
 
-def cascade_files(experiment: Inputs, detector: str) -> list[Path]:
-    """Files of the cascade's rows: run 0 of every regime, on every in-set source."""
-    keys = [(experiment.profile, detector, regime, 0) for regime in experiment.regimes]
-    return [paths.rows(*key, "cascade", source) for key in keys for source in experiment.in_set]
+def cascade_files(experiment: Inputs, detector: str) -> dict[Path, tuple[ModelKey, str]]:
+    """Files of the cascade's rows, with detector and source: run 0 of every regime, on every in-set source."""
+    keys = [ModelKey(detector, regime, 0) for regime in experiment.regimes]
+    return {
+        experiment.rows_file(key, "cascade", source): (key, source) for key, source in product(keys, experiment.in_set)
+    }
 
 
 def by_control(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
@@ -169,8 +172,8 @@ def _cascade(experiment: Inputs, key: ModelKey) -> None:
         samples = replace(experiment, sources=[source], images_per_source=few).samples
         about = samples[["image", "label", "source"]].assign(measure="cascade", **asdict(key))
         about = about.assign(profile=experiment.profile, dataset=experiment.dataset)
-        path = paths.rows(experiment.profile, *asdict(key).values(), "cascade", source)
-        with disk.writing_rows(path, {"layers": layers}) as add:
+        path, made_of = experiment.rows_file(key, "cascade", source), experiment.made_of(key, source)
+        with disk.writing_rows(path, {"layers": layers}, made_of) as add:
             for frame in _steps(experiment, samples, about, detectors):
                 add(frame)
 
@@ -201,7 +204,7 @@ def _explained(
                 explanation.blank(unreadable)
             return explanations
 
-        parts = list(in_parts(explained, experiment.batches(samples), experiment.batch_size))
+        parts = list(in_parts(explained, experiment.batches(samples, detector), experiment.batch_size))
     return {method: Explanation.join([part[method] for part in parts]) for method in experiment.methods}
 
 

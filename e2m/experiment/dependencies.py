@@ -16,6 +16,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 from e2m import _HOMES, plugins
+from e2m.store import paths
 from e2m.store.paths import CHECKOUT
 from e2m.types import InputError
 
@@ -43,7 +44,8 @@ def code(*modules: str, notebook: str | Path | None = None, **names: Iterable[st
     files |= files_of_notebook(notebook) if notebook else set()
     for kind, chosen in names.items():
         files |= set().union(*(files_of_plugin(kind, name) for name in chosen))
-    return [*contents(files), *_installed(files)]
+    # Installed as a wheel, its version stands for its files.
+    return [*contents(files), *_installed(files), *([f"e2m=={version('e2m')}"] if paths.INSTALLED else [])]
 
 
 def contents(files: Iterable[str | Path]) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,14 +16,15 @@ import torch
 from tqdm import tqdm
 
 from e2m import plugins
-from e2m.arrays.images import check_images
+from e2m.arrays.images import check_images, unreadable
 from e2m.detectors import load_detector
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import ModelKey
 from e2m.experiment.settings import reads
+from e2m.networks.checkpoints import read_checkpoint
 from e2m.salience.engine import Explainer, in_parts
 from e2m.salience.respond import respond
-from e2m.store import disk, paths
+from e2m.store import disk
 from e2m.types import LABELS, MASKER, Detector, Explanation, InputError
 
 
@@ -70,26 +73,52 @@ def explain(
         detector = load_detector(key.detector, experiment.checkpoint(key), device=experiment.device, masker=masker)
     elif detector.masker is None:
         methods = [method for method in methods if method != MASKER]
+    about = _training(experiment.checkpoint(key))
+    explain_detector(experiment, key, detector, methods, sources, progress, seed, about)
+
+
+def explain_detector(
+    experiment: Inputs,
+    key: ModelKey,
+    detector: Detector,
+    methods: Sequence[str],
+    sources: Sequence[str] | None = None,
+    progress: bool = True,
+    seed: int = 0,
+    about: Mapping[str, str] | None = None,
+) -> None:
+    """``explain`` with a loaded detector and the methods that it has, for experiments that are no profile.
+
+    ``about`` is kept with the results, beside what they are made of (``experiment.made_of``).
+    """
     samples = experiment.samples[experiment.samples["source"].isin(sources or experiment.sources)]
     check_images(samples, may_be_marked=True)
     bar = tqdm(total=len(samples), desc=f"salience of {key}", unit=" images", disable=not progress, mininterval=2)
     with bar, Explainer(detector, methods, seed=seed, stored=experiment.frozen(key, "test")) as explainer:
         for source, of_source in samples.groupby("source", sort=False):
-            _explain_source(experiment, key, explainer, source, of_source.reset_index(drop=True), bar)
+            made_of = {**experiment.made_of(key, source), **(about or {})}
+            _explain_source(experiment, key, explainer, source, of_source.reset_index(drop=True), bar, made_of)
 
 
 def _explain_source(
-    experiment: Inputs, key: ModelKey, explainer: Explainer, source: str, samples: pd.DataFrame, bar: tqdm
+    experiment: Inputs,
+    key: ModelKey,
+    explainer: Explainer,
+    source: str,
+    samples: pd.DataFrame,
+    bar: tqdm,
+    made_of: dict[str, str],
 ) -> None:
-    names = (experiment.profile, key.detector, key.regime, key.run)
     parts = {method: [] for method in explainer.methods}
     with ExitStack() as files:
         add = {
-            measure: files.enter_context(disk.writing_rows(paths.rows(*names, measure, source), settings))
+            measure: files.enter_context(
+                disk.writing_rows(experiment.rows_file(key, measure, source), settings, made_of)
+            )
             for measure, settings in experiment.measures.items()
         }
         work = partial(explain_batch, experiment, key, explainer)
-        for clean, rows in in_parts(work, experiment.batches(samples), experiment.batch_size):
+        for clean, rows in in_parts(work, experiment.batches(samples, explainer.detector), experiment.batch_size):
             for method, explanation in clean.items():
                 # Joining copies the arrays: as views, they would keep the network's memory around them in use.
                 parts[method].append(Explanation.join([explanation]))
@@ -97,11 +126,18 @@ def _explain_source(
                 add[measure](frame)
             bar.update(len(clean[explainer.methods[0]].dead))
         if all((part.predicted < 0).all() for part in parts[explainer.methods[0]]):
-            raise InputError(f"none of the {len(samples)} images of {source!r} can be read; `e2m data` says why")
-    described = {**asdict(key), "source": source, **_attributes(experiment, key, explainer.detector)}
+            raise InputError(_nothing(key, source, samples))
+    described = {**asdict(key), "source": source, **_attributes(experiment, explainer.detector), **made_of}
     for method, explanations in parts.items():
-        path = paths.maps(*names, method, source)
+        path = experiment.maps_file(key, method, source)
         disk.write_maps(path, Explanation.join(explanations), samples, {**described, "method": method})
+
+
+def _nothing(key: ModelKey, source: str, samples: pd.DataFrame) -> str:
+    """Why no image of a source has a score."""
+    if len(unreadable(samples)) == len(samples):
+        return f"none of the {len(samples)} images of {source!r} can be read; `e2m data` says why"
+    return f"{key}: no answer on the images of {source!r} is a number; did its training diverge?"
 
 
 def explain_batch(
@@ -113,7 +149,8 @@ def explain_batch(
     unreadable: np.ndarray,
 ) -> tuple[dict[str, Explanation], dict[str, pd.DataFrame]]:
     """Clean explanations by method, and rows by measure."""
-    regions = experiment.regions(about["image"]) if explainer.needs_regions and "region" in about else None
+    known = explainer.needs_regions and "region" in about
+    regions = experiment.regions(about["image"], images.shape[1]) if known else None
     clean = explainer(images, regions=regions)
     rows = {}
     for measure, settings in experiment.measures.items():
@@ -161,14 +198,21 @@ def _rows(
     return rows.iloc[np.arange(len(rows)).reshape(-1, len(images)).T.ravel()]
 
 
-def _attributes(experiment: Inputs, key: ModelKey, detector: Detector) -> dict[str, str]:
+def _training(weights: Path) -> dict[str, str]:
+    """The settings that a checkpoint of E2M was trained with, as JSON; nothing of other weights, and of none."""
+    try:
+        settings = read_checkpoint(weights).get("settings")
+    except InputError:
+        return {}
+    return {"training": json.dumps(settings, sort_keys=True)} if settings else {}
+
+
+def _attributes(experiment: Inputs, detector: Detector) -> dict[str, str]:
     packages = {f"version_{name}": version(name) for name in ("e2m", "torch", "torchcam", "torchvision")}
-    weights = experiment.checkpoint(key)
     return {
         "profile": experiment.profile,
         "dataset": experiment.dataset,
         "layer": detector.layer,
         "target_class": "predicted",
-        "weights_sha256": disk.file_hash(weights) if weights.is_file() else "untrained",
         **packages,
     }

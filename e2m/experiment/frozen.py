@@ -18,6 +18,7 @@ from e2m.networks.trunk import Trunk
 from e2m.store import paths
 from e2m.training.images import Images
 from e2m.training.settings import Settings
+from e2m.types import Detector
 
 BATCH = 64
 """Images of a pass."""
@@ -43,9 +44,9 @@ def write_training(experiment: Inputs, name: str, progress: bool = True) -> Path
 )
 def write_test(experiment: Inputs, name: str, progress: bool = True) -> Path:
     """Store the outputs for the test images, and for their perturbations that no map guides."""
-    return _write(
-        _trunk(experiment, name), paths.frozen(experiment.profile, name, "test"), _tested(experiment), progress
-    )
+    trunk = _trunk(experiment, name)
+    images = _tested(experiment, trunk.detector)
+    return _write(trunk, paths.frozen(experiment.profile, name, "test"), images, progress)
 
 
 PARTS = {"train": write_training, "test": write_test}
@@ -57,9 +58,9 @@ def _trunk(experiment: Inputs, name: str) -> Trunk:
     return Trunk(load_detector(name, pretrained=experiment.pretrained, device=experiment.device))
 
 
-def _tested(experiment: Inputs) -> Iterator[np.ndarray]:
+def _tested(experiment: Inputs, detector: Detector) -> Iterator[np.ndarray]:
     for _, samples in experiment.samples.groupby("source", sort=False):
-        for about, clean, _ in experiment.batches(samples.reset_index(drop=True)):
+        for about, clean, _ in experiment.batches(samples.reset_index(drop=True), detector):
             yield clean
             for measure, settings in experiment.measures.items():
                 options = {name: value for name, value in settings.items() if name != "images_per_source"}

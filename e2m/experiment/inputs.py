@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, cached_property, partial
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from e2m.arrays.images import read_maps, read_or_mark
+from e2m.arrays.images import check_sides, read_maps, read_or_mark
 from e2m.arrays.maps import quantise
 from e2m.datasets import load_dataset
 from e2m.experiment.profile import ModelKey, Profile
+from e2m.store import disk
 from e2m.types import LABELS, MASKER, Detector, InputError
+
+UNTRAINED = "untrained"
+"""Instead of the hash of weights that no file holds."""
 
 
 class Inputs(Profile):
@@ -31,6 +35,21 @@ class Inputs(Profile):
         samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
         samples = samples.assign(draw=draw(samples))
         return samples[samples["draw"] < self.images_per_source].reset_index(drop=True)
+
+    @cached_property
+    def contents(self) -> Callable[[str], str]:
+        """Source -> one hash of its test images: names in order, labels, subjects, and files of images and regions."""
+        return cache(partial(_contents, self.samples))
+
+    def made_of(self, key: ModelKey, source: str) -> dict[str, str]:
+        """What the maps and rows of a detector on one source are made of: hashes of files, and the size of images."""
+        masker = disk.known_hash(self.masker_file(key)) if self.has_masker(key) else ""
+        return {
+            "weights_sha256": disk.known_hash(self.checkpoint(key)) or UNTRAINED,
+            **({"masker_sha256": masker} if masker else {}),
+            "images_sha256": self.contents(source),
+            "image_size": str(self.image_size),
+        }
 
     @property
     def by_label(self) -> dict[str, str]:
@@ -81,12 +100,28 @@ class Inputs(Profile):
             )
         return {source: self.counterparts.get(source) or self.authentic for source in synthetic}
 
-    def batches(self, samples: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
+    @property
+    def side(self) -> int:
+        """Side in pixels of images and regions as pages show them."""
+        return self.image_size or 224
+
+    def batches(
+        self, samples: pd.DataFrame, detector: Detector
+    ) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray]]:
         """Batches of ``batch_size``: rows of the samples, their images (n, H, W, 3) uint8, and (n,) bool, True if an
         image is unreadable; stderr says why.
+
+        A detector's input is resized once from the file's pixels: here, to the detector's size, or by the detector
+        where ``image_size`` names another size, which then is that of every file.
+
+        Raises:
+            InputError: a file would be resized twice.
         """
+        size = self.image_size or detector.size
+        if size != detector.size:
+            check_sides(samples, size, detector.name, detector.size)
         start = 0
-        for images, wrong in read_or_mark(samples, size=self.image_size, batch=self.batch_size):
+        for images, wrong in read_or_mark(samples, size=size, batch=self.batch_size):
             for reason in wrong.values():
                 tqdm.write(f"marked as missing: {reason}", file=sys.stderr)
             yield samples.iloc[start : start + len(images)], images, np.isin(np.arange(len(images)), list(wrong))
@@ -94,7 +129,7 @@ class Inputs(Profile):
 
     def images(self, names: Sequence[str]) -> np.ndarray:
         """(N, H, W, 3) uint8, the test images of these names; an unreadable image is a grey square."""
-        return np.concatenate([images for images, _ in read_or_mark(self._named(names), size=self.image_size)])
+        return np.concatenate([images for images, _ in read_or_mark(self._named(names), size=self.side)])
 
     def human(self, names: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
         """(N, h, w) uint8, human salience of the test images of these names; 0 everywhere if an image has none."""
@@ -103,9 +138,9 @@ class Inputs(Profile):
             [read_maps([file], shape=shape) if file else np.zeros((1, *shape), np.uint8) for file in files]
         )
 
-    def regions(self, names: Sequence[str]) -> np.ndarray:
-        """(N, H, W) bool, the true regions of the test images of these names; empty if an image has none."""
-        side = self.image_size or 224
+    def regions(self, names: Sequence[str], side: int | None = None) -> np.ndarray:
+        """(N, side, side) bool, the true regions of the test images of these names; empty if an image has none."""
+        side = side or self.side
         files = self._named(names)["region"]
         return np.concatenate(
             [
@@ -124,6 +159,13 @@ class Inputs(Profile):
 
     def _named(self, names: Sequence[str]) -> pd.DataFrame:
         return self.samples.set_index("image", drop=False).loc[list(names)]
+
+
+def _contents(samples: pd.DataFrame, source: str) -> str:
+    chosen = samples[samples["source"] == source]
+    about = [chosen[name].astype(str).tolist() for name in ("image", "label", "subject")]
+    kinds = [kind for kind in ("path", "region") if kind in chosen]
+    return disk.short_hash(about + [[path and disk.known_hash(path) for path in chosen[kind]] for kind in kinds])
 
 
 def draw(samples: pd.DataFrame, seed: int = 0) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from annotated_types import MinLen
+from annotated_types import Ge, MinLen
 
 from e2m import plugins
 from e2m.checks import Count, Like, OneOf, misfits, problems, shown
@@ -42,8 +43,12 @@ class ModelKey:
     regime: str
     run: int
 
+    def __post_init__(self):
+        for line in misfits(self.run, Annotated[int, Ge(0)], "run"):
+            raise InputError(line)
+
     def __str__(self) -> str:
-        return f"{self.detector}, {self.regime}, run {self.run}"
+        return ", ".join(filter(None, (self.detector, self.regime, f"run {self.run}")))
 
 
 @dataclass(frozen=True)
@@ -95,20 +100,19 @@ class Profile:
 
         Raises:
             InputError: no such profile, a file that is not YAML, or keys that are missing, unknown, of the wrong type
-                or out of range, a line each.
+                or out of range, a line each; or the results of this name are those of another file (``claim``).
         """
-        path = Path(profile) if str(profile).endswith(".yaml") else PROFILES / f"{profile}.yaml"
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
-            raise InputError(f"no profile named {profile!r}; choose from {known}, or give the path of a YAML file")
-        where = path.relative_to(paths.CHECKOUT) if path.is_relative_to(paths.CHECKOUT) else path
-        content = {**_read(path, where), **changed}
+        path = _file_of(profile)
+        where = _shown(path)
+        written = _read(path, where)
+        content = {**written, **changed}
         lines = problems(content, cls, without=("profile",)) + list(_problems_of_sections(content))
         if not lines:
             loaded = cls(profile=path.stem, **content)
             lines = list(_contradictions(loaded))
         if lines:
             raise InputError("\n".join(f"{where}: {line}" for line in lines))
+        _check_owner(path, written)
         return loaded
 
     # Detectors, and the settings of each
@@ -125,9 +129,23 @@ class Profile:
         return {"traditional": self.traditional, "guided": self.guided}
 
     @property
+    def pair(self) -> dict[str, str]:
+        """What ``e2m.statistics`` compares: {"first": the guided regime, "second": the traditional one}.
+
+        Raises:
+            InputError: the profile names no guided regime.
+        """
+        return {"first": self.roles["guided"], "second": self.traditional}
+
+    @property
     def trained(self) -> list[ModelKey]:
         """The key of every detector that the profile trains."""
-        return [ModelKey(*parts) for parts in product(self.detectors, self.regimes, range(self.runs))]
+        return self._keys({regime: self.runs_of(regime) for regime in self.regimes})
+
+    @property
+    def page(self) -> dict[str, str]:
+        """Parameters that the pages of this profile have, where a notebook has them; others are the notebook's own."""
+        return {"detector": self.detectors[0], "method": self.methods[0]}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -152,13 +170,17 @@ class Profile:
         paged = dict.fromkeys(self.regimes, self.runs) | self.controls
         return self._keys({regime: range(paged.get(regime, 0), runs) for regime, runs in self.study.items()})
 
+    def label(self, regime: str) -> str:
+        """The name of a regime on pages and in figures."""
+        return plugins.load("regime", regime).LABEL
+
     def _keys(self, runs: Mapping[str, range]) -> list[ModelKey]:
         pairs = [(regime, run) for regime, numbers in runs.items() for run in numbers]
         return [ModelKey(detector, *pair) for detector, pair in product(self.detectors, pairs)]
 
     @property
     def options(self) -> dict:
-        """Options of the data set; relative paths start at the root of the repository."""
+        """Options of the data set; relative paths start at the root of the repository, or in the working folder."""
         names = {"root", "csv", "salience", "segmentation", "seven_times"} & set(self.dataset_options)
         return {**self.dataset_options, **{name: _from_checkout(self.dataset_options[name]) for name in names}}
 
@@ -180,8 +202,8 @@ class Profile:
         masked = (self.masker or {}).get("regimes", ())
         return [regime for regime in self.regimes if method != MASKER or regime in masked]
 
-    def runs_of(self, method: str) -> range:
-        """The runs of a regime that a salience method explains: fewer than ``runs`` have maskers.
+    def runs_of(self, regime: str, method: str = "") -> range:
+        """The runs of a regime, or those that a salience method explains: fewer than ``runs`` have maskers.
 
         Raises:
             InputError: the method "masker" of a profile without maskers.
@@ -218,6 +240,14 @@ class Profile:
 
     # Paths of files
 
+    def maps_file(self, key: ModelKey, method: str, source: str) -> Path:
+        """The clean salience maps of a detector on one source."""
+        return paths.maps(self.profile, key.detector, key.regime, key.run, method, source)
+
+    def rows_file(self, key: ModelKey, measure: str, source: str) -> Path:
+        """The tidy rows of a measure that changes images, of a detector on one source."""
+        return paths.rows(self.profile, key.detector, key.regime, key.run, measure, source)
+
     def checkpoint(self, key: ModelKey) -> Path:
         """The weights of a trained detector."""
         return paths.checkpoint(self.profile, key.detector, key.regime, key.run)
@@ -232,11 +262,55 @@ class Profile:
 
     def results(self, key: ModelKey, sources: Sequence[str] | None = None) -> list[Path]:
         """The files that ``e2m.experiment.explain.explain`` writes for a trained detector."""
-        model = (self.profile, key.detector, key.regime, key.run)
         return [
-            *(paths.maps(*model, *names) for names in product(self.methods_of(key), sources or self.sources)),
-            *(paths.rows(*model, *names) for names in product(self.measures, sources or self.sources)),
+            *(self.maps_file(key, *names) for names in product(self.methods_of(key), sources or self.sources)),
+            *(self.rows_file(key, *names) for names in product(self.measures, sources or self.sources)),
         ]
+
+
+def claim(profile: str) -> None:
+    """Record whose results lie in ``results/NAME``: the file of the profile and its settings.
+
+    Commands do so before they write there. ``Profile.load`` then refuses another file of the same name, unless it has
+    the same settings. The file itself may change: every result keeps what it was made of.
+
+    Raises:
+        InputError: as ``Profile.load``, about the file and about the owner of the results.
+    """
+    path = _file_of(profile)
+    content = _read(path, _shown(path))
+    _check_owner(path, content)
+    record = json.dumps({"file": str(_shown(path.resolve())), "settings": content}, default=str)
+    owner = paths.owner(path.stem)
+    if not owner.is_file() or owner.read_text() != record:
+        paths.write_atomically(owner, lambda file: file.write(record.encode()))
+
+
+def _check_owner(path: Path, content: Mapping[str, Any]) -> None:
+    owner = paths.owner(path.stem)
+    if not owner.is_file():
+        return
+    recorded, file = json.loads(owner.read_text()), str(_shown(path.resolve()))
+    settings = json.loads(json.dumps(content, default=str))
+    if file != recorded["file"] and settings != recorded["settings"]:
+        names = [name for name in settings if settings[name] != recorded["settings"].get(name)]
+        raise InputError(
+            f"{path}: {owner.parent} holds the results of {recorded['file']}, whose {', '.join(names)} differ; "
+            f"rename {path.name}, or delete {owner} if it takes over these results"
+        )
+
+
+def _file_of(profile: str) -> Path:
+    path = Path(profile) if str(profile).endswith(".yaml") else PROFILES / f"{profile}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
+        raise InputError(f"no profile named {profile!r}; choose from {known}, or give the path of a YAML file")
+    return path
+
+
+def _shown(path: Path) -> Path:
+    """A path as people know it: from the root of the repository on, if it lies there."""
+    return path.relative_to(paths.CHECKOUT) if path.is_relative_to(paths.CHECKOUT) else path
 
 
 class _Loader(yaml.SafeLoader):
@@ -318,4 +392,4 @@ def _contradictions(profile: Profile) -> Iterator[str]:
 
 
 def _from_checkout(path: str | list[str]) -> str | list[str]:
-    return [str(paths.CHECKOUT / part) for part in path] if isinstance(path, list) else str(paths.CHECKOUT / path)
+    return [str(paths.WORK / part) for part in path] if isinstance(path, list) else str(paths.WORK / path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -12,11 +14,12 @@ import pandas as pd
 import xarray as xr
 
 from e2m import plugins
-from e2m.experiment.inputs import Inputs
+from e2m.experiment import settings
+from e2m.experiment.inputs import UNTRAINED, Inputs
 from e2m.experiment.profile import ModelKey
 from e2m.statistics import ranged, softmax_scores, with_flips
 from e2m.store import disk, paths
-from e2m.types import InputError
+from e2m.types import MASKER, InputError
 
 KEPT_BYTES = 1 << 30
 """Bytes of clean maps kept in memory, so that a page reads each file once; further maps are read every time."""
@@ -31,12 +34,15 @@ class Experiment(Inputs):
 
     def maps(self, detector: str, regime: str, method: str, source: str) -> xr.Dataset:
         """Clean maps of all runs: salience (run, image, y, x), score (run, image), dead, label, subject, ..."""
-        names = [(self.profile, detector, regime, run, method, source) for run in self.runs_of(method)]
-        files = tuple(paths.maps(*parts) for parts in names)
+        keys = [ModelKey(detector, regime, run) for run in self.runs_of(regime, method)]
+        files = tuple(self.maps_file(key, method, source) for key in keys)
         # The time is part of the key, because the same process may explain again.
-        key = tuple((file, file.stat().st_mtime_ns) for file in files if file.is_file())
+        stamps = tuple((file, file.stat().st_mtime_ns) for file in files if file.is_file())
+        key = (*stamps, repr([self.made_of(key, source) for key in keys]), repr(self.training))
         if key not in _KEPT:
             runs = [disk.read_maps(file) for file in files]
+            for file, one, maps in zip(files, keys, runs, strict=True):
+                self.check_file(file, maps.attrs, one, source)
             fixed = ("label", "subject")
             index = pd.RangeIndex(len(runs), name="run")
             joined = xr.concat([maps.drop_vars(fixed) for maps in runs], index, join="exact")
@@ -45,6 +51,26 @@ class Experiment(Inputs):
                 return joined
             _KEPT[key] = joined
         return _KEPT[key]
+
+    def check_file(self, file: Path, recorded: Mapping[str, str], key: ModelKey, source: str) -> None:
+        """Check that results were made of what this experiment has: images, weights, settings of the training.
+
+        Args:
+            file: of the results.
+            recorded: what the file says that it was made of; what it does not say is not checked.
+            key, source: the detector and the images.
+
+        Raises:
+            InputError: something differs, as after a change of the profile, or in another profile of the same name.
+        """
+        for name, now in self.made_of(key, source).items():
+            if recorded.get(name, now) != now != UNTRAINED:
+                raise InputError(_other(file, name.replace("_sha256", ""), recorded[name], now))
+        then = json.loads(recorded.get("training", "{}"))
+        now = asdict(self.settings(key)) if then else {}
+        for name in set(then) & set(now):
+            if then[name] != json.loads(json.dumps(now[name])):
+                raise InputError(_other(file, f"training.{name}", then[name], now[name]))
 
     def each(self) -> Iterator[tuple[dict, xr.Dataset]]:
         """Clean maps of every detector, regime, method and source, with a dictionary that names the four."""
@@ -78,13 +104,19 @@ class Experiment(Inputs):
             return self._region_rows(measure, module.with_region)
         if compares_runs(measure):
             return self.pairs(measure)
-        files = [
-            paths.rows(self.profile, key.detector, key.regime, key.run, measure, source)
-            for key, source in product(self.trained, self.sources)
-        ]
-        filters = [(name, "=", value) for name, value in kept.items()]
-        rows = disk.read_rows(files, filters=[("salience", "in", ["", *self.methods]), *filters])
-        return bounded(with_flips(rows), measure)
+        filters = [("salience", "in", ["", *self.methods]), *((name, "=", value) for name, value in kept.items())]
+        return bounded(with_flips(self._read_rows(measure, filters)), measure)
+
+    def _read_rows(self, measure: str, filters: list[tuple]) -> pd.DataFrame:
+        """Rows from the files of a measure that changes images."""
+        cases = list(product(self.trained, self.sources))
+        files = [self.rows_file(key, measure, source) for key, source in cases]
+        for file, (key, source) in zip(files, cases, strict=True):
+            self.check_file(file, disk.made_of(file), key, source)
+            then, now = disk.settings_of(file), self.measures.get(measure)
+            if then != now:
+                raise InputError(_other(file, f"measures.{measure}", then, now))
+        return disk.read_rows(files, filters=filters)
 
     def has_rows(self, measure: str) -> bool:
         """Whether the input of a measure exists: its settings, human maps, true regions, or a second run."""
@@ -97,7 +129,7 @@ class Experiment(Inputs):
             "perturbations": measure in self.measures,
         }
         if compares_runs(measure):
-            return self.runs > 1
+            return any(len(self.runs_of(regime)) > 1 for regime in self.regimes)
         return any(exists for function, exists in needs.items() if hasattr(module, function))
 
     def pairs(self, measure: str) -> pd.DataFrame:
@@ -105,7 +137,7 @@ class Experiment(Inputs):
         compare = getattr(plugins.load("measure", measure), measure)
         frames = []
         for names, maps in self.each():
-            if maps.sizes["run"] < 2 <= self.runs:  # fewer runs have maskers
+            if maps.sizes["run"] < 2 and self.has_rows(measure):  # others have more: fewer runs have maskers, say
                 continue
             rows = compare(maps["salience"].to_numpy())
             index = rows["image"].to_numpy()
@@ -180,15 +212,18 @@ class Experiment(Inputs):
 
     def salience(self, names: Sequence[str], detector: str, regime: str, method: str, run: int = 0) -> np.ndarray:
         """(N, h, w), the clean maps of the test images of these names."""
-        key = (self.profile, detector, regime, run, method)
-        files = [disk.read_maps(paths.maps(*key, source)) for source in self._named(names)["source"]]
-        return np.stack([maps["salience"].sel(image=name) for maps, name in zip(files, names, strict=True)])
+        key, stacks = ModelKey(detector, regime, run), []
+        for name, source in zip(names, self._named(names)["source"], strict=True):
+            file = self.maps_file(key, method, source)
+            maps = disk.read_maps(file)
+            self.check_file(file, maps.attrs, key, source)
+            stacks.append(maps["salience"].sel(image=name))
+        return np.stack(stacks)
 
     def salience_by_regime(self, names: Sequence[str], detector: str, method: str) -> dict[str, np.ndarray]:
         """Regime's label -> maps (N, h, w) of its run 0 on the test images of these names."""
         return {
-            plugins.load("regime", regime).LABEL: self.salience(names, detector, regime, method)
-            for regime in self.regimes_of(method)
+            self.label(regime): self.salience(names, detector, regime, method) for regime in self.regimes_of(method)
         }
 
     def clean_scores(self, rows: pd.DataFrame) -> pd.DataFrame:
@@ -210,13 +245,13 @@ class Experiment(Inputs):
         """Learning curves of all finished runs of a regime, with a column ``run``."""
         from e2m.networks.checkpoints import read_checkpoint
 
-        runs = [ModelKey(detector, regime, run) for run in range(self.runs)]
+        runs = [ModelKey(detector, regime, run) for run in self.runs_of(regime)]
         finished = [(key.run, self.checkpoint(key)) for key in runs if self.checkpoint(key).is_file()]
         return pd.concat([pd.DataFrame(read_checkpoint(path)["curves"]).assign(run=run) for run, path in finished])
 
     def figure(self, name: str) -> Path:
-        """The path of a figure that a notebook draws and prose pages show."""
-        path = paths.RESULTS / self.profile / "figures" / name
+        """The path of a figure that a notebook draws; prose pages show those of a profile's pages."""
+        path = paths.figure(self.profile, name, paths.saved(self.profile))
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -232,16 +267,37 @@ class Experiment(Inputs):
         )
 
     def save(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Save a summary table as ``results/PROFILE/tables/NAME.parquet``, for other notebooks and for checks."""
-        disk.write_table(paths.table(self.profile, name), table)
+        """Save a summary table: of a profile's page as ``results/PROFILE/tables/NAME.parquet``, which others read.
+
+        A trial saves it below a folder of its own: ``e2m.store.paths.saved``.
+        """
+        disk.write_table(paths.table(self.profile, name, paths.saved(self.profile)), table, self._settings)
         return table
 
     def table(self, name: str) -> pd.DataFrame:
-        """Read a summary table that another notebook saved."""
+        """Read a summary table that the profile's page of another notebook saved."""
         path = paths.table(self.profile, name)
         if not path.is_file():
             raise InputError(f"{path}: no such table; execute the {name} notebook first, or all with `make book`")
+        recorded = disk.made_of(path)
+        for setting, now in self._settings.items():
+            if recorded.get(setting, now) != now:
+                raise InputError(_other(path, setting, recorded[setting], now))
         return pd.read_parquet(path)
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        """The settings that pages may show, as text; the masker is a method of them all or of none."""
+        methods = [method for method in self.methods if method != MASKER]
+        lines = settings.lines(replace(self, methods=methods), [field.name for field in fields(self)], settings.UNSEEN)
+        return dict(line.split("=", 1) for line in lines)
+
+
+def _other(file: Path, what: str, then: object, now: object) -> str:
+    return (
+        f"{file}: made with {what} {then}, which now is {now}; make it again, for example with `make book`, or give "
+        "the changed profile a name of its own"
+    )
 
 
 def bounded(rows: pd.DataFrame, measure: str) -> pd.DataFrame:

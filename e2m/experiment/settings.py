@@ -10,6 +10,9 @@ from functools import cache, wraps
 NAME = "profile"
 """Every job may read the profile's name: it names the folder of results, and no value depends on it."""
 
+UNSEEN = ("study", "threads")
+"""Settings that change no page: the runs that `make study` adds, and the threads of a training."""
+
 
 class UndeclaredSettingError(RuntimeError):
     """A job reads a setting that it does not declare, so that a change of it would not rerun the job."""

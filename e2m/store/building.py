@@ -115,7 +115,8 @@ def package(distribution: str, module: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise InputError(
-            f"the embedded data need the package {distribution}, which is not installed; install requirements.lock"
+            f"the embedded data need the package {distribution}, which is not installed; "
+            "`pip install 'e2m[companion]'` brings it"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 

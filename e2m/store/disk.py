@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -45,15 +46,17 @@ SCHEMA = pa.schema(
 ``region`` names the part of the image that a measure perturbed, "" if it perturbed the whole image or nothing.
 """
 
-_PLAIN = pa.schema([(field.name, pa.string() if field.type == _TEXT else field.type) for field in SCHEMA])
-
+PLAIN = pa.schema([(field.name, pa.string() if field.type == _TEXT else field.type) for field in SCHEMA])
+"""``SCHEMA`` with plain text."""
 
 ROWS_AT_ONCE = 1 << 13
 """Rows of a Parquet row group; so many wait in memory at most."""
 
 
 @contextmanager
-def writing_rows(path: str | Path, settings: dict | None = None) -> Iterator[Callable[[pd.DataFrame], None]]:
+def writing_rows(
+    path: str | Path, settings: dict | None = None, made_of: dict[str, str] | None = None
+) -> Iterator[Callable[[pd.DataFrame], None]]:
     """A function that adds tidy rows to a file; the file gets its name when the block ends without an error.
 
     Memory holds one row group at most. The file's bytes do not depend on how the rows are divided into frames.
@@ -61,14 +64,16 @@ def writing_rows(path: str | Path, settings: dict | None = None) -> Iterator[Cal
     Args:
         path: of the Parquet file.
         settings: the settings that produced the rows; kept in the file's metadata, see ``settings_of``.
+        made_of: what the rows were made of; kept there too, see ``made_of``.
 
     Raises:
         InputError: a column that ``SCHEMA`` lacks.
         OSError: for example a full disk; the message names ``path``, and a file of that name stays as it was.
     """
     path = Path(path)
-    schema = SCHEMA.with_metadata({"e2m": json.dumps(settings or {}, sort_keys=True)})
-    rest = _PLAIN.empty_table()
+    kept = {"e2m": settings or {}, "made_of": made_of or {}}
+    schema = SCHEMA.with_metadata({name: json.dumps(entry, sort_keys=True) for name, entry in kept.items()})
+    rest = PLAIN.empty_table()
     with writing(path) as file:
         with naming(path):
             writer = pq.ParquetWriter(file, schema, compression="zstd")
@@ -76,7 +81,7 @@ def writing_rows(path: str | Path, settings: dict | None = None) -> Iterator[Cal
         def add(frame: pd.DataFrame) -> None:
             nonlocal rest
             # Copied, so that the memory of the frame can be released.
-            rest = pa.concat_tables([rest, _as_table(frame)]).combine_chunks()
+            rest = pa.concat_tables([rest, as_table(frame)]).combine_chunks()
             while len(rest) >= ROWS_AT_ONCE:
                 write(rest[:ROWS_AT_ONCE])
                 rest = rest[ROWS_AT_ONCE:]
@@ -96,18 +101,23 @@ def writing_rows(path: str | Path, settings: dict | None = None) -> Iterator[Cal
                 writer.close()
 
 
-def _as_table(frame: pd.DataFrame) -> pa.Table:
-    unknown = sorted(set(frame.columns) - set(_PLAIN.names))
+def as_table(frame: pd.DataFrame) -> pa.Table:
+    """Tidy rows as a table with the columns ``PLAIN``.
+
+    Raises:
+        InputError: a column that they lack.
+    """
+    unknown = sorted(set(frame.columns) - set(PLAIN.names))
     if unknown:
-        raise InputError(f"tidy rows have no column {unknown}; the columns are {', '.join(_PLAIN.names)}")
+        raise InputError(f"tidy rows have no column {unknown}; the columns are {', '.join(PLAIN.names)}")
     columns = [
         # Only in ``value`` is NaN a value; elsewhere it is a null.
         pa.array(frame[field.name], from_pandas=field.name != "value").cast(field.type)
         if field.name in frame
         else pa.nulls(len(frame), field.type)
-        for field in _PLAIN
+        for field in PLAIN
     ]
-    return pa.Table.from_arrays(columns, schema=_PLAIN)
+    return pa.Table.from_arrays(columns, schema=PLAIN)
 
 
 def _encoded(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -148,19 +158,32 @@ def settings_of(path: str | Path) -> dict:
     return json.loads(metadata[b"e2m"])
 
 
+def made_of(path: str | Path) -> dict[str, str]:
+    """What a file of tidy rows or a summary table was made of; nothing if it does not say.
+
+    Raises:
+        InputError: a file that is missing or not Parquet.
+    """
+    return json.loads((_read(path, pq.read_schema).metadata or {}).get(b"made_of", b"{}"))
+
+
 def _read(path: str | Path, read: Callable, **options):
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such results; make them with `make book`, or `e2m salience` for one detector")
+        raise InputError(
+            f"{path}: no such results; {beside(path)}; make them with `make book`, or `e2m salience` for one detector"
+        )
     try:
         return read(path, **options)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
-def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a summary table as Parquet."""
+def write_table(path: str | Path, table: pd.DataFrame, made_of: dict[str, str] | None = None) -> None:
+    """Write a summary table as Parquet; ``made_of`` is kept in its metadata, see the function of that name."""
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    kept = {**(content.schema.metadata or {}), b"made_of": json.dumps(made_of or {}, sort_keys=True).encode()}
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
+    pq.write_table(content.replace_schema_metadata(kept), buffer)
     write_atomically(Path(path), lambda file: file.write(buffer.getvalue()))
 
 
@@ -198,7 +221,9 @@ def read_maps(path: str | Path) -> xr.Dataset:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no salience maps there; make them with `make book`, or `e2m salience`")
+        raise InputError(
+            f"{path}: no salience maps there; {beside(path)}; make them with `make book` or `e2m salience`"
+        )
     try:
         maps = xr.load_dataset(path, engine="scipy")
     except (OSError, TypeError, ValueError, IndexError) as error:
@@ -206,6 +231,27 @@ def read_maps(path: str | Path) -> xr.Dataset:
     if "salience" not in maps:
         raise InputError(f"{path}: holds {', '.join(maps)}, but no salience maps; give a file that E2M wrote")
     return maps
+
+
+def beside(path: str | Path, most: int = 12) -> str:
+    """What there is instead of a file that is missing, in words: the content of the nearest folder that exists."""
+    folder = next(parent for parent in Path(path).absolute().parents if parent.is_dir())
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name[0] != ".")
+    return f"{folder} holds {', '.join(names[:most]) or 'nothing'}{', ...' * (len(names) > most)}"
+
+
+def known_hash(path: str | Path) -> str:
+    """``file_hash``, computed once as long as the file's size and time stay the same; "" without such a file."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return ""
+    return _hash_at(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 17)
+def _hash_at(path: str, size: int, time: int) -> str:
+    return file_hash(path)
 
 
 def file_hash(path: str | Path) -> str:

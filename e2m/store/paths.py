@@ -1,4 +1,8 @@
-"""Paths of all files. ``E2M_ROOT`` moves the derived ones, for tests and for read-only installations."""
+"""Paths of all files: of those that E2M brings, and of those that it writes.
+
+E2M runs in a checkout of its repository, or installed as a wheel. A wheel carries notebooks, profiles and the tables of
+studies inside the package, and writes below the working folder. ``E2M_ROOT`` moves what is written, in both cases.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,33 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-"""The repository: E2M reads templates, profiles and book sources from here."""
+PACKAGE = Path(__file__).resolve().parents[1]
 
-ROOT = Path(os.environ.get("E2M_ROOT", CHECKOUT)).resolve()
+CARRIED = PACKAGE / "carried"
+"""What a wheel carries of the repository (setup.py); a checkout has no such folder."""
+
+INSTALLED = CARRIED.is_dir()
+"""Whether E2M is installed as a wheel."""
+
+CHECKOUT = CARRIED if INSTALLED else PACKAGE.parent
+"""The repository, or what a wheel carries of it: ``notebooks``, their profiles, and ``data/studies``."""
+
+WORK = Path.cwd() if INSTALLED else CHECKOUT
+"""Notebooks run in this folder, and relative paths in profiles start here."""
+
+ROOT = Path(os.environ.get("E2M_ROOT") or WORK).resolve()
 """Everything derived is written below this folder."""
 
 DATA = ROOT / "data"
 RESULTS = ROOT / "results"
+
+SAVED = "E2M_SAVED"
+"""The environment variable that names the folder of a notebook's tables and figures."""
+
+
+def owner(profile: str) -> Path:
+    """The record of the profile whose results lie in ``results/PROFILE``."""
+    return RESULTS / profile / "profile.json"
 
 
 def run_name(run: int) -> str:
@@ -53,9 +76,23 @@ def images(profile: str, part: str) -> Path:
     return RESULTS / profile / "data" / f"{part}.parquet"
 
 
-def table(profile: str, name: str) -> Path:
-    """A summary table, written by a notebook."""
-    return RESULTS / profile / "tables" / f"{name}.parquet"
+def table(profile: str, name: str, folder: Path | None = None) -> Path:
+    """A summary table of a page; ``folder`` is that of a trial instead, see ``saved``."""
+    return (folder or RESULTS / profile) / "tables" / f"{name}.parquet"
+
+
+def figure(profile: str, name: str, folder: Path | None = None) -> Path:
+    """A figure of a page; ``folder`` is that of a trial instead, see ``saved``."""
+    return (folder or RESULTS / profile) / "figures" / name
+
+
+def saved(profile: str) -> Path:
+    """The folder of the tables and figures that this notebook saves.
+
+    ``e2m run`` names it to the kernel: the profile's results for the profile's page, and a folder beside the executed
+    notebook for a trial, so that no trial changes what the book reads. Any other notebook is a trial.
+    """
+    return Path(os.environ.get(SAVED) or RESULTS / "trials" / profile)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:

@@ -21,7 +21,7 @@ _PACKAGES = ("numpy", "pandas", "torch", "torchcam", "torchvision")
 def entries(**about: Any) -> dict[str, str]:
     """Code, the given entries, Python, packages, hardware, day and duration, each as text."""
     values = {
-        "code": f"e2m {version('e2m')}, commit {_commit()}",
+        "code": f"e2m {version('e2m')}, " + ("installed" if paths.INSTALLED else f"commit {_commit()}"),
         **about,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),

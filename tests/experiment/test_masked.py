@@ -61,9 +61,9 @@ def test_files(experiment):
     assert experiment.methods_of(ONE) == ["CAM", MASKER]
     assert experiment.methods_of(replace(ONE, regime="cyborg")) == ["CAM"]
     assert experiment.methods_of(replace(ONE, run=1)) == ["CAM"]
-    assert (experiment.runs_of("CAM"), experiment.runs_of(MASKER)) == (range(1), range(1))
+    assert (experiment.runs_of("cyborg", "CAM"), experiment.runs_of("cyborg", MASKER)) == (range(1), range(1))
     more = replace(experiment, runs=3)
-    assert (more.runs_of("CAM"), more.runs_of(MASKER)) == (range(3), range(1))
+    assert (more.runs_of("cyborg", "CAM"), more.runs_of("cyborg", MASKER)) == (range(3), range(1))
     files = experiment.results(ONE)
     assert all(path.is_file() for path in files)
     assert [path.name for path in files if MASKER in path.name] == ["masker-authentic.nc", "masker-synthetic.nc"]
@@ -87,7 +87,7 @@ def test_a_profile_without_maskers(experiment):
     assert none.masked is none
     assert none.methods_of(ONE) == ["CAM"]
     with pytest.raises(InputError, match="profile demo: the method 'masker' arrived, and masker is null"):
-        none.runs_of(MASKER)
+        none.runs_of("cyborg", MASKER)
 
 
 def test_regimes_without_maskers_stay_beside_those_that_have_some(experiment, monkeypatch):
@@ -109,7 +109,7 @@ def test_pairs_of_runs_leave_out_maskers_of_one_run(experiment, monkeypatch):
     two = replace(experiment, runs=2, sources=["synthetic"]).masked
 
     def maps(_self, _detector, _regime, method, _source):
-        return of_one[method].isel(run=[0] * len(two.runs_of(method)))
+        return of_one[method].isel(run=[0] * len(two.runs_of("cyborg", method)))
 
     monkeypatch.setattr(type(two), "maps", maps)
     pairs = two.pairs("stability")

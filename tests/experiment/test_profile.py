@@ -10,7 +10,7 @@ import yaml
 
 import e2m.regimes
 from e2m import cli
-from e2m.experiment.profile import PROFILES, ModelKey, Profile
+from e2m.experiment.profile import PROFILES, ModelKey, Profile, claim
 from e2m.experiment.results import Experiment
 from e2m.store.paths import CHECKOUT
 from e2m.training.settings import MaskerSettings, Settings
@@ -289,6 +289,52 @@ def test_the_command_line_prints_the_lines_and_starts_nothing(tmp_path, capsys):
     assert cli.main(["train", "--profile", str(path), "--regime", "cyborg", "--run", "0"]) == 1
     line = f"{path}: training.epochs: 0 arrived; a whole number from 1 up fits"
     assert capsys.readouterr().err == f"e2m: {line}\n"
+
+
+# Two profiles of one name
+
+
+def test_results_belong_to_one_file_of_a_name(tmp_path, roots):
+    folders = [tmp_path / name for name in ("ours", "theirs")]
+    ours, theirs = (folder / "mine.yaml" for folder in folders)
+    for folder, content in zip(folders, (DEMO, DEMO | {"runs": 3, "image_size": 64}), strict=True):
+        folder.mkdir()
+        (folder / "mine.yaml").write_text(yaml.safe_dump(content))
+    Profile.load(str(theirs))  # nothing is claimed yet
+    claim(str(ours))
+    record = (roots / "results" / "mine" / "profile.json").read_bytes()
+    words = (
+        f"{theirs}: {roots}/results/mine holds the results of {ours}, whose runs, image_size differ; rename mine.yaml"
+    )
+    for attempt in (Profile.load, claim, Experiment.load):
+        with pytest.raises(InputError, match=f"^{words}"):
+            attempt(str(theirs))
+    for command in (["run", "train_cyborg", "-p", "profile"], ["data", "--profile"]):
+        assert cli.main([*command, str(theirs)]) == 1
+    assert (roots / "results" / "mine" / "profile.json").read_bytes() == record
+    assert [path.name for path in (roots / "results").rglob("*") if path.is_file()] == ["profile.json"]
+    # The same settings in another file, and other settings in the same file, fit.
+    theirs.write_text(ours.read_text())
+    claim(str(theirs))
+    theirs.write_text(yaml.safe_dump(DEMO | {"runs": 4}))
+    claim(str(theirs))
+    with pytest.raises(InputError, match=f"holds the results of {theirs}, whose runs differ"):
+        Profile.load(str(ours))
+
+
+def test_a_profile_of_the_repository_is_named_from_its_root(tmp_path, roots):
+    claim("demo")
+    path = tmp_path / "demo.yaml"
+    path.write_text(yaml.safe_dump(DEMO | {"runs": 3}))
+    with pytest.raises(InputError, match=r"holds the results of notebooks/params/demo\.yaml, whose runs differ"):
+        Profile.load(str(path))
+    claim(str(PROFILES / "demo.yaml"))  # the same file by its path
+
+
+@pytest.mark.parametrize("run", [-1, 1.5, True, "0", None])
+def test_a_run_is_a_whole_number(run):
+    with pytest.raises(InputError, match=r"^run: .* arrived; a whole number from 0 up fits"):
+        ModelKey("resnet50", "cyborg", run)
 
 
 # What fits

@@ -257,9 +257,9 @@ def test_a_folder_that_takes_no_files_is_named(tmp_path):
 
 
 def test_missing_and_broken_files_are_named_with_the_remedy(tmp_path):
-    with pytest.raises(InputError, match=r"absent\.parquet: no such results; make them with `make book`"):
+    with pytest.raises(InputError, match=r"absent\.parquet: no such results; .* holds .*; make them with `make book`"):
         disk.read_rows([tmp_path / "absent.parquet"])
-    with pytest.raises(InputError, match=r"absent\.nc: no salience maps there; make them with"):
+    with pytest.raises(InputError, match=r"absent\.nc: no salience maps there; .* holds .*; make them with"):
         disk.read_maps(tmp_path / "absent.nc")
     with pytest.raises(InputError, match="list of paths is empty"):
         disk.read_rows([])

@@ -7,8 +7,7 @@ EVERY = dict(
     method=plugins.names("method"),
     measure=plugins.names("measure"),
 )
-# All settings except those that change no page: the runs that `make study` adds, and the threads of a training.
-SETTINGS = settings.lines(experiment, asdict(experiment), but=["study", "threads"])
+SETTINGS = settings.lines(experiment, asdict(experiment), but=settings.UNSEEN)
 
 
 def trained(regime):
@@ -66,7 +65,7 @@ AWAITED = {table for page in PAGES for table in tables(page, "experiment.table")
 
 for page, read in PAGES.items():
     notebook = f"notebooks/{page}.ipynb"
-    chosen = {"profile": PROFILE, "detector": experiment.detectors[0], "method": experiment.methods[0]}
+    chosen = {"profile": PROFILE, **experiment.page}
     given = [name for name in parameters(notebook) if name in chosen]
     rule:
         name: f"page_{page}"
