@@ -53,6 +53,55 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--device", help="cpu, cuda, cuda:1, ... [a GPU if there is one]")
     check.set_defaults(act=_check)
 
+    audit = commands.add_parser("audit", help="which of your detectors deserves trust, on a folder of images")
+    audit.add_argument("images", help="folder of images, in folders named after their label")
+    audit.add_argument(
+        "--detector",
+        action=_Detector,
+        required=True,
+        dest="detectors",
+        metavar="NAME=SPEC",
+        help="a group: its name, and NAME, timm:NAME, module:function or a file; may be repeated",
+    )
+    audit.add_argument(
+        "--weights",
+        action=_Weights,
+        nargs="+",
+        metavar="FILE",
+        help="checkpoints of the detector before it, one a run: files or patterns",
+    )
+    audit.add_argument(
+        "--salience",
+        nargs="+",
+        default=["GradCAM"],
+        metavar="METHOD",
+        help="salience methods; the first decides [GradCAM]",
+    )
+    audit.add_argument("--human", metavar="DIR", help="folder of human salience maps, named like the images")
+    audit.add_argument("--regions", metavar="DIR", help="folder of true regions, named like the images")
+    audit.add_argument("--csv", metavar="FILE", help="list of the images, with the columns path and label")
+    audit.add_argument("--columns", type=_mapping, metavar="path=NAME,...", help="what the list's columns are called")
+    audit.add_argument(
+        "--labels",
+        type=_mapping,
+        metavar="WORD=LABEL,...",
+        help="what words of folders and lists mean: 0=synthetic,1=authentic",
+    )
+    audit.add_argument("--subjects", help="image, folder, or a regular expression that names a path's subject")
+    audit.add_argument("--images-per-source", type=int, default=200, metavar="N", help="most images of a source [200]")
+    audit.add_argument(
+        "--changed-per-source",
+        type=int,
+        default=32,
+        metavar="N",
+        help="most images of a source that are changed: noise, moves, blur [32]",
+    )
+    audit.add_argument("--margin", type=float, default=0.05, help="differences of AUC that count as none [0.05]")
+    audit.add_argument("--device", help="cpu, cuda, cuda:1, ... [a GPU if there is one]")
+    audit.add_argument("--out", default="audit", metavar="DIR", help="folder of the report and all results [audit]")
+    audit.add_argument("--dry-run", action="store_true", help="stop after the plan")
+    audit.set_defaults(act=_audit)
+
     run = commands.add_parser("run", help="execute one notebook with parameters")
     run.add_argument("notebook", help="name or path of a notebook: noise, notebooks/noise.ipynb")
     run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
@@ -103,6 +152,57 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _mapping(text: str) -> dict[str, str]:
+    """``path=file,label=target`` as a dictionary."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(name and equals and value for name, equals, value in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} arrived; NAME=VALUE fits, or several with commas between them")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+class _Detector(argparse.Action):
+    """``--detector NAME=SPEC`` begins a group."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        name, equals, spec = values.partition("=")
+        if not (name and equals and spec):
+            parser.error(f"{option_string} {values}: give NAME=SPEC, as in A=timm:convnext_atto")
+        groups = [*(namespace.detectors or []), {"name": name, "network": spec, "weights": []}]
+        namespace.detectors = groups
+
+
+class _Weights(argparse.Action):
+    """``--weights FILE ...`` belongs to the detector before it."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if not namespace.detectors:
+            parser.error(f"{option_string} {values[0]}: no --detector comes before it")
+        namespace.detectors[-1]["weights"] += values
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from e2m.audit import command
+    from e2m.audit.audit import Audit
+
+    given = {"csv": options.csv, "salience": options.human, "columns": options.columns}
+    given |= {"labels": options.labels, "subjects": options.subjects}
+    audit = Audit.of(
+        options.images,
+        options.detectors,
+        methods=options.salience,
+        options={name: value for name, value in given.items() if value is not None},
+        regions=options.regions,
+        images_per_source=options.images_per_source,
+        changed_per_source=options.changed_per_source,
+        device=options.device,
+        margin=options.margin,
+        folder=options.out,
+    )
+    page = command.audit(audit, options.dry_run)
+    if page is not None:
+        print(page)
+
+
 def _check(options: argparse.Namespace) -> int:
     from e2m.audit import check
     from e2m.datasets import load_dataset
@@ -139,9 +239,11 @@ def _value(text: str):
 
 def _data(options: argparse.Namespace) -> None:
     from e2m.experiment import data
+    from e2m.experiment.profile import claim
     from e2m.experiment.results import Experiment
 
     experiment = Experiment.load(options.profile)
+    claim(options.profile)
     if options.part != "train":
         data.check(experiment)
     if options.part:
@@ -190,9 +292,12 @@ def _key(options: argparse.Namespace, experiment):
 
 
 def _experiment(options: argparse.Namespace):
+    from e2m.experiment.profile import claim
     from e2m.experiment.results import Experiment
 
-    return Experiment.load(options.profile, **({"device": options.device} if options.device else {}))
+    experiment = Experiment.load(options.profile, **({"device": options.device} if options.device else {}))
+    claim(options.profile)
+    return experiment
 
 
 if __name__ == "__main__":

@@ -154,8 +154,8 @@ class Headline:
         variant: of the tidy rows. From scores of changed images, "accuracy", "accuracy change" (to that of the clean
             images) and "change" (of the score) are taken as well.
         region, target: of the tidy rows; "" takes rows of any target.
-        level: of the tidy rows: a number takes the nearest level, and pages may choose another number; "all" takes the
-            mean over all levels; "" is for measures without levels.
+        level: of the tidy rows: a number, for which pages may choose another; "all" takes the mean over all levels; ""
+            is for measures without levels.
         right: whether only images that were classified correctly count; of pairs of runs, by both.
         published: whether this is what the paper's release measures; other headlines correct it or add to it.
         better: "higher" or "lower", which the forest plot shows as an arrow; "" where neither is better.

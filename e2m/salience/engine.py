@@ -45,7 +45,8 @@ def explain(
 
     Args:
         detector: from ``e2m.load_detector``, or a bare network, which ``load_detector`` then describes.
-        images: (N, H, W, 3) uint8, or an iterable of such batches; resized to the detector's input.
+        images: (N, H, W, 3) uint8, or an iterable of such batches, best of ``e2m.read_images(size=detector.size)``.
+            Images of another size are resized to the detector's, with a warning: twice resized, scores can change far.
         method: a salience method, see ``e2m.methods``: "GradCAM", "CAM", "masker", "occlusion", "RISE",
             "IntegratedGradients", ...
         target: the class explained: "predicted", "authentic", "synthetic", "label" (then give ``labels``),
@@ -78,6 +79,7 @@ def explain(
     with Explainer(detector, (method,), mixed_precision, seed) as explainer:
 
         def explained(batch: np.ndarray, indices: np.ndarray) -> Explanation:
+            _warn_of_resizing(batch, detector)
             part = slice(indices[0], indices[-1] + 1)
             each = isinstance(classes, np.ndarray) and classes.ndim
             known = None if regions is None else regions[part]
@@ -89,6 +91,16 @@ def explain(
     joined = Explanation.join(parts)
     _check_number(classes, len(joined.dead))
     return joined
+
+
+def _warn_of_resizing(images: np.ndarray, detector: Detector) -> None:
+    shape, size = np.shape(images)[1:3], detector.size
+    if len(shape) == 2 and shape != (size, size):
+        warnings.warn(
+            f"images of {shape[0]}x{shape[1]} are resized to the {size}x{size} of {detector.name!r}; if they were "
+            f"resized before, read them with size={size}: resized twice, scores can change far",
+            stacklevel=3,
+        )
 
 
 def in_parts(work: Callable[..., T], batches: Iterable[tuple[Sequence, ...]], most: int) -> Iterator[T]:

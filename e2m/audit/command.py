@@ -1,0 +1,101 @@
+"""``e2m audit``: the plan, the check, the work, and the notebook that writes the report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from e2m.audit import check, work
+from e2m.audit.audit import Audit
+from e2m.datasets import folder
+from e2m.pages import notebook
+from e2m.types import InputError
+
+
+def audit(asked: Audit, dry_run: bool = False, progress: bool = True) -> Path | None:
+    """Plan an audit, do what is left of it, and write its report.
+
+    Args:
+        asked: the audit.
+        dry_run: stop after the plan, with its time.
+        progress: show progress on stderr.
+
+    Returns:
+        The path of ``audit.html``; None of a dry run.
+
+    Raises:
+        InputError: a checkpoint, a network, images or a method that do not work, before any long work; a group of
+            which no checkpoint works.
+        NotebookError: a cell of the notebook failed.
+    """
+    left = work.jobs(asked)
+    print(_plan(asked, left), file=sys.stderr)
+    work.check_weights(left)
+    asked = replace(asked, findings=_findings(asked))
+    for level, about, text in asked.findings:
+        if level != "note":
+            print(f"{level}: {about}: {text}", file=sys.stderr)
+    if stops := [f"{about}: {text}" for level, about, text in asked.findings if level == "stop"]:
+        raise InputError("\n".join(stops))
+    if left:
+        print(
+            f"This takes about {_duration(work.seconds(left))}, and the statistics after it about a minute.",
+            file=sys.stderr,
+        )
+    if dry_run:
+        return None
+    worked = work.work(asked, progress)
+    worked.save()
+    notebook.run("audit", {"folder": str(worked.folder)}, worked.folder / "audit.ipynb")
+    verdict = json.loads((worked.folder / "audit.json").read_text("utf-8"))["verdict"]
+    print(verdict["headline"], *verdict["reasons"], *filter(None, [verdict["needed"]]), sep="\n")
+    return worked.folder / "audit.html"
+
+
+def _plan(asked: Audit, left: list[work.Job]) -> str:
+    """What there is and what is left to do, for reading."""
+    groups = [
+        f"  {group.name}: {group.network}, {len(group.runs)} run{'s' * (len(group.runs) > 1)}" for group in asked.groups
+    ]
+    left_out = [f"left out: {line}" for line in asked.listed.attrs.get("left_out", [])]
+    passes = sum(job.passes for job in left)
+    todo = (
+        f"{len(left)} jobs are left, of {passes:,} forward passes" if left else "All maps and scores are there already"
+    )
+    return "\n".join(
+        [
+            "Groups:",
+            *groups,
+            "Images:",
+            *_indented(folder.found(asked.samples).to_string(index=False)),
+            *_indented("\n".join(left_out)),
+            f"{todo}.",
+        ]
+    )
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]
+
+
+def _findings(asked: Audit) -> tuple[tuple[str, str, str], ...]:
+    """What stands out about the images, and what ``e2m check`` notices about the first run of every group."""
+    samples = check.chosen(asked.samples)
+    lines = [("note", "images", note) for note in asked.listed.attrs.get("notes", [])]
+    twins = folder.duplicates(asked.samples)
+    for across, rows in twins.groupby("across"):
+        first = " and ".join(rows.loc[rows["sha256"] == rows["sha256"].iloc[0], "image"])
+        lines.append(("warning", "images", f"{len(rows)} files are equal to one of another {across}: {first}"))
+    for group in asked.groups:
+        first = group.weights[0] if group.weights else None
+        seen = check.check_file(group.network, first, samples, asked.methods[0], device=asked.device)
+        lines += [(finding.level, finding.about, f"{group.name}: {finding.text}") for finding in seen]
+    return tuple(lines)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

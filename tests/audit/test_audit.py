@@ -1,0 +1,280 @@
+"""Audits of small networks from images to answers: what is made, what is kept, what is said, what is refused."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from e2m.audit import comparison, report, work
+from e2m.audit.audit import Audit
+from e2m.cli import main
+from e2m.types import InputError
+
+SMALL = "people_networks:small"
+
+
+def asked(pictures, *groups, **changed):
+    detectors = [{"name": name, "network": network, "weights": [weights]} for name, network, weights in groups]
+    return Audit.of(str(pictures), detectors, **{"changed_per_source": 4, "resamples": 100} | changed)
+
+
+@pytest.fixture(scope="module")
+def audit(pictures, trained, tmp_path_factory):
+    """Two groups of three and two runs, whose names are no names of files; worked."""
+    folder = tmp_path_factory.mktemp("audit")
+    weights = trained(folder / "runs", "a", (1, 2, 10)), trained(folder / "runs", "b", (3, 4))
+    groups = ("<b>A</b> & $x$", SMALL, weights[0]), ("../_B", SMALL, weights[1])
+    return work.work(asked(pictures, *groups, folder=folder / "out"), progress=False)
+
+
+@pytest.fixture(scope="module")
+def tables(audit):
+    means, equal, differences = comparison.means(audit), comparison.equal(audit), comparison.differences(audit)
+    return means, equal, differences, comparison.controls(audit)
+
+
+def names(jobs):
+    return {(job.key.detector, job.key.regime, job.key.run, *job.sources) for job in jobs}
+
+
+# What is made, and what is kept
+
+
+def test_finished_work_is_finished(audit):
+    assert work.jobs(audit) == []
+    files = [path for path in (audit.folder / "work").rglob("*") if path.is_file()]
+    # Three measures and the maps of 5 runs and 2 sources; those of known maps of 2 groups, of which run 0 is changed.
+    assert len(files) == 5 * 2 * 4 + 2 * 2 * (5 + 3) + 2 * 2 * 5
+    assert all(path.is_relative_to(audit.folder / "work") for path in files)
+
+
+def test_what_is_asked_again_is_read_again(audit):
+    audit.save()
+    again = Audit.load(audit.folder)
+    assert (again.groups, again.measures, again.sources) == (audit.groups, audit.measures, audit.sources)
+    assert work.jobs(again) == []
+    pd.testing.assert_frame_equal(again.rows("noise"), audit.rows("noise"))
+    with pytest.raises(InputError, match="no audit there"):
+        Audit.load(audit.folder / "elsewhere")
+
+
+def test_a_change_makes_anew_what_it_touches(audit, pictures, trained, tmp_path):
+    first, second = audit.groups
+
+    def left(one=first, images=pictures, **changed):
+        groups = [(group.name, SMALL, str(second.weights[0].parent / "b*.pt")) for group in (one, second)]
+        other = asked(images, *groups, folder=audit.folder, **changed)
+        return names(work.jobs(replace(other, groups=(one, second), runs=len(one.runs))))
+
+    # Where checkpoints lie is no content.
+    folder = tmp_path / "runs"
+    shutil.copytree(first.weights[0].parent, folder)
+    moved = replace(first, weights=tuple(folder / path.name for path in first.weights))
+    assert left(moved) == set()
+    # Another checkpoint between others: its number is 2, and it is the only one without files.
+    trained(folder, "a", (5,))
+    weights = (*moved.weights[:2], folder / "a_5.pt", moved.weights[2])
+    assert left(replace(moved, weights=weights)) == {("", first.name, 2, *audit.sources)}
+    # Other weights in a file of the same name; those of run 0 also make the scores beside known maps.
+    shutil.copy(folder / "a_5.pt", folder / "a_2.pt")
+    assert left(moved) == {("", first.name, 1, *audit.sources)}
+    shutil.copy(folder / "a_5.pt", folder / "a_1.pt")
+    changed = {(regime, run) for _, regime, run, *_ in left(moved)}
+    assert changed == {(first.name, 0), (first.name, 1), ("known", 0), ("known", 1)}
+    # An image of one source.
+    images = tmp_path / "images"
+    shutil.copytree(pictures, images)
+    shutil.copy(images / "fake" / "0.png", images / "fake" / "12.png")
+    assert {sources for *_, sources in left(images=images)} == {"fake"}
+    # A setting.
+    assert len(left(changed_per_source=3)) == 5 + 4
+
+
+def test_unreadable_images_are_counted(audit, pictures, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(pictures, images)
+    (images / "fake" / "3.png").write_bytes(b"no image")
+    one = audit.groups[1]
+    other = asked(images, (one.name, one.network, str(one.weights[0])), folder=tmp_path / "out")
+    worked = work.work(other, progress=False)
+    counts = comparison.counts(worked).set_index("source")
+    assert counts["unreadable"].to_dict() == counts["missing"].to_dict() == {"real": 0, "fake": 1}
+    assert comparison.means(worked).loc[0, "missing"] == 1
+
+
+def test_a_checkpoint_that_fails_is_named_and_the_others_go_on(pictures, trained, tmp_path, capsys):
+    weights = trained(tmp_path, "a", (1, 2, 3))
+    broken = torch.load(tmp_path / "a_2.pt", weights_only=True)
+    broken["classifier.bias"] += torch.nan
+    torch.save(broken, tmp_path / "a_2.pt")
+    audit = asked(pictures, ("A", SMALL, weights), folder=tmp_path / "out")
+    worked = work.work(audit, progress=False)
+    assert worked.group("A").runs == ("a_1.pt", "a_3.pt")
+    (failure,) = worked.failures
+    assert (failure.group, failure.weights) == ("A", str(tmp_path / "a_2.pt"))
+    assert "no answer on the images of 'fake' is a number; did its training diverge?" in failure.why
+    assert f"group 'A' goes on without {tmp_path / 'a_2.pt'}" in capsys.readouterr().err
+    assert set(worked.rows("noise")["run"]) == {0, 1}
+    worked.save()
+    assert Audit.load(worked.folder).failures == worked.failures
+    # Only the failed one is tried again.
+    assert names(work.jobs(audit)) == {("", "A", 1, "fake", "real")}
+    alone = asked(pictures, ("A", SMALL, str(tmp_path / "a_2.pt")), folder=tmp_path / "out")
+    with pytest.raises(InputError, match=r"group 'A': none of its 1 runs works; the first: .*did its training diverge"):
+        work.work(alone, progress=False)
+
+
+# What is refused before any work
+
+
+def test_another_architecture_in_a_group_is_refused_with_its_path(pictures, trained, tmp_path):
+    trained(tmp_path, "a", (1,))
+    trained(tmp_path, "b", (2,), channels=9)
+    (tmp_path / "c.pt").write_bytes(b"damaged")
+    audit = asked(pictures, ("A", SMALL, f"{tmp_path}/*.pt"), folder=tmp_path / "out")
+    with pytest.raises(InputError) as error:
+        work.check_weights(work.jobs(audit))
+    lines = str(error.value).splitlines()
+    assert [str(tmp_path / name) in line for name, line in zip(("b_2.pt", "c.pt"), lines, strict=True)] == [True, True]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"methods": ["GradCamm"]}, "no method named 'GradCamm'; choose from"),
+        ({"images_per_source": 0}, "images-per-source 0 arrived"),
+        ({"margin": 0.0}, "margin 0.0 arrived"),
+        ({"options": {"csvv": "x"}}, "has no option 'csvv'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(pictures, networks, changed, message, tmp_path):
+    group = {"name": "A", "network": "people_networks:with_weights"}
+    with pytest.raises(InputError, match=message):
+        Audit.of(str(pictures), [group], folder=tmp_path, **changed)
+
+
+# What is said
+
+
+def test_groups_of_different_sizes_are_compared(audit, tables):
+    means, equal, differences, controls = tables
+    first, second = (group.name for group in audit.groups)
+    assert means.groupby("regime", sort=False)["runs"].max().to_dict() == {first: 3, second: 2}
+    assert (set(differences["regime"]), set(differences["against"])) == ({first}, {second})
+    assert differences["runs"].max() == 2
+    both = means.pivot(index="row", columns="regime", values="mean")
+    apart = differences.set_index("row")["difference"]
+    shared = ["(a) spatial entropy ↓", "accuracy ↑"]
+    np.testing.assert_allclose(apart[shared], (both[first] - both[second])[shared])
+    assert equal[["regime", "against", "source"]].to_numpy().tolist() == [[first, second, comparison.EVERY]]
+    assert set(controls["regime"]) == {first, second}
+    entropy = controls[controls["row"] == "(a) spatial entropy ↓"].set_index(["regime", "control"])["mean"]
+    assert entropy[first, "random maps"] > entropy[first, "centre"]
+    stability = controls[controls["row"].str.startswith("(d)")].set_index("control")["mean"]
+    assert set(stability.loc["one fixed map"]) == {1}
+
+
+def test_rows_carry_the_names_and_numbers_of_now(audit, pictures):
+    """Files depend on neither; the groups are named anew here, and change places."""
+    first, second = audit.groups
+    groups = [
+        (name, SMALL, str(group.weights[0].parent / name)) for name, group in (("b*.pt", second), ("a*.pt", first))
+    ]
+    other = asked(pictures, *groups, folder=audit.folder)
+    assert work.jobs(other) == []
+    rows, before = other.rows("transformations"), audit.rows("transformations")
+    assert rows.groupby("regime", sort=False)["run"].max().to_dict() == {"b*.pt": 1, "a*.pt": 2}
+    values = [table.loc[table["regime"] == name, "value"] for table, name in ((rows, "a*.pt"), (before, first.name))]
+    np.testing.assert_array_equal(*values)
+
+
+def test_the_report_holds_all_of_it(audit, tables, tmp_path):
+    means, equal, differences, controls = tables
+    content = comparison.reported(audit, means, equal, differences, controls)
+    page = report.write(content, tmp_path).read_text()
+    assert "<b>A</b>" not in page
+    data = json.loads((tmp_path / "audit.json").read_text())
+    assert [group["name"] for group in data["groups"]] == [group.name for group in audit.groups]
+    assert data["verdict"]["needed"]
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert len(scores) == 5 * 24
+
+
+def test_one_group_gets_a_report_card(pictures, trained, tmp_path):
+    weights = trained(tmp_path, "a", (1, 2))
+    audit = work.work(asked(pictures, ("A", SMALL, weights), folder=tmp_path / "out"), progress=False)
+    means, equal, differences = comparison.means(audit), comparison.equal(audit), comparison.differences(audit)
+    assert (len(equal), len(differences)) == (0, 0)
+    verdict = comparison.verdict(audit, means, equal, differences)
+    assert (verdict.preferred, verdict.rule, verdict.needed) == (None, (), "")
+    assert verdict.reasons[0].startswith("Accuracy: ")
+    report.write(comparison.reported(audit, means, equal, differences, comparison.controls(audit)), tmp_path / "out")
+
+
+def test_one_run_one_class_and_maps_of_another_size(pictures, networks, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(pictures / "fake", images / "fake")
+    groups = [{"name": name, "network": f"people_networks:{name}"} for name in ("with_weights", "fine")]
+    audit = Audit.of(str(images), groups, changed_per_source=4, resamples=100, folder=tmp_path / "out")
+    audit = work.work(audit, progress=False)
+    means, equal, differences = comparison.means(audit), comparison.equal(audit), comparison.differences(audit)
+    assert not means["row"].str.startswith(("AUC", "(d)")).any()
+    assert len(equal) == 0
+    assert means["note"].str.contains("1 run: interval over images alone").any()
+    assert differences["low"].notna().any()
+    assert comparison.shapes(audit) == {"with_weights": (8, 8), "fine": (16, 16)}
+    verdict = comparison.verdict(audit, means, equal, differences)
+    assert verdict.preferred is None
+    said = " ".join(verdict.reasons)
+    for words in (
+        "cannot be tested: all images are of one class",
+        "with_weights and fine have one run",
+        "All images are synthetic: there is no AUC",
+        "Maps differ in size (with_weights 8x8, fine 16x16)",
+    ):
+        assert words in said
+    assert verdict.needed == "with_weights and fine: images of both classes."
+    report.write(comparison.reported(audit, means, equal, differences, comparison.controls(audit)), tmp_path / "out")
+
+
+# The command
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_report_and_resumes(pictures, networks, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(networks))
+    monkeypatch.chdir(tmp_path)
+    trained(tmp_path / "runs", "a", (1, 2)), trained(tmp_path / "runs", "b", (3, 4))
+    command = ["audit", str(pictures), "--detector", f"A={SMALL}", "--weights", "runs/a_*.pt"]
+    command += ["--detector", f"B={SMALL}", "--weights", "runs/b_3.pt", "runs/b_4.pt", "--changed-per-source", "4"]
+    assert main([*command, "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "A: people_networks:small, 2 runs" in said.err
+    assert "This takes about" in said.err
+    assert not (tmp_path / "audit").exists()
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == str(tmp_path / "audit" / "audit.html")
+    assert said.splitlines()[0] in ("Prefer A", "Prefer B", "No reason to prefer either")
+    for name in ("audit.html", "audit.json", "audit.ipynb", "scores.parquet", "rows.parquet"):
+        assert (tmp_path / "audit" / name).is_file(), name
+    assert main([*command, "--dry-run"]) == 0
+    assert "All maps and scores are there already" in capsys.readouterr().err
+
+
+def test_the_command_line_says_what_is_missing(pictures, capsys):
+    for arguments, words in (
+        (["--weights", "x.pt"], "no --detector comes before it"),
+        (["--detector", "timm:resnet18"], "give NAME=SPEC, as in A=timm:convnext_atto"),
+        ([], "the following arguments are required: --detector"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["audit", str(pictures), *arguments])
+        assert words in capsys.readouterr().err
+    assert main(["audit", str(pictures), "--detector", "A=timm:resnet18"]) == 1
+    assert "its weights would be random" in capsys.readouterr().err
