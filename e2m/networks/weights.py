@@ -170,6 +170,8 @@ def _renamed(part: Mapping, expected: Mapping[str, Tensor]) -> tuple[dict[str, o
         return part, "", ""
     # Of equally good ones, the shortest.
     strip, add = max(votes, key=lambda pair: (votes[pair], -len(pair[0]) - len(pair[1]), pair))
+    if 2 * votes[strip, add] < len(expected):  # names that agree by chance, such as "weight"
+        return part, "", ""
     inside = {f"{add}{name.removeprefix(strip)}": value for name, value in part.items() if name.startswith(strip)}
     # What lies outside the prefix is no part of this network: a loss, another network.
     return inside, strip, add

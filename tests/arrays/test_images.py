@@ -64,7 +64,6 @@ def test_read_images_resizes_to_a_square_with_pils_bilinear_filter(tmp_path):
     np.testing.assert_array_equal(result[0], Image.fromarray(pixels).resize((10, 10), Image.Resampling.BILINEAR))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
 def test_read_images_resizes_to_height_and_width(tmp_path):
     Image.fromarray(noise(30, 40, 3)).save(tmp_path / "a.png")
     (result,) = read_images(frame([tmp_path / "a.png"]), size=(12, 10))
@@ -74,6 +73,7 @@ def test_read_images_resizes_to_height_and_width(tmp_path):
     assert (grey.shape, list(wrong)) == ((1, 12, 10, 3), [0])
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
 @given(batch=st.integers(1, 9), size=st.sampled_from([None, 5, 8]))
 def test_images_do_not_depend_on_the_batch(files, batch, size):
     result = np.concatenate(list(read_images(frame(files), size, batch)))

@@ -234,14 +234,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused(checkpoint, changed, words):
 @pytest.mark.parametrize("published", [False, True])
 def test_weights_that_are_no_tensors_are_refused(checkpoint, published):
     numbers = dict.fromkeys(load_detector("demo_cnn").model.state_dict(), 1)
-    content = {"state_dict" if published else "weights": numbers}
+    content = {"format": "", "state_dict": numbers, "weights": None} if published else {"weights": numbers}
     with pytest.raises(InputError, match=r"a\.pt: 'features\.0\.0\.weight' is of type int; a tensor fits"):
         load_detector("demo_cnn", checkpoint=checkpoint(**content))
 
 
 def test_published_weights_under_numbers_are_refused(checkpoint):
     with pytest.raises(InputError, match=r"a\.pt: holds 0 of the 38 weights"):
-        load_detector("demo_cnn", checkpoint=checkpoint(state_dict={1: torch.zeros(1)}))
+        load_detector("demo_cnn", checkpoint=checkpoint(format="", weights=None, state_dict={1: torch.zeros(1)}))
 
 
 @pytest.mark.parametrize("name", ["detector", "weights"])

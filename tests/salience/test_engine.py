@@ -12,6 +12,7 @@ from torch import nn
 from e2m import plugins
 from e2m.arrays import ssim
 from e2m.arrays.maps import quantise, upsample
+from e2m.networks import layers
 from e2m.networks.inputs import as_input, has_bfloat16
 from e2m.salience import engine
 from e2m.salience.engine import Explainer, explain
@@ -49,7 +50,9 @@ def one_at_a_time(detector, images, method, classes):
     maps = []
     for image, number in zip(images, classes, strict=True):
         head = {"fc_layer": detector.head} if method == "CAM" else {}
-        with getattr(torchcam.methods, method)(detector.model, detector.layer, **head) as extractor:
+        # CAM is that of the layer whose means the head reads: for Xception, the ReLU behind the convolution.
+        layer = layers.pooled(detector) if method == "CAM" else detector.layer
+        with getattr(torchcam.methods, method)(detector.model, layer, **head) as extractor:
             logits = detector.model(as_input(image[None], detector))
             raw = extractor(int(number), logits, normalized=False)[0][0].double().numpy()
         span = raw.max() - raw.min()
