@@ -20,6 +20,8 @@ BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 LARGEST = 64_000_000
 """Most pixels of an image: 192 MB when decoded, for each of the threads that read."""
 
+_SMALLER = f"images of up to {LARGEST / 1e6:.0f} megapixels are read: crop the face, or save a smaller image"
+
 # The limit above refuses such images in one line, and PIL's warning would be a second one.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -289,6 +291,8 @@ def _upright_shape(image: Image.Image) -> tuple[int, int]:
 
 def _orientation(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8; 1 where the file has none, or EXIF data that cannot be read."""
+    if image.format == "TIFF":  # PIL turns these itself
+        return 1
     try:
         # The method of the base class: that of PNG decodes the whole image.
         return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
@@ -297,11 +301,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _check_rgb(path: str | Path, image: Image.Image) -> None:
-    if image.width * image.height > LARGEST:
-        raise InputError(
-            f"{path}: {image.height}x{image.width} pixels, {image.width * image.height / 1e6:.0f} megapixels; images "
-            f"of up to {LARGEST / 1e6:.0f} megapixels are read: crop the face, or save a smaller image"
-        )
+    if (pixels := image.width * image.height) > LARGEST:
+        raise InputError(f"{path}: {image.height}x{image.width} pixels, {pixels / 1e6:.0f} megapixels; {_SMALLER}")
     if image.mode != "RGB":
         raise InputError(
             f"{path}: an image of mode {image.mode}, channels {', '.join(image.getbands())}; an RGB image "
@@ -351,6 +352,8 @@ def _map_shape(path: str | Path) -> tuple[int, ...]:
 
 
 def _why_unreadable(path: str | Path, error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):  # even the header is refused
+        return f"{path}: more than {Image.MAX_IMAGE_PIXELS * 2 / 1e6:.0f} megapixels; {_SMALLER}"
     if not Path(path).exists():
         return f"{path}: no such file; correct the path, or remove it from the list"
     return f"{path}: cannot be read as an image ({error}); replace the file, or remove it from the list"

@@ -33,6 +33,7 @@ def load(
     columns: dict | None = None,
     labels: dict | None = None,
     subjects: str | None = None,
+    splits: dict | None = None,
 ) -> pd.DataFrame:
     """The images below a folder.
 
@@ -75,6 +76,7 @@ def load(
             the words above.
         subjects: "image": each image is a subject; "folder": all images of a folder are one; or a regular expression
             whose match in the image's path (its first group, if it has one) names the subject. None recognises videos.
+        splits: split -> the split that its images count for: ``{"validate": "test"}`` tests on validation images.
 
     Returns:
         The columns of :func:`e2m.datasets.load_dataset`, in the list's order, or sorted by path without a list.
@@ -95,9 +97,11 @@ def load(
     read = _read(root, csv, words, columns, subjects, {*folders, masks} - {None})
     rows, more = read.rows, [] if seven_times is None else _seven_times(root, Path(seven_times), words)
     parted = _name_sources(root, rows + more, source_names)
+    _rename_splits(rows, splits or {})
     for row in rows + more:
         if row["video"]:
-            row["subject"] = f"{row['source']}/{row['video']}"
+            # An expression of the user's names the same subject everywhere.
+            row["subject"] = f"{row['source']}/{row['video']}" if subjects in (None, "folder") else row["video"]
     files = [row.get(kind, "") for kind in ("path", "salience", "segmentation") for row in rows + more]
     _check_files(root, list(filter(None, files)))
     _check_agreement(root, rows + more)
@@ -149,6 +153,14 @@ def duplicates(samples: pd.DataFrame) -> pd.DataFrame:
     for about, which in differ.items():
         across[which] = across[which].map(lambda known, about=about: f"{known} and {about}" if known else about)
     return alike.assign(across=across)[across != ""].sort_values("sha256", kind="stable").reset_index(drop=True)
+
+
+def _rename_splits(rows: list[dict[str, str]], splits: Mapping[str, str]) -> None:
+    known = sorted({*SPLIT_WORDS.values()})
+    if odd := [split for pair in splits.items() for split in pair if split not in known]:
+        raise InputError(f"splits={splits} arrived, and {odd[0]!r} is no split; choose from {', '.join(known)}")
+    for row in rows:
+        row["split"] = splits.get(row["split"], row["split"])
 
 
 @dataclass
@@ -273,7 +285,7 @@ def _once(lists: list[list[dict[str, str]]]) -> list[dict[str, str]]:
     """The rows of all lists, without those that an earlier list has already."""
     rows, known = [], set()
     for part in lists:
-        fresh = [(tuple(row.items()), row) for row in part]
+        fresh = [(tuple(item for item in row.items() if item[0] not in ("video", "derived")), row) for row in part]
         rows += [row for key, row in fresh if key not in known]
         known |= {key for key, _ in fresh}
     return rows
@@ -376,9 +388,9 @@ def _check_files(root: Path, names: list[str]) -> None:
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         more = ", ..." if len(missing) > 5 else ""
+        first = ", ".join(" ".join(name.split()) for name in missing[:5])
         raise InputError(
-            f"{root}: {len(missing)} of {len(names)} listed files are missing: {', '.join(missing[:5])}{more}; "
-            "correct root= or the list"
+            f"{root}: {len(missing)} of {len(names)} listed files are missing: {first}{more}; correct root= or the list"
         )
 
 

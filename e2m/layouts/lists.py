@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,9 @@ def metadata(root: Path, columns: Mapping[str, str] | None) -> list[Path]:
     lists = [
         file for folder in (root, *sorted(root.iterdir())) for name in METADATA if (file := folder / name).is_file()
     ]
-    named = (columns or {}).get("label", "label").casefold()
-    return [file for file in lists if named in map(str.casefold, _columns(file))]
+    path, label = ((columns or {}).get(role, role).casefold() for role in ("path", "label"))
+    columns_of = {file: {*map(str.casefold, _columns(file))} for file in lists}
+    return [file for file, names in columns_of.items() if label in names and names & {path, "file_name"}]
 
 
 def _columns(file: Path) -> Sequence[str]:
@@ -156,9 +157,10 @@ def _roles(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict
     """Role -> the column that holds it, of the columns that exist."""
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{path}: two columns are named {twice[0]!r}; rename one")
+    listed = ", ".join(" ".join(name.split()) for name in names)
     chosen = {role: column.casefold() for role, column in columns.items()}
     if absent := [column for column in chosen.values() if column not in names]:
-        raise InputError(f"{path}: no column {absent[0]}, which columns= names; it has {', '.join(names)}")
+        raise InputError(f"{path}: no column {absent[0]}, which columns= names; it has {listed}")
     free = [name for name in names if name not in chosen.values()]
     roles = {role: role for role in ROLES if role in free and role not in chosen} | chosen
     if "path" not in roles and "file_name" in free:  # of Hugging Face's lists
@@ -166,7 +168,7 @@ def _roles(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict
     if missing := [role for role in ("path", "label") if role not in roles]:
         example = ", ".join(f'"{role}": "NAME"' for role in missing)
         raise InputError(
-            f"{path}: no column {' and '.join(missing)}; it has {', '.join(names)}; say which column it is, as in "
+            f"{path}: no column {' and '.join(missing)}; it has {listed}; say which column it is, as in "
             f"columns={{{example}}}"
         )
     return roles
@@ -194,7 +196,7 @@ def _read_json(path: Path, text: str, columns: Mapping[str, str], words: Words) 
         content = [
             {"path": key} | (value if isinstance(value, dict) else {"label": value}) for key, value in content.items()
         ]
-    if not content or not all(isinstance(record, dict) for record in content):
+    if not (isinstance(content, list) and content and all(isinstance(record, dict) for record in content)):
         raise InputError(
             f"{path}: a list of records with path and label fits, or DeepfakeBench's JSON of videos with label and "
             "frames; give one of them, or a CSV list"
@@ -210,7 +212,7 @@ def _read_json(path: Path, text: str, columns: Mapping[str, str], words: Words) 
 def _videos(content: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict]]:
     """Every entry with a label and a list of frames, with the keys that lead to it."""
     if isinstance(content, dict):
-        if isinstance(content.get("frames"), list) and isinstance(content.get("label"), str | int):
+        if keys and isinstance(content.get("frames"), list) and isinstance(content.get("label"), str | int):
             yield keys, content
         else:
             for key, value in content.items():
@@ -218,33 +220,33 @@ def _videos(content: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
 
 
 def _of_videos(path: Path, videos: Sequence[tuple[tuple[str, ...], dict]], words: Words) -> Listed:
-    """The frames of DeepfakeBench's videos: a label is "FF-real", or a method, such as "FF-DF"."""
-    labels = dict.fromkeys(str(video["label"]) for _, video in videos)
-    meant = {label: words.of_cell(label) or words.by_part(label) for label in labels}
-    methods = [label for label in labels if meant[label] is None]
-    notes = []
-    if methods and AUTHENTIC in meant.values():
-        meant |= dict.fromkeys(methods, SYNTHETIC)
-        notes.append(f"{path.name}: the labels {', '.join(methods)} are read as {SYNTHETIC}; labels= says otherwise")
+    """The frames of DeepfakeBench's videos; one that is listed in several splits counts for the test, if it may."""
+    labels, notes = _labels(path, dict.fromkeys(str(video["label"]) for _, video in videos), words)
     frames: dict[str, tuple[str, dict[str, str]]] = {}
     several = set()
     for keys, video in videos:
-        splits = [split for key in keys if (split := split_of(key))]
+        label, split = str(video["label"]), next(filter(None, map(split_of, keys)), "test")
         for frame in video["frames"]:
-            cells = {
-                "path": str(frame).replace("\\", "/"),
-                "label": meant[str(video["label"])] or str(video["label"]),
-                "source": str(video["label"]),
-                "split": splits[0] if splits else "test",
-                "subject": f"{video['label']}/{keys[-1] if keys else ''}",
-            }
-            known = frames.get(cells["path"])
-            if known and known[1]["split"] != cells["split"]:
+            cells = {"path": str(frame).replace("\\", "/"), "label": labels[label], "source": label, "split": split}
+            _, known = frames.get(cells["path"], ("", cells))
+            if known["label"] != cells["label"]:
+                raise InputError(
+                    f"{path}: {' '.join(cells['path'].split())} has the labels {known['source']} and {label}; keep one"
+                )
+            if known["split"] != split:
                 several.add(cells["path"])
-                cells["split"] = "test" if "test" in (known[1]["split"], cells["split"]) else known[1]["split"]
-            if known and known[1]["label"] != cells["label"]:
-                raise InputError(f"{path}: {frame} has the labels {known[1]['source']} and {cells['source']}; keep one")
-            frames[cells["path"]] = f"{path}, {' > '.join(keys)}", cells
+                cells["split"] = "test" if "test" in (known["split"], split) else known["split"]
+            frames[cells["path"]] = f"{path}, {' > '.join(keys)}", cells | {"subject": f"{label}/{keys[-1]}"}
     if several:
         notes.append(f"{path.name}: {len(several)} frames are listed in several splits, and count for the test")
     return Listed(list(frames.values()), notes=tuple(notes))
+
+
+def _labels(path: Path, labels: Iterable[str], words: Words) -> tuple[dict[str, str], list[str]]:
+    """DeepfakeBench's labels as cells of a list: "FF-real" is authentic, and "FF-DF" beside it a method."""
+    meant = {label: label if words.of_cell(label) else words.by_part(label) for label in labels}
+    methods = [label for label, cell in meant.items() if cell is None]
+    if AUTHENTIC not in {words.of_cell(cell) for cell in meant.values() if cell}:
+        return {label: cell or label for label, cell in meant.items()}, []
+    notes = [f"{path.name}: the labels {', '.join(methods)} are read as {SYNTHETIC}; labels= says otherwise"]
+    return meant | dict.fromkeys(methods, SYNTHETIC), notes if methods else []

@@ -26,7 +26,7 @@ class Videos:
 
     Attributes:
         names: image -> name of its video, for images that belong to one.
-        folders: folders that are a video each.
+        folders: folders that are videos, or numbered parts of a large folder: they name no source.
         notes: a line on each way in which videos were recognised.
     """
 
@@ -64,9 +64,11 @@ def videos(
         return _of_folders(by_folder, leaves)
     if subjects is not None:
         return _of_expression(images, subjects)
-    found = _of_folders(by_folder, _recognised(by_folder, leaves, is_class, strict))
-    if found.folders:
-        found.notes.append(f"{len(found.folders)} folders such as {min(found.folders)} {_READ_AS_VIDEOS}")
+    chosen, parts = _recognised(by_folder, leaves, is_class, strict)
+    found = _of_folders(by_folder, chosen)
+    found.folders |= parts
+    if chosen:
+        found.notes.append(f"{len(chosen)} folders such as {min(chosen)} {_READ_AS_VIDEOS}")
     return _with_named(found, {folder: files for folder, files in by_folder.items() if folder not in found.folders})
 
 
@@ -93,28 +95,30 @@ def _recognised(
     leaves: Sequence[PurePosixPath],
     is_class: Callable[[PurePosixPath], bool],
     strict: bool,
-) -> set[PurePosixPath]:
-    """The folders that are videos, among those that hold images."""
+) -> tuple[set[PurePosixPath], set[PurePosixPath]]:
+    """The folders that are videos, among those that hold images; and those that are numbered, and are none."""
     families = defaultdict(list)
     for leaf in leaves:
         families[leaf.parent].append(leaf)
-    chosen, alone = set(), []
+    chosen, parts, alone = set(), set(), []
     for parent, folders in families.items():
         names = [folder.name for folder in folders]
         if len(folders) == 1:
             alone += folders
-        elif _restarts({folder.name: _numbers(by_folder[folder], folder.name) for folder in folders}):
+        elif not _restarts({folder.name: _numbers(by_folder[folder], folder.name) for folder in folders}):
+            parts.update(folders if _coded(names) else ())
+        elif _coded(names):
+            chosen.update(folders)
+        else:
             below = not (parent.name == "" or is_class(parent))
-            if _coded(names):
-                chosen.update(folders)
-            elif strict and (below or len(folders) > MANY):
+            if strict and (below or len(folders) > MANY):
                 raise InputError(
                     f"{parent}: {len(folders)} folders such as {', '.join(sorted(names)[:3])} with numbered images "
                     'may be videos, whose frames are one subject, or not; give subjects="folder" or subjects="image"'
                 )
     # A single folder has none to compare itself with; it is a video if it is named as others are.
     forms = {_form(folder.name) for folder in chosen}
-    return chosen | {folder for folder in alone if _form(folder.name) in forms}
+    return chosen | {folder for folder in alone if _form(folder.name) in forms}, parts
 
 
 def _with_named(found: Videos, by_folder: Mapping[PurePosixPath, list[PurePosixPath]]) -> Videos:

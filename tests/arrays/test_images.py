@@ -1,7 +1,11 @@
 """Reading images and maps: values worked by hand, then every kind of file that does not fit."""
 
 import re
+import struct
+import subprocess
+import sys
 import tracemalloc
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -10,7 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from e2m.arrays.images import check_aspect, check_images, read_image, read_images, read_maps, read_or_mark, unreadable
+from e2m.arrays.images import (
+    check_aspect,
+    check_images,
+    check_sides,
+    read_image,
+    read_images,
+    read_maps,
+    read_or_mark,
+    unreadable,
+)
 from e2m.arrays.maps import quantise, upsample
 from e2m.types import InputError
 
@@ -97,6 +110,97 @@ def test_at_most_two_batches_are_in_memory(tmp_path):
 
 def test_reading_may_stop_early(files):
     assert next(read_images(frame(files), batch=2)).shape == (2, 6, 8, 3)
+
+
+ORIENTED = {1: "ABCDEF", 2: "BADCFE", 3: "FEDCBA", 4: "EFCDAB", 5: "ACEBDF", 6: "ECAFDB", 7: "FDBECA", 8: "BDFACE"}
+"""How viewers show the 3x2 cells AB/CD/EF of a file of each EXIF orientation, row by row."""
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("orientation", ORIENTED)
+def test_images_are_upright_everywhere(tmp_path, suffix, orientation):
+    cells = {letter: (40 * number, 250 - 40 * number, 60) for number, letter in enumerate("ABCDEF")}
+    pixels = np.array([[cells[letter] for letter in row] for row in ("AB", "CD", "EF")], np.uint8)
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(pixels.repeat(16, 0).repeat(16, 1)).save(path, exif=exif, quality=100)
+    result = read_image(path)
+    assert result.shape == ((48, 32, 3) if orientation < 5 else (32, 48, 3))
+    shown = result[8::16, 8::16].reshape(-1, 3).astype(int)
+    expected = np.array([cells[letter] for letter in ORIENTED[orientation]])
+    assert np.abs(shown - expected).max() < 12
+    np.testing.assert_array_equal(next(read_images(frame([path])))[0], result)
+    human = save_map(tmp_path / "map.npy", np.zeros(result.shape[:2], np.uint8))
+    check_images(frame([path]).assign(salience=str(human)))
+    turned = save_map(tmp_path / "turned.npy", np.zeros(result.shape[1::-1], np.uint8))
+    with pytest.raises(InputError, match="does not fit an image of"):
+        check_images(frame([path]).assign(salience=str(turned)))
+
+
+def test_human_maps_are_upright_too(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    values = noise(4, 8)
+    Image.fromarray(values).save(tmp_path / "map.png", exif=exif)
+    np.testing.assert_array_equal(read_maps([tmp_path / "map.png"])[0], np.rot90(values, -1))
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"])
+def test_broken_exif_data_leave_an_image_as_it_is(tmp_path, exif):
+    pixels = noise(16, 8, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.webp", exif=exif, lossless=True)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.webp"), pixels)
+    check_images(frame([tmp_path / "a.webp"]))
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_the_first_frame_of_an_animation_is_read(tmp_path, suffix):
+    first, *others = (Image.fromarray(noise(8, 8, 3, seed=seed)) for seed in range(3))
+    first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=others, lossless=True)
+    np.testing.assert_array_equal(read_image(tmp_path / f"a.{suffix}"), np.asarray(first))
+
+
+@pytest.mark.parametrize(("side", "words"), [(10_000, "10000x10000 pixels, 100 megapixels"), (20_000, "more than 179")])
+def test_images_of_100_megapixels_are_refused_before_they_are_decoded(tmp_path, files, side, words):
+    large = large_png(tmp_path / "large.png", side)
+    with pytest.raises(InputError, match=rf"large\.png: {words}.*; images of up to 64 megapixels are read") as raised:
+        read_image(large)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match=words):
+        check_images(frame([large]))
+    _, wrong = next(read_or_mark(frame([files[0], large]), size=8))
+    assert list(wrong) == [1]
+
+
+def test_no_warning_comes_beside_that_line(tmp_path):
+    large = large_png(tmp_path / "large.png", 10_000)
+    code = "import pandas, sys, e2m.arrays.images as i; print(i.unreadable(pandas.DataFrame({'path': sys.argv[1:]})))"
+    done = subprocess.run([sys.executable, "-c", code, str(large)], capture_output=True, text=True, check=True)
+    assert (done.stdout.count("100 megapixels"), done.stderr) == (1, "")
+
+
+def large_png(path, side):
+    """A PNG file whose header claims a square of this side."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    packed = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    return path
+
+
+def test_files_that_a_detector_resizes_were_not_resized_before(files, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "square.png")
+    square = frame([tmp_path / "square.png", tmp_path / "absent.png"])
+    check_sides(square, 8, "mine", 16)
+    with pytest.raises(
+        InputError, match=r"square\.png: 8x8 pixels would be resized twice, to image_size 4 and to the 16 of mine"
+    ):
+        check_sides(square, 4, "mine", 16)
+    with pytest.raises(InputError, match=r"0\.png: 6x8 pixels would be resized twice"):
+        check_sides(frame(files), 8, "mine", 16)
 
 
 def test_differing_sizes_need_a_size(files, tmp_path):

@@ -205,6 +205,8 @@ def test_json_of_deepfakebench(root):
         ("{", "cannot be read as JSON"),
         ("[]", "a list of records with path and label fits"),
         ('"x"', "a list of records with path and label fits"),
+        ("true", "a list of records with path and label fits"),
+        ('[{"n\\n.png": 1}]', r"no column path and label; it has n \.png; say"),
         ('[{"file": "x/0.png"}]', "no column path and label; it has file"),
         ('{"v": {"label": "FF-DF", "frames": ["x/0.png"]}}', r"v: the label 'FF-DF'; choose from .*labels={'FF-DF'"),
         (

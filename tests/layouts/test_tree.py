@@ -104,7 +104,7 @@ LAYOUTS = {
     ),
     "folders of a thousand, numbered on": (
         [f"real/{start:05}/{start + n:05}.png" for start in (0, 1000) for n in range(5)] + numbered(["fake"], 10),
-        {"00000": (A, 5, 5), "01000": (A, 5, 5), "fake": (S, 10, 10)},
+        {"real": (A, 10, 10), "fake": (S, 10, 10)},
     ),
 }
 
@@ -144,6 +144,14 @@ def test_splits_in_names_and_folders_are_columns_of_the_table(tree):
         ("training_fake", S, "train", 2, 2),
         ("training_real", A, "train", 2, 2),
     ]
+
+
+def test_images_of_one_split_count_for_another(tree):
+    root = tree(*numbered(["train/real", "train/fake", "val/real", "val/fake"], 2))
+    samples = load_dataset("folder", root=root, splits={"validate": "test"})
+    assert samples.groupby("split").size().to_dict() == {"test": 4, "train": 4}
+    with pytest.raises(InputError, match="'val' is no split; choose from test, train, validate"):
+        load_dataset("folder", root=root, splits={"val": "test"})
 
 
 def test_a_mapping_fits_any_words_and_comes_first(tree):

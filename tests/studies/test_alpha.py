@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,9 +75,10 @@ def test_quantities_by_hand(experiment, monkeypatch):
     # The authentic image scores below the synthetic one in the first run, and above it in the second.
     scores = {(0, "authentic"): 0.2, (0, "synthetic"): 0.9, (1, "authentic"): 0.8, (1, "synthetic"): 0.3}
     monkeypatch.setattr(alpha, "trained", lambda _, value, run: run)
-    monkeypatch.setattr(alpha, "load_detector", lambda name, path, **_: path)
+    monkeypatch.setattr(alpha, "load_detector", lambda name, path, **_: SimpleNamespace(run=path, size=32))
 
-    def explain(run, images, method, **_):
+    def explain(detector, images, method, **_):
+        run = detector.run
         label = LABELS[int(images.mean() > 120)]
         count = len(images)
         values = np.full(count, scores[run, label])
