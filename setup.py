@@ -8,8 +8,8 @@ setup(
     packages=[*find_packages(include=["e2m", "e2m.*"]), *CARRIED],
     package_dir=CARRIED,
     package_data={
-        "": ["*.json", "*.j2", "*.css", "*.js"],
-        "e2m.carried.notebooks": ["*.ipynb", "params/*.yaml"],
+        "": ["*.css", "*.ipynb", "*.j2", "*.js", "*.json"],
+        "e2m.carried.notebooks": ["params/*.yaml"],
         "e2m.carried.data.studies": ["*.parquet"],
     },
 )

@@ -169,10 +169,11 @@ def _cascade(experiment: Inputs, key: ModelKey) -> None:
     counts = [settings["images_per_source"] for settings in experiment.measures.values()]
     few = min([*counts, experiment.images_per_source])
     for source in experiment.in_set:
-        samples = replace(experiment, sources=[source], images_per_source=few).samples
+        alone = replace(experiment, sources=[source])
+        samples = replace(alone, images_per_source=few).samples
         about = samples[["image", "label", "source"]].assign(measure="cascade", **asdict(key))
         about = about.assign(profile=experiment.profile, dataset=experiment.dataset)
-        path, made_of = experiment.rows_file(key, "cascade", source), experiment.made_of(key, source)
+        path, made_of = experiment.rows_file(key, "cascade", source), alone.made_of(key, source)
         with disk.writing_rows(path, {"layers": layers}, made_of) as add:
             for frame in _steps(experiment, samples, about, detectors):
                 add(frame)

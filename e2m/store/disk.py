@@ -242,10 +242,9 @@ def beside(path: str | Path, most: int = 12) -> str:
 
 def known_hash(path: str | Path) -> str:
     """``file_hash``, computed once as long as the file's size and time stay the same; "" without such a file."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
+    if not Path(path).is_file():
         return ""
+    stat = Path(path).stat()
     return _hash_at(str(path), stat.st_size, stat.st_mtime_ns)
 
 

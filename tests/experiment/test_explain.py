@@ -3,7 +3,7 @@
 import errno
 import os
 import weakref
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from PIL import Image
 from e2m import cli, statistics
 from e2m.experiment import explain
 from e2m.experiment.results import Experiment, ModelKey, correct
+from e2m.networks.checkpoints import CHECKPOINT_FORMAT
 from e2m.pages import selection, unseen
 from e2m.salience.engine import Explainer
 from e2m.store import disk, paths
+from e2m.training import loop
 from e2m.types import LABELS, InputError
 
 ONE = ModelKey("toy", "cyborg", 0)
@@ -299,3 +301,72 @@ def test_explanations_look_up_the_outputs_of_frozen_blocks(tmp_path, monkeypatch
         computed.clear()
         rows[shared] = pd.concat([experiment.rows(measure) for measure in experiment.measures], ignore_index=True)
     pd.testing.assert_frame_equal(rows[True], rows[False], atol=1e-5)
+
+
+@pytest.fixture
+def kept(experiment, toy, monkeypatch):
+    """An experiment of one detector that is trained, explained, and has a table."""
+    one = replace(experiment, regimes=["cyborg"], runs=1)
+    save_checkpoint(one, seed=0)
+    explain.explain(one, ONE, progress=False, detector=toy())
+    monkeypatch.setenv(paths.SAVED, str(paths.RESULTS / one.profile))
+    one.save("noise", pd.DataFrame({"value": [1]}))
+    return one
+
+
+def save_checkpoint(experiment, seed):
+    content = {"format": CHECKPOINT_FORMAT, "detector": "toy", "weights": {"seed": torch.tensor(seed)}}
+    loop.save(content | {"settings": asdict(experiment.settings(ONE))}, experiment.checkpoint(ONE))
+
+
+def read(experiment):
+    """What pages read: maps, rows, and the maps of some images."""
+    for method in experiment.methods:
+        assert experiment.maps("toy", "cyborg", method, "fake").sizes["run"] == 1
+        experiment.salience(experiment.samples["image"].tail(2), "toy", "cyborg", method)
+    for measure in experiment.measures:
+        assert len(experiment.rows(measure))
+
+
+def test_results_are_read_for_what_they_were_made_of(kept):
+    """Settings that change no value may change, and so may what is read of them."""
+    read(kept)
+    assert kept.table("noise")["value"].tolist() == [1]
+    read(replace(kept, methods=["CAM"], sources=["fake"], resamples=7, threads=3, controls={"focused": 1}))
+    kept.checkpoint(ONE).unlink()  # weights that are there no longer cannot be compared
+    read(kept)
+
+
+CHANGED = {
+    "image_size 32, which now is 64": {"image_size": 64},
+    "images .{8}, which now is .{8}": {"images_per_source": 9},
+    "training.epochs .*, which now is 99": {"training": {"epochs": 99}},
+    "measures.noise .*'amounts': .0.1, 0.5.*, which now is .*'amounts': .0.1, 0.6": {
+        "measures": {"noise": {"amounts": [0.1, 0.6], "images_per_source": 8}}
+    },
+}
+
+
+@pytest.mark.parametrize(("words", "changed"), CHANGED.items(), ids=[next(iter(one)) for one in CHANGED.values()])
+def test_results_of_other_settings_are_refused(kept, words, changed):
+    training = {"training": {**kept.training, **changed.get("training", {})}}
+    other = replace(kept, **changed | training)
+    first = r"^\S+/results/smoke/(maps|measures)/toy/cyborg/run-0/\S+: made with "
+    with pytest.raises(InputError, match=f"{first}{words}.*; make it again, .* or give the changed profile a name"):
+        read(other)
+    with pytest.raises(InputError, match=r"^\S+/tables/noise\.parquet: made with "):
+        other.table("noise")
+
+
+def test_results_of_other_files_are_refused(kept):
+    read(kept)
+    image = Path(kept.samples["path"].iloc[-1])
+    before = image.read_bytes()
+    Image.new("RGB", (32, 32)).save(image)
+    with pytest.raises(InputError, match=r"made with images .*, which now is"):
+        read(replace(kept))
+    image.write_bytes(before)
+    read(replace(kept))
+    save_checkpoint(kept, seed=1)
+    with pytest.raises(InputError, match=r"made with weights .*, which now is"):
+        read(kept)

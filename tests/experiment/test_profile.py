@@ -304,7 +304,7 @@ def test_results_belong_to_one_file_of_a_name(tmp_path, roots):
     claim(str(ours))
     record = (roots / "results" / "mine" / "profile.json").read_bytes()
     words = (
-        f"{theirs}: {roots}/results/mine holds the results of {ours}, whose runs, image_size differ; rename mine.yaml"
+        f"{theirs}: {roots}/results/mine holds the results of {ours}, whose image_size, runs differ; rename mine.yaml"
     )
     for attempt in (Profile.load, claim, Experiment.load):
         with pytest.raises(InputError, match=f"^{words}"):
@@ -333,7 +333,7 @@ def test_a_profile_of_the_repository_is_named_from_its_root(tmp_path, roots):
 
 @pytest.mark.parametrize("run", [-1, 1.5, True, "0", None])
 def test_a_run_is_a_whole_number(run):
-    with pytest.raises(InputError, match=r"^run: .* arrived; a whole number from 0 up fits"):
+    with pytest.raises(InputError, match=r"^run: .* arrived.*; a whole number from 0 up fits"):
         ModelKey("resnet50", "cyborg", run)
 
 
