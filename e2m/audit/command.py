@@ -50,7 +50,8 @@ def audit(asked: Audit, dry_run: bool = False, progress: bool = True) -> Path | 
     worked.save()
     notebook.run("audit", {"folder": str(worked.folder)}, worked.folder / "audit.ipynb")
     verdict = json.loads((worked.folder / "audit.json").read_text("utf-8"))["verdict"]
-    print(verdict["headline"], *verdict["reasons"], *filter(None, [verdict["needed"]]), sep="\n")
+    said = (verdict["headline"], verdict["because"], *verdict["reasons"], verdict["needed"])
+    print(*filter(None, said), sep="\n")
     return worked.folder / "audit.html"
 
 

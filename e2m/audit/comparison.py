@@ -129,10 +129,12 @@ def verdict(audit: Audit, means: pd.DataFrame, equal: pd.DataFrame, differences:
     answers = answer.between(equal, differences, undecided(audit, differences))
     wins = {pair: said.preferred for pair, said in answers.items()}
     best = [group for group in audit.regimes if all(won == group for pair, won in wins.items() if group in pair)]
-    reasons = [sentence for said in answers.values() for sentence in (said.accuracy, said.measures, said.verdict)]
+    reasons = [sentence for said in answers.values() for sentence in (said.accuracy, said.measures)]
+    because = " ".join(said.verdict for said in answers.values())
     open_ones = [pair for pair, won in wins.items() if won is None]
     needed = " ".join(what_decides(audit, *pair, equal, differences) for pair in open_ones)
-    return Verdict(best[0] if best else None, [*reasons, *_cautions(audit, differences)], needed, answer.RULE_BETWEEN)
+    reasons += _cautions(audit, differences)
+    return Verdict(best[0] if best else None, reasons, needed, answer.RULE_BETWEEN, because)
 
 
 def what_decides(audit: Audit, first: str, second: str, equal: pd.DataFrame, differences: pd.DataFrame) -> str:

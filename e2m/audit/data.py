@@ -39,14 +39,14 @@ _DELTA = ("cliffs_delta", "cliffs_low", "cliffs_high")
 COLUMNS = {
     "equal_accuracy": (
         *("group", "against", "source", "verdict", "difference", "low_90", "high_90", "margin", "p", "runs", "images"),
-        "note",
+        *("p_interval", "p_corrected", "note"),
     ),
     "means": (*_ABOUT, "group", "mean", *_OF_INTERVAL),
     "differences": (
         *(*_ABOUT, "group", "against", "difference", *_OF_INTERVAL[:-1]),
         *("probability_greater", *_DELTA, "p", "p_holm", "p_smallest", "p_interval", "p_corrected", "note"),
     ),
-    "controls": ("row", "control", "mean", "low", "high", "note"),
+    "controls": ("row", "group", "control", "mean", "low", "high", "note"),
     "found": ("source", "label", "images", "subjects"),
     "left_out": ("what", "files", "why"),
     "counts": ("group", "run", "source", "images", "dead", "missing", "unreadable"),
@@ -62,9 +62,11 @@ def as_data(report: Report, schema: str) -> dict[str, Any]:
     """The report as JSON can hold it: numbers that are missing are null, and a note says why."""
     tables = {name: getattr(report, "equal" if name == "equal_accuracy" else name) for name in COLUMNS}
     data = {name: records(table, COLUMNS[name]) for name, table in tables.items()}
+    for row in data["equal_accuracy"] + data["differences"]:
+        row |= {name: row.get(name) for name in ("p_interval", "p_corrected")}
+    for row in data["equal_accuracy"]:
+        row["verdict"] = "undecided" if row["verdict"] == "different" and not counts(row) else row["verdict"]
     for row in data["differences"]:
-        for name in ("p_interval", "p_corrected"):
-            row.setdefault(name, None)
         row |= {"effect": effect(row["cliffs_delta"]), "favours": favours(row), "words": in_words(row)}
     names = [group.name for group in report.groups]
     return {

@@ -11,9 +11,10 @@ import pandas as pd
 from e2m import statistics
 from e2m.audit.report import Gallery
 from e2m.pages.selection import at_level
+from e2m.types import LABELS
 
 NOISE = 0.1
-"""The share of noise at which decisions flip or not; of the levels that there are, the nearest counts."""
+"""The share of noise at which decisions flip or not."""
 
 _KEYS = ["image", "regime"]
 
@@ -87,21 +88,21 @@ def _plain(rows: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of gallery: which images are striking, and what to say of one in one group.
+    """A kind of gallery: which images are striking, and what to say of one.
 
     Attributes:
         title, about: of the gallery.
         needs: the column that it needs.
         striking: the table of images -> how striking each row is; NaN for rows that are not. The most striking row of
             an image counts.
-        words: a row -> what to say of it.
+        words: the rows of an image -> what to say of it.
     """
 
     title: str
     about: str
     needs: str
     striking: Callable[[pd.DataFrame], pd.Series]
-    words: Callable[[pd.Series], str]
+    words: Callable[[pd.DataFrame], str]
 
 
 def _surprise(images: pd.DataFrame) -> pd.Series:
@@ -114,8 +115,15 @@ def _split(images: pd.DataFrame) -> pd.Series:
     return apart.where(apart > 0)
 
 
-def _score(row: pd.Series) -> str:
-    return f"P(synthetic) {row['score']:.2f}, {row['wrong']} of {row['runs']} runs wrong"
+def _taken_for(rows: pd.DataFrame) -> str:
+    surprise = _surprise(rows)
+    row = rows.loc[surprise.idxmax()]
+    other = LABELS[row["label"] == LABELS[0]]
+    return f"taken for {other} with {surprise.max():.2f} by {row['group']}"
+
+
+def _by_group(words: Callable[[pd.Series], str]) -> Callable[[pd.DataFrame], str]:
+    return lambda rows: "; ".join(f"{row['group']}: {words(row)}" for _, row in rows.iterrows())
 
 
 _KINDS = (
@@ -124,21 +132,21 @@ _KINDS = (
         "Wrong with the highest confidence, in the mean over the runs of a group.",
         "score",
         _surprise,
-        _score,
+        _taken_for,
     ),
     _Kind(
         "Where groups disagree",
         "The mean score differs most between groups.",
         "score",
         _split,
-        _score,
+        lambda rows: f"mean scores {_split(rows).max():.2f} apart",
     ),
     _Kind(
         "Flips under noise",
         "Noise on {noise:g} of all values flips the decision of most runs. Shown are the maps of the clean image.",
         "flipped",
         lambda images: images["flipped"].where(images["flipped"] > 0),
-        lambda row: f"{row['flipped'] * row['runs']:.0f} of {row['runs']} runs flip",
+        _by_group(lambda row: f"{row['flipped'] * row['runs']:.0f} of {row['runs']} runs flip"),
     ),
     _Kind(
         "Worst under rotation",
@@ -146,14 +154,14 @@ _KINDS = (
         "maps of the image as it is.",
         "rotated",
         lambda images: -images["rotated"],
-        lambda row: f"SSIM {row['rotated']:.2f}",
+        _by_group(lambda row: f"SSIM {row['rotated']:.2f}"),
     ),
     _Kind(
         "Runs disagree",
         "The maps of the runs of one group differ most.",
         "alike",
         lambda images: -images["alike"],
-        lambda row: f"SSIM between runs {row['alike']:.2f}",
+        _by_group(lambda row: f"SSIM between runs {row['alike']:.2f}"),
     ),
 )
 
@@ -180,5 +188,4 @@ def _most(striking: pd.Series, names: pd.Series, count: int) -> list[str]:
 
 
 def _note(kind: _Kind, images: pd.DataFrame, name: str) -> str:
-    rows = images[(images["image"] == name) & images[kind.needs].notna()]
-    return "; ".join(f"{row['group']}: {kind.words(row)}" for _, row in rows.iterrows())
+    return kind.words(images[(images["image"] == name) & images[kind.needs].notna()])

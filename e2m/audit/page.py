@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,13 @@ LISTED = 2000
 """Largest number of images in the table of a page."""
 
 EMBEDDED_BYTES = 5_000_000
-"""Size of all pictures of a page, in characters of their data URIs: no further image is embedded beyond it."""
+"""Size of all images with their maps on a page, about: no further image is embedded beyond it."""
+
+TILE_BYTES = 180
+"""Size of what surrounds the picture of a map on the page, about."""
+
+FIRST = 2
+"""Images of a gallery that are shown before the others are asked for."""
 
 PAGES = {"localisation": "masking"}
 """Measure -> the notebook whose page of the book explains it, where the names differ."""
@@ -35,6 +41,9 @@ MARKERS = (
 )
 COLOURS = 6
 """Groups have markers and colours in turn; the style sheet has so many colours."""
+
+SAME = 0.0005
+"""Values of controls that are closer than this count as equal."""
 
 WIDTH, PAD, LINE = 300, 14, 18
 """Width of a figure, its margin and the height of a line, in units of its view box."""
@@ -70,13 +79,14 @@ def render(data: dict[str, Any], report: Report, book: str | None) -> Iterator[s
             numbers=of_image,
             listed=listed,
             images=len(order),
-            columns=[(name, *_COLUMNS[name]) for name in _COLUMNS if any(name in row for row in data["images"])],
+            columns=_columns(data["images"]),
             bar=pictures.colour_bar(),
             link=lambda measure: _link(book, measure),
             book=book,
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             width=WIDTH,
+            first=FIRST,
         )
     )
 
@@ -97,6 +107,12 @@ def style(index: int) -> dict[str, Any]:
     return {"colour": f"g{index % COLOURS}", "marker": MARKERS[index % len(MARKERS)]}
 
 
+def _columns(images: list[dict]) -> list[tuple[str, str, str]]:
+    """Name, title and meaning of the columns of the table of images; dead maps only if there are some."""
+    measured = {name for row in images for name in row if name != "dead" or row["dead"]}
+    return [(name, *words) for name, words in _COLUMNS.items() if name in measured]
+
+
 def by_surprise(images: Iterable[dict]) -> list[str]:
     """Names of images: those first that a group takes for the other class with the highest mean score."""
     surprise: dict[str, float] = {}
@@ -111,33 +127,35 @@ def by_surprise(images: Iterable[dict]) -> list[str]:
 
 
 def sections(data: dict[str, Any], groups: list[str]) -> list[dict[str, Any]]:
-    """Quantities with their figures, in three sections: accuracy, the five measures, truth and people."""
-    reach = max(
-        (abs(end) for row in data["differences"] for end in (row["low"], row["high"]) if end is not None), default=0
-    )
+    """Quantities with their figures, in three sections. All differences of a section share one axis."""
     titles = (
-        ("accuracy", "Accuracy", lambda letter: letter == ""),
-        ("measures", "The five measures", lambda letter: letter in "abcde" and letter != ""),
-        ("truth", "Localisation and agreement with people", lambda letter: letter not in "abcde"),
+        ("accuracy", "Accuracy", "Accuracy", lambda letter: letter == ""),
+        ("measures", "The five measures", "Measures", lambda letter: letter in tuple("abcde")),
+        (
+            "truth",
+            "Localisation and agreement with people",
+            "Truth and people",
+            lambda letter: letter not in tuple("abcde") and letter != "",
+        ),
     )
     return [
-        {
-            "id": name,
-            "title": title,
-            "quantities": [
-                quantity(data, row, groups, reach * 1.05 or 1.0)
-                for row, first in _by(data["means"], "row").items()
-                if fits(first["letter"])
-            ],
-        }
-        for name, title, fits in titles
+        {"id": name, "title": title, "short": short, "quantities": _quantities(data, groups, fits)}
+        for name, title, short, fits in titles
     ]
+
+
+def _quantities(data: dict[str, Any], groups: list[str], fits: Callable[[str], bool]) -> list[dict[str, Any]]:
+    differences = [row for row in data["differences"] if fits(row["letter"])]
+    ends = [abs(row[name]) for row in differences for name in ("difference", "low", "high") if row[name] is not None]
+    reach = 1.05 * max(ends, default=0) or 1.0
+    rows = dict.fromkeys(row["row"] for row in data["means"] if fits(row["letter"]))
+    return [quantity(data, row, groups, reach) for row in rows]
 
 
 def quantity(data: dict[str, Any], row: str, groups: list[str], reach: float) -> dict[str, Any]:
     """One quantity: its means, its controls and its differences, with both figures."""
     means = sorted((one for one in data["means"] if one["row"] == row), key=lambda one: groups.index(one["group"]))
-    controls = [one for one in data["controls"] if one["row"] == row and one["mean"] is not None]
+    controls = _of_controls([one for one in data["controls"] if one["row"] == row and one["mean"] is not None])
     differences = [one for one in data["differences"] if one["row"] == row]
     ends = _ends(controls)
     return {
@@ -152,6 +170,19 @@ def quantity(data: dict[str, Any], row: str, groups: list[str], reach: float) ->
     }
 
 
+def _of_controls(rows: list[dict]) -> list[dict[str, Any]]:
+    """Controls with their values; where groups have maps of different sizes, a control is named with the group."""
+    values: dict[str, dict[str, float]] = {}
+    for row in rows:
+        values.setdefault(row["control"], {})[row["group"]] = row["mean"]
+    return [
+        {"control": control if alike else f"{control}, {group}", "mean": mean}
+        for control, means in values.items()
+        for alike in [max(means.values()) - min(means.values()) < SAME]
+        for group, mean in list(means.items())[: 1 if alike else None]
+    ]
+
+
 def _ends(controls: list[dict]) -> list[dict[str, Any]]:
     """Floor and ceiling: the smallest and the largest value of controls, with the names of those that have it."""
     if not controls:
@@ -161,7 +192,7 @@ def _ends(controls: list[dict]) -> list[dict[str, Any]]:
         {
             "name": name,
             "value": value,
-            "controls": [one["control"] for one in controls if abs(one["mean"] - value) < 0.0005],
+            "controls": [one["control"] for one in controls if abs(one["mean"] - value) < SAME],
         }
         for name, value in (("floor", min(values)), ("ceiling", max(values)))
     ]
@@ -288,9 +319,10 @@ def _drawn(shown: Shown, runs: dict[str, list[str]], rows: dict[str, dict]) -> d
     return {
         **about,
         "photo": photo,
+        "ratio": "{1} / {0}".format(*shown.picture.shape),
         "references": references,
         "groups": groups,
-        "size": sum(len(piece) for piece in pieces if piece),
+        "size": sum(TILE_BYTES + len(piece or "") for piece in pieces),
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import cache
 
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
+from e2m.arrays.maps import quantise
 from e2m.pages.figures import MAP_COLOURS
 
 PHOTO_SIDE = 144
@@ -35,8 +37,7 @@ def salience(values: np.ndarray) -> str | None:
     if max(image.size) > MAP_SIDE:
         scale = MAP_SIDE / max(image.size)
         image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BOX)
-    coloured = colormaps[MAP_COLOURS](np.asarray(image), bytes=True)[..., :3]
-    return _uri(Image.fromarray(coloured), lossless=True)
+    return _uri(Image.fromarray(_colours()[quantise(np.asarray(image))]), lossless=True, method=0)
 
 
 def highest(values: np.ndarray) -> str:
@@ -49,8 +50,13 @@ def highest(values: np.ndarray) -> str:
 
 def colour_bar(stops: int = 9) -> list[str]:
     """The colours of maps from 0 to 1, as hexadecimal text."""
-    colours = colormaps[MAP_COLOURS](np.linspace(0, 1, stops), bytes=True)[:, :3]
-    return ["#" + bytes(colour.tolist()).hex() for colour in colours]
+    return ["#" + bytes(_colours()[level].tolist()).hex() for level in np.linspace(0, 255, stops).round().astype(int)]
+
+
+@cache
+def _colours() -> np.ndarray:
+    """(256, 3) uint8, the colour of every grey level of a map."""
+    return colormaps[MAP_COLOURS](np.arange(256), bytes=True)[:, :3]
 
 
 def _uri(image: Image.Image, **options) -> str:

@@ -47,15 +47,17 @@ class Verdict:
     Attributes:
         preferred: the name of the group that deserves more trust; None if there is no reason to prefer any, or if
             there is one group.
-        reasons: the answer in sentences: equal accuracy, the measures, what follows.
+        reasons: what led to it, in sentences: equal accuracy, the measures, what limits the answer.
         needed: about how many more runs or images would decide it, in a sentence; "" if it is decided.
         rule: the written rule that gave the answer, a point each; none for a report card.
+        because: why, in a sentence or two; stands below the answer.
     """
 
     preferred: str | None
     reasons: Sequence[str]
     needed: str = ""
     rule: Sequence[str] = ()
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,15 @@ class Report:
         verdict: the answer.
         equal: equality of accuracy by pair of groups and synthetic source: group, against, source, verdict ("equal",
             "different" or "undecided"), difference (of the AUC, group minus against), low_90, high_90, margin, p, runs,
-            images, note. No rows if there is one group.
+            images, note; optionally p_interval and p_corrected. No rows if there is one group.
         means: every quantity of every group: row (the quantity in words), letter (of its measure; "" for accuracy and
             AUC), better ("higher", "lower" or ""), group, mean, low, high, runs, images, missing, note.
         differences: every quantity of every pair of groups: row, letter, better, group, against, difference (group
             minus against), low, high, probability_greater, cliffs_delta, cliffs_low, cliffs_high, p, p_holm,
             p_smallest, runs, images, missing, note; optionally p_interval and p_corrected (NaN where the quantity does
             not decide; above .05, the difference favours nobody). No rows if there is one group.
-        controls: floors and ceilings on these images: row (as in ``means``), control (in words), mean, low, high, note.
+        controls: floors and ceilings on these images: row (as in ``means``), group (whose size of maps they have),
+            control (in words), mean, low, high, note.
         found: the images found: source, label, images, subjects.
         left_out: what was left out: what (a folder, a file type, an image), files (their number), why.
         counts: maps and scores by group, run (its name) and source: images, dead, missing, unreadable.

@@ -88,7 +88,7 @@ def report_of(groups: dict[str, int], preferred: str | None = None) -> Report:
     images = of_images(scores, {f"{n:02d}.png": f"person {n // 2}" for n in range(IMAGES)}, maps, {})
     several = len(names) > 1
     equal = pd.DataFrame(
-        [(names[0], names[-1], MARKUP, "equal", 0.01, -0.02, 0.04, 0.05, 0.01, 2, IMAGES, "")],
+        [(names[0], names[-1], MARKUP, "equal", 0.01, -0.02, 0.04, 0.05, 0.01, 2, IMAGES, 0.7, 0.9, "")],
         columns=list(data.COLUMNS["equal_accuracy"]),
     )
     counts = [(name, f"{run}.pt", "camera", 12, run, 0, 1) for name in names for run in range(groups[name])]
@@ -105,8 +105,12 @@ def report_of(groups: dict[str, int], preferred: str | None = None) -> Report:
         means=means_of(names),
         differences=differences_of(names) if several else differences_of([names[0]] * 2)[:0],
         controls=pd.DataFrame(
-            [("(c) SSIM ↑", "random maps", 0.0, -0.1, 0.1, ""), ("(c) SSIM ↑", "one fixed map", 1.0, 1.0, 1.0, "")],
-            columns=["row", "control", "mean", "low", "high", "note"],
+            [
+                ("(c) SSIM ↑", group, control, mean, np.nan, np.nan, "known maps: no interval")
+                for group in names
+                for control, mean in (("random maps", 0.0), ("one fixed map", 1.0))
+            ],
+            columns=["row", "group", "control", "mean", "low", "high", "note"],
         ),
         found=pd.DataFrame(
             [("camera", "authentic", 12, 12), (MARKUP, "synthetic", 12, 12)], columns=data.COLUMNS["found"]
@@ -260,11 +264,11 @@ def test_what_the_measures_favour_is_counted_without_accuracy_and_without_lines_
 # Figures
 
 
-def test_all_differences_share_one_axis_with_zero_in_the_middle(report):
+def test_differences_of_a_section_share_one_axis_with_zero_in_the_middle(report):
     content = data.as_data(report, SCHEMA)
     figures = [one["apart"] for part in page.sections(content, list(RUNS)) for one in part["quantities"]]
     assert {figure["zero"] for figure in figures} == {page.WIDTH / 2}
-    assert {figure["high"] for figure in figures} == {0.15 * 1.05}
+    assert [figure["high"] for figure in figures] == pytest.approx([0.1575, 0.1575, 0.1575, 1.0])
     (first,) = figures[0]["marks"]
     half = page.WIDTH / 2 - page.PAD
     assert first["x"] == pytest.approx(page.WIDTH / 2 + half * 0.1 / 0.1575, abs=0.06)
@@ -279,6 +283,15 @@ def test_controls_are_on_the_axis_of_the_groups(report):
     assert [(end["name"], end["controls"]) for end in one["ends"]] == [
         ("floor", ["random maps"]),
         ("ceiling", ["one fixed map"]),
+    ]
+
+
+def test_controls_that_depend_on_the_size_of_maps_are_named_with_their_group(report):
+    content = data.as_data(report, SCHEMA)
+    content["controls"][0]["mean"] = 0.2
+    one = page.quantity(content, "(c) SSIM ↑", list(RUNS), 1.0)
+    assert [(control["control"], control["mean"]) for control in one["controls"]] == [
+        *(("random maps, guided", 0.2), ("random maps, plain", 0.0), ("one fixed map", 1.0)),
     ]
 
 
