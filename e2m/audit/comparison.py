@@ -19,7 +19,7 @@ from e2m.datasets import folder
 from e2m.pages import answer, claims, selection
 from e2m.pages.controls import LABELS
 from e2m.pages.figures import spelled
-from e2m.store import provenance
+from e2m.store import disk, provenance
 
 LEVELS = {"noise": 0.1, "degradation": 10.0}
 """Levels of the quantities."""
@@ -291,10 +291,12 @@ def reported(
 
 def about(audit: Audit) -> dict[str, str]:
     """What the results of an audit come from."""
-    weights = [audit.checkpoint(key) for key in audit.trained]
+    asked, weights = audit.arguments, [audit.made_of(key, "")["weights_sha256"] for key in audit.trained]
+    few = f"{asked['images_per_source']} images of a source, {asked['changed_per_source']} of them changed"
     return {
-        "images": f"{audit.arguments['images']}, {audit.data_hash()}",
-        "weights": audit.weights_hash(*[path for path in weights if path.name]) if any(p.name for p in weights) else "",
+        "images": f"{asked['images']}, {audit.data_hash()}",
+        "weights": disk.short_hash(weights),
+        "settings": f"{', '.join(audit.methods)}; at most {few}; margin {audit.margin:g}",
     }
 
 
