@@ -134,19 +134,21 @@ def _apart(experiment: Experiment, rows: pd.DataFrame, scores: pd.DataFrame, fir
 def selected(
     experiment: Experiment,
     scores: pd.DataFrame,
-    method: str,
+    method: str | Sequence[str],
     levels: Mapping[str, float] | None = None,
     also: Collection[str] = (),
 ) -> pd.DataFrame:
     """Tidy rows of the forest plot's quantities on the in-set sources; the columns ``ABOUT`` name the quantity.
 
     The quantities are the accuracy and the headlines that every measure declares (``e2m.types.Headline``). Arguments as
-    in ``headlines``.
+    in ``headlines``; ``method`` may be several. Their column is ``salience``, "" where no map enters.
 
     Raises:
         InputError: a method that the experiment lacks.
     """
-    check_method(method, experiment.methods)
+    methods = [method] if isinstance(method, str) else list(method)
+    for name in methods:
+        check_method(name, experiment.methods)
     parts = [(("accuracy ↑", "", False, "higher"), statistics.accuracies(scores))]
     for name, module in measures(experiment):
         shown = [headline for headline in module.HEADLINES if headline.forest or name in also]
@@ -155,12 +157,24 @@ def selected(
             level = chosen_level(headline, name, levels, rows)
             about = (_title(module.LETTER, headline, level), module.LETTER, headline.published, headline.better)
             parts.append((about, _rows_of(headline, rows, level)))
-    columns = [*ABOUT, "detector", "regime", "source", "run", "run_other", "image", "value", "least", "most"]
+    columns = [
+        *ABOUT,
+        "detector",
+        "regime",
+        "salience",
+        "source",
+        "run",
+        "run_other",
+        "image",
+        "value",
+        "least",
+        "most",
+    ]
     chosen = [
-        rows[rows["source"].isin(experiment.in_set) & rows["salience"].isin([method, ""])]
+        rows[rows["source"].isin(experiment.in_set) & rows["salience"].isin([*methods, ""])]
         .assign(**dict(zip(ABOUT, about, strict=True)))
         .reindex(columns=columns)
-        .astype({"detector": str, "regime": str, "source": str, "image": str})
+        .astype(dict.fromkeys(("detector", "regime", "salience", "source", "image"), str))
         for about, rows in parts
     ]
     return pd.concat(chosen, ignore_index=True)

@@ -158,6 +158,15 @@ def test_what_does_not_fit_is_refused(pictures, networks, changed, message, tmp_
         Audit.of(str(pictures), [group], folder=tmp_path, **changed)
 
 
+def test_three_labels_are_refused(pictures, networks, tmp_path):
+    rows = ["path,label", *(f"{label}/{number}.png,{label}" for label in ("real", "fake") for number in range(3))]
+    listed = tmp_path / "list.csv"
+    listed.write_text("\n".join([*rows, "fake/4.png,maybe"]))
+    group = {"name": "A", "network": "people_networks:with_weights"}
+    with pytest.raises(InputError, match=r"list\.csv.*maybe"):
+        Audit.of(str(pictures), [group], options={"csv": str(listed)}, folder=tmp_path)
+
+
 # What is said
 
 
@@ -276,5 +285,8 @@ def test_the_command_line_says_what_is_missing(pictures, capsys):
         with pytest.raises(SystemExit):
             main(["audit", str(pictures), *arguments])
         assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["audit", str(pictures), "--detector", "A=timm:resnet18", "--columns", "path"])
+    assert "'path' arrived; NAME=VALUE fits" in capsys.readouterr().err
     assert main(["audit", str(pictures), "--detector", "A=timm:resnet18"]) == 1
     assert "its weights would be random" in capsys.readouterr().err
