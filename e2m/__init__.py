@@ -12,8 +12,9 @@ _HOMES = {
     "explain": "e2m.salience.engine",
     "load_dataset": "e2m.datasets",
     "load_detector": "e2m.detectors",
+    "pair_maps": "e2m.salience.given",
     "read_images": "e2m.arrays.images",
-    "read_maps": "e2m.arrays.images",
+    "read_maps": "e2m.arrays.map_files",
 }
 
 __all__ = sorted(_HOMES)

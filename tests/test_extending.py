@@ -3,6 +3,7 @@
 import re
 import sys
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,11 @@ def draw_inputs(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(path)
-    for run in ("first", "second", "third"):
-        (folder / "maps" / run).mkdir(parents=True)
-        for image in range(4):
-            np.save(folder / "maps" / run / f"{image}.npy", random.random((7, 7)))
+    for run, name in product(("first", "second", "third"), names[:2]):
+        for level in (f"maps/{run}", f"maps_of_noisy/{run}/0.1"):
+            path = (folder / level / name.removeprefix("faces/")).with_suffix(".npy")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, random.random((7, 7)))
 
 
 def test_every_kind_of_plug_in_has_an_example():

@@ -73,9 +73,9 @@ TRAINED = {f"train[{name}]" for name in ("cross_entropy", "cyborg", "focused", "
 FROZEN = {"frozen[train]", "frozen[test]"}
 EVERYTHING = TRAINED | {"train_masker[cyborg]"} | EXPLAINED | LEARNT
 LISTED = {"data[train]", "data[test]"}
-SHOWING = {"page_data", "page_networks"}
+SHOWING = {"page_data", "page_networks", "page_adapt"}
 """Pages that show images or networks and read no results."""
-PROFILED = COMPARED | LEARNT | {"page_data", "page_networks", "page_coverage", "page_masking"}
+PROFILED = COMPARED | LEARNT | SHOWING | {"page_coverage", "page_masking"}
 """Pages of a profile: any of its settings may stand in them."""
 PAGES = PROFILED | {"page_speed"}
 
@@ -230,22 +230,22 @@ CHANGES = {
     "a measure's file": (
         "e2m/measures/noise.py",
         edited,
-        {"frozen[test]"} | EXPLAINED - {"masking_study"} - SWEEP | LEARNT,
+        {"frozen[test]", "page_adapt"} | EXPLAINED - {"masking_study"} - SWEEP | LEARNT,
     ),
     "the file of a measure of maps": ("e2m/measures/localisation.py", edited, COMPARED | LEARNT | {"masking_study"}),
-    "a method's file": ("mine/methods/middle.py", edited, {"page_networks"} | EXPLAINED - SWEEP | LEARNT),
+    "a method's file": ("mine/methods/middle.py", edited, {"page_networks", "page_adapt"} | EXPLAINED - SWEEP | LEARNT),
     "a method that only the study of maskers runs": (
         "e2m/methods/rise.py",
         edited,
-        {"page_networks", "masking_study"} | COMPARED | LEARNT,
+        {"page_networks", "page_adapt", "masking_study"} | COMPARED | LEARNT,
     ),
     "the data set's file": ("e2m/datasets/folder.py", edited, LISTED | FROZEN | EVERYTHING | PAGES),
     "the loop of trainings": ("e2m/training/loop.py", edited, EVERYTHING),
-    "the engine of salience": ("e2m/salience/engine.py", edited, {"page_networks"} | EXPLAINED | LEARNT),
+    "the engine of salience": ("e2m/salience/engine.py", edited, {"page_networks", "page_adapt"} | EXPLAINED | LEARNT),
     "statistics": (
         "e2m/statistics/__init__.py",
         edited,
-        PROFILED | {"page_networks", "page_coverage", "page_masking", "masking_study", "coverage_study"} | SWEEP,
+        PROFILED | {"masking_study", "coverage_study"} | SWEEP,
     ),
     "figures.py": ("e2m/pages/figures.py", edited, PAGES - {"page_networks", "page_differences"} | BOOK),
     "a notebook": ("notebooks/entropy.ipynb", edited, {"page_entropy"} | BOOK),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -114,44 +114,11 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             _check_rgb(path, image)
-            return _upright(image)
+            return np.asarray(upright(image))
     except InputError:
         raise
     except BROKEN as error:
-        raise InputError(_why_unreadable(path, error)) from error
-
-
-def read_maps(paths: Iterable[str | Path], shape: tuple[int, int] | None = None, bilinear: bool = False) -> np.ndarray:
-    """Human maps, or maps that other software made.
-
-    Args:
-        paths: 8-bit grey images, or ``.npy`` files of one 2-D array each, float in [0, 1] or uint8.
-        shape: (h, w) that every map is resized to: area means where no side grows (PIL box filter), PIL bicubic
-            otherwise, floats clipped to [0, 1]. With None, all maps must have one shape.
-        bilinear: resize with PIL's bilinear filter instead, antialiased, as CYBORG's training does.
-
-    Returns:
-        (N, h, w) uint8, or float32 where the files hold floats.
-
-    Raises:
-        InputError: a missing or broken file, an RGB image, an array that is not 2-D, NaN, values outside [0, 1], or
-            files that differ in shape (without ``shape``) or in type.
-    """
-    paths = list(paths)
-    if not paths:
-        raise InputError("no maps to read: the list of paths is empty")
-    maps = [_resize_map(_read_map(path), shape, bilinear) for path in paths]
-    for path, other in zip(paths, maps, strict=True):
-        if other.dtype != maps[0].dtype:
-            raise InputError(
-                f"{path}: a map of type {other.dtype}, but {paths[0]} is of type {maps[0].dtype}; save all maps alike"
-            )
-        if other.shape != maps[0].shape:
-            raise InputError(
-                f"{path}: a map of {_by(other.shape)}, but {paths[0]} has {_by(maps[0].shape)}; "
-                "give shape=(height, width) to resize them"
-            )
-    return np.stack(maps)
+        raise InputError(why_unreadable(path, error)) from error
 
 
 def check_images(samples: pd.DataFrame, may_be_marked: bool = False) -> None:
@@ -277,15 +244,14 @@ def _stack(paths: list[str], images: list[np.ndarray]) -> np.ndarray:
     return np.stack(images)
 
 
-def _upright(image: Image.Image) -> np.ndarray:
-    """The pixels of an opened file, as its EXIF orientation says."""
-    image.load()  # here, so that a truncated file is not mistaken for broken EXIF data
+def upright(image: Image.Image) -> Image.Image:
+    """An opened file as its EXIF orientation says."""
     turn = _UPRIGHT.get(_orientation(image))
-    return np.asarray(image if turn is None else image.transpose(turn))
+    return image if turn is None else image.transpose(turn)
 
 
 def _upright_shape(image: Image.Image) -> tuple[int, int]:
-    """Height and width of ``_upright``, from the file's header."""
+    """Height and width of ``upright``, from the file's header."""
     return (image.width, image.height) if _orientation(image) > 4 else (image.height, image.width)
 
 
@@ -306,7 +272,7 @@ def _check_rgb(path: str | Path, image: Image.Image) -> None:
     if image.mode != "RGB":
         raise InputError(
             f"{path}: an image of mode {image.mode}, channels {', '.join(image.getbands())}; an RGB image "
-            'has three channels: convert it with PIL, Image.open(path).convert("RGB").save(path)'
+            'has three channels: convert it with PIL, Image.open(path).convert("RGB"), and save that as another file'
         )
 
 
@@ -324,7 +290,7 @@ def _bad_headers(path: str | Path, salience: str | Path, may_be_marked: bool) ->
     except InputError as error:
         return str(error)
     except (*BROKEN, EOFError) as error:
-        return _why_unreadable(salience, error)
+        return why_unreadable(salience, error)
     return None
 
 
@@ -337,13 +303,15 @@ def _rgb_shape(path: str | Path) -> tuple[int, int]:
     except InputError:
         raise
     except BROKEN as error:
-        raise InputError(_why_unreadable(path, error)) from error
+        raise InputError(why_unreadable(path, error)) from error
 
 
 def _map_shape(path: str | Path) -> tuple[int, ...]:
     """Height and width of a map, from the file's header."""
-    if Path(path).suffix.lower() == ".npy":
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    if Path(path).suffix.lower() in (".npy", ".npz"):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        shape = (array if isinstance(array, np.ndarray) else next(iter(array.values()))).shape
+        shape = tuple(side for side in shape if side > 1) if len(shape) == 3 else shape
         if len(shape) != 2:
             raise InputError(f"{path}: an array of shape {shape}; a map is one array (height, width): save one a file")
         return shape
@@ -351,66 +319,13 @@ def _map_shape(path: str | Path) -> tuple[int, ...]:
         return _upright_shape(image)
 
 
-def _why_unreadable(path: str | Path, error: Exception) -> str:
+def why_unreadable(path: str | Path, error: Exception) -> str:
+    """The message about a file that PIL or numpy did not read."""
     if isinstance(error, Image.DecompressionBombError):  # even the header is refused
         return f"{path}: more than {Image.MAX_IMAGE_PIXELS * 2 / 1e6:.0f} megapixels; {_SMALLER}"
     if not Path(path).exists():
         return f"{path}: no such file; correct the path, or remove it from the list"
     return f"{path}: cannot be read as an image ({error}); replace the file, or remove it from the list"
-
-
-def _read_map(path: str | Path) -> np.ndarray:
-    return _read_array_map(path) if Path(path).suffix.lower() == ".npy" else _read_grey_map(path)
-
-
-def _read_grey_map(path: str | Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            if image.mode != "L":
-                raise InputError(
-                    f"{path}: an image of mode {image.mode}; maps are 8-bit grey images: "
-                    'convert it with PIL, Image.open(path).convert("L").save(path)'
-                )
-            return _upright(image)
-    except InputError:
-        raise
-    except BROKEN as error:
-        raise InputError(_why_unreadable(path, error)) from error
-
-
-def _read_array_map(path: str | Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (*BROKEN, EOFError) as error:
-        if not Path(path).exists():
-            raise InputError(_why_unreadable(path, error)) from error
-        raise InputError(f"{path}: cannot be read as an array ({error}); save it with numpy.save") from error
-    if array.ndim != 2 or array.size == 0:
-        raise InputError(
-            f"{path}: an array of shape {array.shape}; a map is one array (height, width): save one a file"
-        )
-    if array.dtype == np.uint8:
-        return array
-    if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(f"{path}: an array of type {array.dtype}; maps are float in [0, 1], or uint8")
-    if missing := np.isnan(array).sum():
-        raise InputError(f"{path}: {missing} of {array.size} values are NaN; leave this map out, or fill it")
-    if array.min() < 0 or array.max() > 1:
-        raise InputError(
-            f"{path}: values from {array.min():.4g} to {array.max():.4g}; maps lie in [0, 1]: "
-            "subtract the minimum and divide by the range"
-        )
-    return array.astype(np.float32)
-
-
-def _resize_map(salience: np.ndarray, shape: tuple[int, int] | None, bilinear: bool) -> np.ndarray:
-    if shape is None or salience.shape == tuple(shape):
-        return salience
-    shrinks = shape[0] <= salience.shape[0] and shape[1] <= salience.shape[1]
-    how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
-    how = Image.Resampling.BILINEAR if bilinear else how
-    resized = np.asarray(Image.fromarray(salience).resize((shape[1], shape[0]), how))
-    return resized if salience.dtype == np.uint8 else resized.clip(0, 1)
 
 
 def _by(shape: tuple[int, ...]) -> str:

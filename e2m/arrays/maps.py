@@ -77,6 +77,28 @@ def checked(maps: np.ndarray, ndim: int = 3) -> np.ndarray:
     return maps
 
 
+def relative(maps: np.ndarray) -> np.ndarray:
+    """Maps divided by their own maximum, so that the unit in which a map is written changes no comparison.
+
+    Eight bits and the constants of SSIM are parts of the range from 0 to 1: a map that reaches 0.01 would become three
+    grey levels, and two such maps would count as similar whatever they show.
+
+    Args:
+        maps: (..., h, w) float in [0, 1] or uint8.
+
+    Returns:
+        (..., h, w) of the same type; the maximum of each map is 1, or 255 (8-bit values are rounded). Maps that reach
+        it already, are 0 everywhere or hold a NaN come back unchanged.
+    """
+    largest = maps.max(axis=(-2, -1), keepdims=True, initial=0)
+    full = 255 if maps.dtype == np.uint8 else 1
+    short = (largest > 0) & (largest < full)
+    if not short.any():
+        return maps
+    largest = np.where(short, largest, full)
+    return np.rint(maps * (full / largest)).astype(np.uint8) if full == 255 else maps / largest.astype(maps.dtype)
+
+
 def dead(maps: np.ndarray) -> np.ndarray:
     """Which maps are dead: those that are constant, or hold a NaN or an infinity.
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from e2m.arrays.images import check_sides, read_maps, read_or_mark
-from e2m.arrays.maps import quantise
+from e2m.arrays.images import check_sides, read_or_mark
+from e2m.arrays.map_files import read_maps, read_regions
 from e2m.datasets import load_dataset
 from e2m.experiment.profile import ModelKey, Profile
 from e2m.store import disk
@@ -132,10 +132,12 @@ class Inputs(Profile):
         return np.concatenate([images for images, _ in read_or_mark(self._named(names), size=self.side)])
 
     def human(self, names: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
-        """(N, h, w) uint8, human salience of the test images of these names; 0 everywhere if an image has none."""
+        """(N, h, w) float32, human salience of the test images of these names, min-max normalised at this size; NaN if
+        the map is constant, 0 everywhere if an image has none.
+        """
         files = self._named(names)["salience"]
         return np.concatenate(
-            [read_maps([file], shape=shape) if file else np.zeros((1, *shape), np.uint8) for file in files]
+            [read_maps([file], shape=shape) if file else np.zeros((1, *shape), np.float32) for file in files]
         )
 
     def regions(self, names: Sequence[str], side: int | None = None) -> np.ndarray:
@@ -143,10 +145,7 @@ class Inputs(Profile):
         side = side or self.side
         files = self._named(names)["region"]
         return np.concatenate(
-            [
-                quantise(read_maps([file], shape=(side, side))) > 127 if file else np.zeros((1, side, side), bool)
-                for file in files
-            ]
+            [read_regions([file], (side, side)) if file else np.zeros((1, side, side), bool) for file in files]
         )
 
     def detector(self, detector: str, regime: str, run: int) -> Detector:

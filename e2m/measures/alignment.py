@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from e2m.arrays.correlation import correlation
-from e2m.arrays.maps import checked, dead, quantise
+from e2m.arrays.maps import checked, dead, quantise, relative
 from e2m.arrays.ssim import ssim
 from e2m.types import Headline, InputError
 
@@ -30,6 +30,8 @@ _LEVEL = 1 / 255  # one grey level, added before maps are read as distributions,
 def with_human(maps: np.ndarray, human: np.ndarray) -> dict[str, np.ndarray]:
     """Every variant of the measure: its name -> (N,) values; NaN where a map or its human map is dead.
 
+    Each map is divided by its maximum first: densities, counts and shares of the same annotation give the same values.
+
     Args:
         maps: (N, h, w) float in [0, 1] or uint8.
         human: (N, h, w), human salience of the same images at the same size.
@@ -44,7 +46,7 @@ def with_human(maps: np.ndarray, human: np.ndarray) -> dict[str, np.ndarray]:
         )
     functions = {"ssim": similarity, "correlation": correlation, "divergence": divergence, "energy": energy}
     is_dead = dead(maps) | dead(human)
-    alive = _shares(maps[~is_dead]), _shares(human[~is_dead])
+    alive = relative(_shares(maps[~is_dead])), relative(_shares(human[~is_dead]))
     return {name: _filled(function(*alive), is_dead) for name, function in functions.items()}
 
 

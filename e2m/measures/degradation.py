@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
@@ -12,7 +13,7 @@ import numpy as np
 from annotated_types import MinLen
 from scipy.ndimage import gaussian_filter
 
-from e2m.arrays.maps import checked, dead, pixels, quantise, upsample
+from e2m.arrays.maps import checked, dead, pixels, quantise, relative, upsample
 from e2m.checks import NotNegative
 from e2m.types import Headline, InputError, Perturbation
 
@@ -48,6 +49,12 @@ REGIONS = ("salient", "background", "random", "centre")
 """What is blurred most. The first two are the paper's; "random" and "centre" are reference regions, with exactly the
 blur of "salient" elsewhere."""
 
+LEAST_SIGMA = 0.5
+"""Blur in pixels of an image of 224 px that counts as blur: less hardly changes an 8-bit image."""
+
+LEAST_SHARE = 0.005
+"""Share of the image that a map must blur, or its blur cannot tell anything: a quarter of a cell of a 7 x 7 map."""
+
 _ORDER = 4  # exponent of the fall from the largest blur to none
 _SMOOTHING = 5.0  # sigma of the map's own smoothing, in pixels
 _BLOBS = 16.0  # sigma of the random field's smoothing, in pixels: half a cell of a 7 x 7 map
@@ -68,7 +75,8 @@ def degrade(
 
     Args:
         images: (N, H, W, 3) uint8.
-        maps: (N, h, w) float in [0, 1] or uint8, of the images' aspect ratio; quantised, then upsampled.
+        maps: (N, h, w) float in [0, 1] or uint8, of the images' aspect ratio; divided by their maximum unless they are
+            8-bit, quantised, then upsampled.
         region: what is blurred: "salient"; "background", which keeps the salient region; or a reference region, which
             reassigns the blur levels of "salient" to smooth "random" blobs or to the "centre".
         max_sigma: M, the largest blur; 0 returns the images.
@@ -100,6 +108,9 @@ def degrade_many(
     Returns:
         One (N, H, W, 3) uint8 array for each request, in order.
 
+    Warns:
+        UserWarning: maps too fine to blur anything, see ``blurred_share``.
+
     Raises:
         InputError: as ``degrade``.
     """
@@ -111,10 +122,18 @@ def degrade_many(
     if max_sigma == 0:
         return [images] * len(fitted)
     out = [np.empty_like(images) for _ in fitted]
+    too_fine = np.zeros(len(images), bool)
     for n, image in enumerate(images):
         levels = [sharpness(maps[n : n + 1], region, max_sigma, seed)[0] for maps, region in fitted]
+        too_fine[n] = min(_blurred(plane[None], max_sigma, len(image))[0] for plane in levels) < LEAST_SHARE
         for changed, picked in zip(out, _picked(image, levels, max_sigma), strict=True):
             changed[n] = picked
+    if too_fine.any():
+        warnings.warn(
+            f"degradation: {too_fine.sum()} of {len(images)} images have a map so fine that its blur leaves all but "
+            f"{LEAST_SHARE:.1%} of the image sharp; that they change nothing says nothing about the detector",
+            stacklevel=2,
+        )
     return out
 
 
@@ -144,6 +163,31 @@ def sharpness(maps: np.ndarray, region: str = "salient", max_sigma: float = 10.0
     return levels
 
 
+def blurred_share(
+    maps: np.ndarray, shape: tuple[int, int], region: str = "salient", max_sigma: float = 10.0
+) -> np.ndarray:
+    """Share of the image that the map blurs by ``LEAST_SIGMA`` or more (by a twentieth of ``max_sigma``, if less).
+
+    Fine maps, such as those of pixel gradients, may be smoothed to nothing before they guide the blur. Then the image
+    stays as it was, and an unchanged decision says nothing about the salient region: see ``LEAST_SHARE``.
+
+    Args:
+        maps: (N, h, w) float in [0, 1] or uint8, as in ``degrade``.
+        shape: (H, W) of the images.
+        region, max_sigma: as in ``degrade``; "random" and "centre" blur as much as "salient".
+
+    Returns:
+        (N,) in [0, 1]; NaN for dead maps.
+    """
+    maps = checked(maps)
+    alive = ~(dead(maps) | dead(quantise(relative(maps))))
+    out = np.full(len(maps), np.nan)
+    for n in np.flatnonzero(alive):
+        large = upsample(_as_guide(maps[n : n + 1]), *shape)
+        out[n] = _blurred(sharpness(large, _region(region), max_sigma), max_sigma, shape[0])[0] if max_sigma else 0.0
+    return out
+
+
 def perturbations(
     images: np.ndarray,
     maps: dict[str, np.ndarray],
@@ -154,7 +198,8 @@ def perturbations(
     """The images blurred with every ``max_sigma`` (``level``), in every ``region``, guided by each map.
 
     All maps and regions of one level share the blurred copies of each image. An image whose map is dead comes back
-    unchanged: there is no salience to compare, and its values are NaN.
+    unchanged: there is no salience to compare, and its values are NaN. A warning says where maps are too fine to blur
+    anything (``blurred_share``).
 
     Raises:
         InputError: an unknown region, or a negative sigma.
@@ -216,7 +261,7 @@ def _central_order(height: int, width: int) -> np.ndarray:
 
 def _fitted(maps: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Live maps as 8-bit images at the size of the images."""
-    maps = checked(maps)
+    maps = _as_guide(checked(maps))
     height, width = images.shape[1:3]
     if len(maps) != len(images) or maps.shape[1] * width != maps.shape[2] * height:
         raise InputError(
@@ -229,6 +274,19 @@ def _fitted(maps: np.ndarray, images: np.ndarray) -> np.ndarray:
             f"{count} of {len(maps)} maps are dead (constant or NaN) and cannot guide blur; drop them first"
         )
     return upsample(maps, height, width)
+
+
+def _as_guide(maps: np.ndarray) -> np.ndarray:
+    """Maps as the formula reads them; 8-bit maps may be enlarged already, and stay as the release has them."""
+    return maps if maps.dtype == np.uint8 else relative(maps)
+
+
+def _blurred(levels: np.ndarray, max_sigma: float, height: int) -> np.ndarray:
+    """(N,) shares of the pixels that are blurred; levels: (N, H, W) of ``sharpness``."""
+    sigmas = np.array([_sigma(level, max_sigma, height) for level in range(int(levels.max(initial=0)) + 1)])
+    # A small dose is small on purpose.
+    least = pixels(min(LEAST_SIGMA, max_sigma / 20), height)
+    return (sigmas >= least)[levels].mean(axis=(1, 2))
 
 
 def _region(region: str) -> str:

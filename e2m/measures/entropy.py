@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from e2m.arrays.maps import checked, dead, quantise
+from e2m.arrays.maps import checked, dead, quantise, relative
 from e2m.types import Headline
 
 TITLE = "Entropy"
@@ -34,7 +34,7 @@ def grey_level_entropy(maps: np.ndarray) -> np.ndarray:
     log2(49) = 5.6147.
 
     Args:
-        maps: (N, h, w) float in [0, 1], quantised first, or uint8.
+        maps: (N, h, w) float in [0, 1], divided by its maximum and quantised first, or uint8.
 
     Returns:
         (N,) in [0, 1]; NaN for dead maps: not finite, or constant as 8-bit images.
@@ -81,7 +81,7 @@ def entropy_bits(maps: np.ndarray) -> np.ndarray:
     needs only a table of whole numbers.
 
     Args:
-        maps: (N, h, w) float in [0, 1], quantised first, or uint8.
+        maps: (N, h, w) float in [0, 1], divided by its maximum and quantised first, or uint8.
 
     Returns:
         (N,) in [0, log2(min(h * w, 256))]; NaN for dead maps.
@@ -91,7 +91,7 @@ def entropy_bits(maps: np.ndarray) -> np.ndarray:
     """
     maps = checked(maps)
     pixels = maps.shape[1] * maps.shape[2]
-    grey = quantise(maps)
+    grey = quantise(relative(maps))
     counts = np.arange(pixels + 1.0)
     terms = counts * np.log2(np.maximum(counts, 1))
     sums = np.empty(len(maps))

@@ -103,7 +103,8 @@ def enlarged(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Maps at the images' size, 8-bit and PIL bicubic; maps of that size are returned.
 
     Args:
-        maps: (N, h, w) float in [0, 1] or uint8.
+        maps: (N, h, w) float in [0, 1] or uint8. They are not stretched, because masks count as they are: stretch
+            densities to [0, 1] first, or eight bits leave little of them.
         shape: (H, W) of the images.
 
     Returns:

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import MinLen
 
-from e2m.arrays.maps import checked, dead, quantise
+from e2m.arrays.maps import checked, dead, quantise, relative
 from e2m.arrays.ssim import ssim
 from e2m.checks import Share
 from e2m.types import Headline, InputError, Perturbation
@@ -67,8 +67,8 @@ def salt_and_pepper(images: np.ndarray, amount: float, seed: int) -> np.ndarray:
 def distance_to_mean(maps: np.ndarray, reference_maps: np.ndarray) -> np.ndarray:
     """How far each map of an unseen source is from the mean map of a known one: 1 - SSIM, on native 8-bit maps.
 
-    The mean is taken over the 8-bit maps that are not dead, and truncated to 8 bits: sums of whole numbers do not
-    depend on the order of the maps.
+    Each map is divided by its maximum first, so that its unit does not matter. The mean is taken over the 8-bit maps
+    that are not dead, and truncated to 8 bits: sums of whole numbers do not depend on the order of the maps.
 
     Args:
         maps: (N, h, w) float in [0, 1] or uint8, of any source.
@@ -80,7 +80,7 @@ def distance_to_mean(maps: np.ndarray, reference_maps: np.ndarray) -> np.ndarray
     Raises:
         InputError: maps of another size, values outside [0, 1], or no live reference map.
     """
-    maps, reference_maps = checked(maps), checked(reference_maps)
+    maps, reference_maps = relative(checked(maps)), relative(checked(reference_maps))
     known = quantise(reference_maps)[~_dead(reference_maps)]
     if len(known) == 0:
         raise InputError(f"none of the {len(reference_maps)} reference maps is alive; a mean needs at least one")

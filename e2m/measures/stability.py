@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from e2m.arrays.maps import checked, dead, quantise
+from e2m.arrays.maps import checked, dead, quantise, relative
 from e2m.arrays.ssim import local_moments, ssim
 from e2m.types import Headline, InputError
 
@@ -34,8 +34,8 @@ _CHUNK = 1 << 22  # pixels of all runs held at once
 def stability(maps: np.ndarray, runs: Sequence | None = None) -> pd.DataFrame:
     """Structural similarity of the native 8-bit maps of every pair of runs, image by image.
 
-    On 7 x 7 maps the window covers the whole map (Crum et al. 2023 average over images and pairs). Resample runs, not
-    pairs, for an interval.
+    On 7 x 7 maps the window covers the whole map (Crum et al. 2023 average over images and pairs). Each map is divided
+    by its maximum first, so that its unit does not matter. Resample runs, not pairs, for an interval.
 
     Args:
         maps: (R, N, h, w) float in [0, 1], quantised first, or uint8: the maps of R runs on the same N images.
@@ -71,7 +71,7 @@ def stability(maps: np.ndarray, runs: Sequence | None = None) -> pd.DataFrame:
 
 def _of_pairs(maps: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
     """(P, N) similarity of the runs of each pair; maps: (R, N, h, w). Moments of a run are computed once."""
-    grey = quantise(maps)
+    grey = quantise(relative(maps))
     is_dead = dead(maps) | dead(grey)
     moments = [local_moments(of_run) for of_run in grey]
     values = np.stack([ssim(moments[i], moments[j], data_range=255) for i, j in pairs])

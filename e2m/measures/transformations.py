@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from annotated_types import MinLen
 
-from e2m.arrays.maps import checked, dead, pixels, quantise, upsample
+from e2m.arrays.maps import checked, dead, pixels, quantise, relative, upsample
 from e2m.arrays.ssim import local_moments, ssim
 from e2m.types import Headline, InputError, Perturbation
 
@@ -188,7 +188,7 @@ def interpolation_ceiling(maps: np.ndarray, side: int, cells: int | tuple[int, i
         InputError: maps of another shape, values outside [0, 1], or a side too small to shift.
     """
     maps = checked(maps)
-    grey = quantise(maps)
+    grey = quantise(relative(maps))
     size = maps.shape[1:] if cells is None else tuple(np.broadcast_to(cells, 2).tolist())
     readers = _centres(size[0], side), _centres(size[1], side)
     original = upsample(grey, side, side)

@@ -151,5 +151,5 @@ def _mapped(path: Path, row: np.dtype) -> np.ndarray:
     if not path.is_file():
         raise InputError(f"{path}: no such file; `e2m frozen` writes the outputs of frozen blocks")
     if not path.stat().st_size or path.stat().st_size % row.itemsize:
-        raise InputError(f"{path}: damaged, or of another detector; delete it, and `e2m frozen` writes it anew")
+        raise InputError(f"{path}: damaged, or of another detector; move it away, and `e2m frozen` writes it anew")
     return np.memmap(path, row, mode="r")

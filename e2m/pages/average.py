@@ -97,7 +97,7 @@ def mean_human(experiment: Experiment, sources: Sequence[str], shape: tuple[int,
     """(h, w) in [0, 1], the mean of the human maps of some sources' test images; NaN if none has a map."""
     samples = experiment.samples
     names = samples.loc[samples["source"].isin(sources) & (samples["salience"] != ""), "image"]
-    return experiment.human(names, shape).mean(axis=0) / 255 if len(names) else np.full(shape, np.nan)
+    return np.nanmean(experiment.human(names, shape), axis=0) if len(names) else np.full(shape, np.nan)
 
 
 def table(rows: Sequence[Averages]) -> pd.DataFrame:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from e2m import plugins
-from e2m.arrays.images import read_maps
+from e2m.arrays.map_files import read_maps
 from e2m.datasets import load_dataset
 from e2m.experiment.results import Experiment, bounded
+from e2m.measures.degradation import LEAST_SHARE, blurred_share
 from e2m.measures.transformations import interpolation_ceiling
 
 
@@ -35,7 +36,7 @@ def fixed_rows(experiment: Experiment, measure: str, shape: tuple[int, int]) -> 
     """
     train = load_dataset(experiment.dataset, split="train", **experiment.options)
     files = train.loc[train["salience"] != "", "salience"]
-    mean = (read_maps(files, shape=shape) / (255 * len(files))).sum(axis=0)
+    mean = np.nanmean(read_maps(files, shape=shape), axis=0, dtype=np.float64).clip(0, 1)
     samples = experiment.samples[experiment.samples["source"].isin(experiment.annotated)]
     fixed = np.broadcast_to(mean, (len(samples), *shape))
     values = plugins.load("measure", measure).with_human(fixed, experiment.human(samples["image"], shape))
@@ -80,6 +81,24 @@ def ceiling(experiment: Experiment, method: str, images: int = 30) -> pd.DataFra
             means.assign(detector=detector, regime="ceiling", salience=method, low=np.nan, high=np.nan, missing=0)
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def fine_maps(experiment: Experiment, max_sigma: float, images: int = 30) -> pd.DataFrame:
+    """Maps too fine to blur anything in measure (e), where an unchanged decision says nothing about the detector.
+
+    Counted for run 0 of every regime, on so many live maps of each in-set source.
+
+    Returns:
+        One row a detector, regime and salience method: detector, regime, salience, maps, too fine.
+    """
+    side, rows = experiment.image_size or 224, []
+    for names, maps in experiment.each():
+        if names["source"] in experiment.in_set:
+            shares = blurred_share(maps["salience"][0, :images].to_numpy(), (side, side), max_sigma=max_sigma)
+            shares = shares[np.isfinite(shares)]
+            rows.append({**names, "maps": len(shares), "too fine": int((shares < LEAST_SHARE).sum())})
+    keys = ["detector", "regime", "salience"]
+    return pd.DataFrame(rows).groupby(keys, sort=False)[["maps", "too fine"]].sum().reset_index()
 
 
 def _without_detector(

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from e2m import plugins
-from e2m.arrays.images import read_maps
+from e2m.arrays.map_files import read_maps
 from e2m.arrays.maps import min_max, pixels, quantise, upsample
 from e2m.arrays.ssim import ssim
 from e2m.detectors import load_detector
@@ -202,8 +202,8 @@ def human_maps(experiment: Experiment) -> Iterator[Effect]:
     name = experiment.detectors[0]
     side = load_detector(name).size
     shape = experiment.maps(name, experiment.regimes[0], experiment.methods[0], experiment.in_set[0])["salience"].shape
-    straight = read_maps(files, shape[-2:], bilinear=True)
-    around = _reduced(read_maps(files, (side, side)), shape[-2:])
+    straight = read_maps(files, shape[-2:], bilinear=True, normalise="none")
+    around = _reduced(read_maps(files, (side, side), normalise="none"), shape[-2:])
     both = [min_max(stack) for stack in (straight, around)]
     yield "mean difference of a cell of the human map, of 1", 0.0, np.nanmean(np.abs(both[0] - both[1]))
 

@@ -417,6 +417,7 @@ def dots(
             if reference is not None:
                 ax.axvline(subset.loc[reference, "mean"], color=colour, linestyle=":", linewidth=1.2, zorder=1)
         ax.set(xlabel=(titles or {}).get(panel, panel), ylim=(len(names) - 0.5, -0.5))
+        ax.locator_params(axis="x", nbins=6)
         ax.set_yticks(range(len(names)), [_SPELLED.get(name, name) for name in names])
     for ax in axes.flat[len(panels) :]:
         ax.remove()

@@ -23,8 +23,8 @@ def respond(
 ) -> pd.DataFrame:
     """Compare salience and scores of one batch before and after a measure's perturbations, as tidy rows.
 
-    Changed images are freed when the call ends. SSIM is taken on 8-bit maps upsampled to the images' size
-    (scikit-image's defaults).
+    Maps of other software need no explainer: see ``e2m.salience.given``. Changed images are freed when the call ends.
+    SSIM is taken on 8-bit maps upsampled to the images' size (scikit-image's defaults).
 
     Args:
         explainer: an open explainer.
@@ -44,7 +44,9 @@ def respond(
     Raises:
         InputError: ``perturbations`` yields nothing.
     """
-    before = {method: _Compared(explanation, images.shape[1:3]) for method, explanation in clean.items()}
+    before = {
+        method: Compared(explanation.maps, explanation.dead, images.shape[1:3]) for method, explanation in clean.items()
+    }
     # An image without a class has dead maps, whatever class they are asked for.
     predicted = next(iter(clean.values())).predicted.clip(0)
     maps = {method: compared.maps for method, compared in before.items()}
@@ -55,23 +57,37 @@ def respond(
     ]
     if not rows:
         raise InputError("the measure changed no image: give it at least one level other than that of the clean image")
-    return _tidy(about, rows)
+    return tidy(about, rows)
 
 
-class _Compared:
-    """Clean 8-bit maps upsampled to the images' size, with the local sums that every SSIM against them reuses."""
+class Compared:
+    """Clean 8-bit maps upsampled to the images' size, with the local sums that every SSIM against them reuses.
 
-    def __init__(self, clean: Explanation, shape: tuple[int, int]):
+    Args:
+        maps: (n, h, w) float in [0, 1].
+        dead: (n,) bool.
+        shape: (H, W) of the images.
+    """
+
+    def __init__(self, maps: np.ndarray, dead: np.ndarray, shape: tuple[int, int]):
         self.shape = shape
-        self.maps = upsample(clean.maps, *shape)
-        self.dead = clean.dead
+        self.maps = upsample(maps, *shape)
+        self.dead = dead
         self.moments = ssim.local_moments(self.maps)
 
-    def ssim(self, changed: Explanation, change: Perturbation, which: np.ndarray) -> dict[str, np.ndarray]:
-        """Similarity of the maps of some of the images, by variant; NaN where either map is dead."""
-        after = change.undo(upsample(changed.maps, *self.shape))
+    def ssim(
+        self, maps: np.ndarray, dead: np.ndarray, change: Perturbation, which: slice | np.ndarray = slice(None)
+    ) -> dict[str, np.ndarray]:
+        """Similarity of the maps of changed images with those of the clean ones, by variant; NaN where either is dead.
+
+        Args:
+            maps, dead: as above, of the changed images.
+            change: how they were changed.
+            which: the images that ``maps`` belong to.
+        """
+        after = change.undo(upsample(maps, *self.shape))
         before = ssim.Moments(*(getattr(self.moments, part)[which] for part in ("maps", "sums", "variances")))
-        dead = self.dead[which] | changed.dead
+        dead = self.dead[which] | dead
         if change.valid is None:
             return {"ssim": np.where(dead, np.nan, ssim.ssim(before, after, data_range=255))}
         areas = np.stack([np.ones_like(change.valid), change.valid])[: 1 if change.valid.all() else 2]
@@ -93,19 +109,23 @@ def _compare(
         yield {"salience": change.guide, "target": "", "variant": variant, "value": values}
     flipped = first.predicted != predicted
     for method in methods:
-        now = before[method].ssim(explained[method, 0], change, np.full(len(flipped), True))
+        same = explained[method, 0]
+        now = before[method].ssim(same.maps, same.dead, change)
         # If the prediction has not flipped, both targets are the same class and have the same map.
         then = {variant: values.copy() for variant, values in now.items()}
         if flipped.any():
-            for variant, values in before[method].ssim(explained[method, 1][flipped], change, flipped).items():
+            other = explained[method, 1][flipped]
+            for variant, values in before[method].ssim(other.maps, other.dead, change, flipped).items():
                 then[variant][flipped] = values
         for target, similar in (("predicted", now), ("clean", then)):
             for variant, values in similar.items():
                 yield {"salience": method, "target": target, "variant": variant, "value": values}
 
 
-def _tidy(about: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
-    """One long frame from rows of (N,) values and the columns about the N images."""
+def tidy(about: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
+    """One long frame from rows of (N,) values, with their salience, target, variant, region and level, and the columns
+    about the N images.
+    """
     long = pd.concat([about] * len(rows), ignore_index=True)
     for column in ("salience", "target", "variant", "region", "level"):
         long[column] = np.repeat([row[column] for row in rows], len(about))

@@ -54,7 +54,7 @@ from e2m.statistics.intervals import (
     mean_interval,
     pairs_interval,
 )
-from e2m.statistics.planning import Needed, needed
+from e2m.statistics.planning import Needed, needed, power
 from e2m.statistics.rows import (
     accuracies,
     accuracy_changes,
@@ -102,6 +102,7 @@ __all__ = [
     "over_levels",
     "pairs_interval",
     "permutation_test",
+    "power",
     "probability_greater",
     "ranged",
     "softmax_scores",

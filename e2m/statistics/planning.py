@@ -74,6 +74,35 @@ def needed(
     return Needed(more_runs, None if more_clusters is None else more_clusters / clusters, both)
 
 
+def power(
+    gap: float,
+    run_variance: float,
+    image_variance: float,
+    runs: int,
+    clusters: int,
+    regimes: int = 2,
+    level: float = 0.95,
+) -> float:
+    """Share of such studies whose interval excludes 0, if the difference really is ``gap``.
+
+    With the squared standard error v_r + v_c, the estimate divided by its error follows a noncentral t with
+    Satterthwaite's degrees of freedom, and decides beyond the t of the level.
+
+    Args:
+        gap: the true difference, in the unit of the values.
+        run_variance, image_variance: parts of the squared standard error; for two groups of R runs each whose means
+            have the standard deviation s, the runs' part is 2 s^2 / R.
+        runs: of each regime, 2 or more.
+        clusters: of images.
+        regimes, level: as in ``needed``.
+    """
+    parts = np.array([run_variance, image_variance])
+    freedom = satterthwaite(parts, [regimes * (runs - 1) + 1, clusters])
+    beyond = stats.t.ppf(0.5 + level / 2, freedom)
+    shift = gap / np.sqrt(parts.sum())
+    return float(stats.nct.sf(beyond, freedom, shift) + stats.nct.cdf(-beyond, freedom, shift))
+
+
 def _first(least: int, most: int, enough: Callable[[int], bool]) -> int | None:
     """The smallest number from ``least`` to ``most`` that is enough, by halving; None if none is."""
     if not enough(most):

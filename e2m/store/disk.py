@@ -227,7 +227,7 @@ def read_maps(path: str | Path) -> xr.Dataset:
     try:
         maps = xr.load_dataset(path, engine="scipy")
     except (OSError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: not a netCDF file of salience maps; delete it and make it again") from error
+        raise InputError(f"{path}: not a netCDF file of salience maps; move it away and make the maps again") from error
     if "salience" not in maps:
         raise InputError(f"{path}: holds {', '.join(maps)}, but no salience maps; give a file that E2M wrote")
     return maps

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from e2m.arrays.images import read_images, read_maps
+from e2m.arrays.images import read_images
+from e2m.arrays.map_files import read_maps
 from e2m.networks.inputs import as_input, square_side
 from e2m.networks.trunk import Trunk
 from e2m.training.settings import Settings
@@ -42,7 +43,9 @@ class Images:
         self.detector, self.trunk = detector, trunk
         self.images = np.concatenate(list(read_images(samples, size=square_side(detector))))
         classes = (samples["label"] == LABELS[1]).to_numpy(np.int64)
-        human = read_maps(samples["salience"], human_shape, bilinear=True) if human_shape else None
+        # As they are: the loss stretches them, after the network has reduced them.
+        guide = {"shape": human_shape, "bilinear": True, "normalise": "none"}
+        human = read_maps(samples["salience"], **guide) if human_shape else None
         if replace_targets is not None:
             # A separate stream keeps order and augmentation equal to those of other regimes. The bytes key the stream;
             # another key would change every training of these regimes.

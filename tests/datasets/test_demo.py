@@ -1,6 +1,7 @@
 """The embedded data: counts, ground truth by construction, and the same bytes every time."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import pandas as pd
 import pytest
 from scipy.ndimage import binary_dilation
 
-from e2m.arrays.images import read_image, read_images, read_maps
+from e2m.arrays import map_files
+from e2m.arrays.images import read_image, read_images
 from e2m.datasets import demo, load_dataset
 from e2m.store import building, paths
 from e2m.types import InputError
+
+read_maps = partial(map_files.read_maps, normalise="none")
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,20 @@
 """The planted data: only one patch distinguishes the classes, and every build writes the same bytes."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from e2m.arrays.images import read_image, read_images, read_maps
+from e2m.arrays import map_files
+from e2m.arrays.images import read_image, read_images
 from e2m.datasets import load_dataset, planted
 from e2m.store import paths
 from e2m.store.building import SUBJECTS, photographs, random_of
+
+read_maps = partial(map_files.read_maps, normalise="none")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from e2m import statistics
-from e2m.arrays.images import read_maps
+from e2m.arrays.map_files import read_maps
 from e2m.experiment import data, explain, results, train
 from e2m.experiment.results import Experiment, ModelKey, correct, extremes
 from e2m.measures.alignment import with_human

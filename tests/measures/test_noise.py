@@ -68,6 +68,7 @@ def test_distance_to_the_mean_map():
     maps, known = (np.random.default_rng(seed).random((4, 7, 7)) for seed in (0, 1))
     known[2] = np.nan
     maps[3] = 0.5
+    maps, known = (stack / stack.max(axis=(1, 2), keepdims=True) for stack in (maps, known))
     eight_bits = (known[[0, 1, 3]].astype(np.float32) * np.float32(255)).astype(np.uint8)
     mean = np.floor(eight_bits.sum(axis=0, dtype=int) / 3).astype(np.uint8)
     results = distance_to_mean(maps, known)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from e2m.statistics import difference_interval, needed
+from e2m.pages import power as tables
+from e2m.statistics import difference_interval, needed, power
 from e2m.statistics.planning import MOST
 
 
@@ -79,3 +80,30 @@ def test_without_any_variance_the_numbers_at_hand_decide_all_but_no_gap():
     plan = needed(0.1, 0.0, 0.0, 5, 12)
     assert (plan.runs, plan.images, plan.both) == (5, 1, 5)
     assert needed(0.0, 0.0, 0.0, 5, 12).runs is None
+
+
+@pytest.mark.parametrize(("gap", "runs"), [(0.0, 3), (1.0, 3), (1.0, 10), (2.0, 4), (2.0, 5)])
+def test_power_of_runs_alone_is_that_of_the_two_sample_t_test(gap, runs):
+    """Means of runs are compared by t with 2 (R - 1) degrees of freedom: simulated studies, literally."""
+    random, replications = np.random.default_rng(runs), 20000
+    groups = random.normal(size=(2, replications, runs)) + np.array([gap, 0])[:, None, None]
+    found = stats.ttest_ind(*groups, axis=1).pvalue < 0.05
+    chance = power(gap, 2 / runs, 0.0, runs, 100)
+    assert chance == pytest.approx(found.mean(), abs=3 * (0.25 / replications) ** 0.5)
+
+
+def test_power_agrees_with_the_numbers_that_are_needed():
+    for gap, image_variance in ((1.0, 0.0), (2.0, 0.09)):
+        plan = needed(gap, 2 / 2, image_variance, 2, 100)
+        few, enough = (power(gap, 2 / runs, image_variance, runs, 100) for runs in (plan.runs - 1, plan.runs))
+        assert few < 0.81
+        assert enough > 0.79
+
+
+def test_the_tables_of_the_page():
+    table = tables.table(differences=[1.0, 3.0], runs=[3, 10])
+    assert table["3 runs"].to_list() == pytest.approx([power(gap, 2 / 3, 0, 3, 100) for gap in (1, 3)])
+    assert (table["10 runs"] > table["3 runs"]).all()
+    many, few = (table[f"runs for 80 %, {words} images"] for words in ("many", "few"))
+    assert (many <= few.fillna(1000)).all()
+    assert tables.smallest_p([3, 4])["smallest p"].to_list() == pytest.approx([2 / 20, 2 / 70])

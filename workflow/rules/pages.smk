@@ -38,11 +38,15 @@ PAGES = {
     "interventions": results(*(key for key in (*experiment.trained, *experiment.controlled) if key.run == 0)),
     "masking": None,
     "networks": [],
+    "adapt": [],
     "speed": None,
 }
 
 # Plug-ins that a page without results looks up.
-LOOKED_UP = {"networks": dict(**DATA, method=plugins.names("method"))}
+LOOKED_UP = {
+    "networks": dict(**DATA, method=plugins.names("method")),
+    "adapt": dict(dataset=[*DATA["dataset"], "folder"], method=plugins.names("method")),
+}
 
 
 def tables(page, call):
