@@ -164,6 +164,7 @@ def quantity(data: dict[str, Any], row: str, groups: list[str], reach: float) ->
         "means": means,
         "ends": ends,
         "controls": controls,
+        "notes": list(dict.fromkeys(one["note"] for one in means if one["note"])),
         "differences": differences,
         "values": _values(means, controls, ends),
         "apart": _marks(differences, "difference", -reach, reach),

@@ -295,6 +295,11 @@ def test_controls_that_depend_on_the_size_of_maps_are_named_with_their_group(rep
     ]
 
 
+def test_why_a_value_has_no_interval_stands_beside_it_once(report):
+    content = data.as_data(report, SCHEMA)
+    assert page.quantity(content, "(l) energy in the true region", list(RUNS), 1.0)["notes"] == ["one run"]
+
+
 def test_where_a_map_is_highest():
     maps = np.zeros((3, 7, 7))
     maps[0, 0, 6] = maps[1, 3, 3] = maps[2, 6, 3] = 1
@@ -323,7 +328,8 @@ def test_pages_of_the_book_are_linked_only_if_its_address_is_known(report, folde
     assert "http" not in (folder / "audit.html").read_text().replace("http-equiv", "")
     text = write(report, tmp_path, book="https://example.org/e2m/").read_text()
     pages = re.findall(r'href="https://example.org/e2m/([^"]+)\.html"', text)
-    assert pages == ["executed/entropy", "executed/transformations", "executed/masking"]
+    measures = ["executed/entropy", "executed/transformations", "executed/masking"]
+    assert pages == [*measures, "executed/coverage", "executed/controls"]
 
 
 def test_every_measure_has_a_page_in_the_book():
@@ -331,7 +337,8 @@ def test_every_measure_has_a_page_in_the_book():
     letters = set("abcdehl")
     names = [limit["measure"] for limit in data.limits(letters)]
     assert len(names) == len(letters)
-    assert {f"executed/{page.PAGES.get(name, name)}" for name in names} <= set(known)
+    pages = [*names, "coverage", "controls"]
+    assert {f"executed/{page.PAGES.get(name, name)}" for name in pages} <= set(known)
 
 
 def test_pictures_stop_where_the_page_is_large_enough(report, tmp_path, monkeypatch):
@@ -362,6 +369,16 @@ def test_one_group_gives_a_report_card(tmp_path):
     assert "<title>Report card of only" in text
     assert "Cliff" not in text
     assert json.loads((tmp_path / "audit.json").read_text())["differences"] == []
+
+
+def test_an_audit_of_little_has_a_page_too(report, tmp_path):
+    little = {name: getattr(report, name)[:0] for name in ("equal", "controls", "left_out", "galleries", "findings")}
+    accuracy = report.means[report.means["letter"] == ""]
+    rows = replace(report, **little, means=accuracy, differences=report.differences[:1])
+    text = write(replace(rows, verdict=Verdict(None, [])), tmp_path).read_text()
+    assert "Nothing was left out." in text
+    assert "No true regions and no human maps arrived" in text
+    assert 'id="galleries"' not in text
 
 
 def test_three_groups_are_compared_in_pairs(tmp_path):
@@ -408,6 +425,7 @@ def test_nothing_is_loaded_and_nothing_goes_wrong(opened, folder):
     assert opened.events == [(folder / "audit.html").as_uri()]
     assert opened.locator("h1").inner_text() == "No reason to prefer either"
     assert opened.locator("img[src='x']").count() == 0
+    assert opened.locator("template").count() == IMAGES - opened.locator("[data-shown]").count()
 
 
 def test_all_pictures_are_shown(opened):
@@ -452,7 +470,7 @@ def test_an_image_opens_by_keyboard_with_the_maps_of_all_runs(opened):
     view = opened.locator("dialog[open]")
     assert view.locator("h4").inner_text() == expected[0]
     assert view.locator(".tile").count() == sum(RUNS.values())
-    assert view.locator(".tile img[alt^='Map of 0.pt: highest at the']").count() > 0
+    assert view.locator(".tile img[alt^='Map of 1.pt: highest at the']").count() == len(RUNS)
     opened.keyboard.press("ArrowRight")
     assert view.locator("h4").inner_text() == expected[1]
     opened.keyboard.press("ArrowLeft")
