@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Self
 
+import numpy as np
 import yaml
 from annotated_types import Ge, MinLen
 
@@ -213,17 +215,22 @@ class Profile:
         return range(min(self.runs, self.masker["runs"]) if method == MASKER else self.runs)
 
     def check_pages(self) -> None:
-        """Check that the pages of the book have what they compare: two regimes, two runs, and every measure.
+        """Check that the pages of the book have what they compare: two regimes, two runs, every measure and its levels.
 
         Raises:
             InputError: keys that leave something out, a line each.
         """
         lines = ["guided: null arrived; one of regimes fits, since pages compare two"] if self.guided is None else []
         lines += ["runs: 1 arrived; a whole number from 2 up fits, since pages compare runs"] if self.runs < 2 else []
-        changing = [
-            name for name in plugins.names("measure") if hasattr(plugins.load("measure", name), "perturbations")
-        ]
+        modules = {name: plugins.load("measure", name) for name in plugins.names("measure")}
+        changing = {name: module for name, module in modules.items() if hasattr(module, "perturbations")}
         lines += [f"measures.{name}: missing; it has a page" for name in changing if name not in self.measures]
+        for name in changing.keys() & self.measures:
+            shown_on_pages = {
+                f"{headline.level:g}" for headline in changing[name].HEADLINES if headline.level not in ("", "all")
+            }
+            missing = sorted(shown_on_pages - _levels(changing[name], self.measures[name]))
+            lines += [f"measures.{name}: the level {level} is missing; pages show it" for level in missing]
         if lines:
             raise InputError("\n".join(f"profile {self.profile}: {line}" for line in lines))
 
@@ -311,6 +318,13 @@ def _file_of(profile: str) -> Path:
 def _shown(path: Path) -> Path:
     """A path as people know it: from the root of the repository on, if it lies there."""
     return path.relative_to(paths.CHECKOUT) if path.is_relative_to(paths.CHECKOUT) else path
+
+
+def _levels(measure: ModuleType, settings: Mapping[str, Any]) -> set[str]:
+    """The levels of a measure with these settings, as it gives them to a small image."""
+    options = {name: value for name, value in settings.items() if name != "images_per_source"}
+    images, maps = np.zeros((1, 16, 16, 3), np.uint8), {"": np.eye(16, dtype=np.float32)[None]}
+    return {perturbation.level for perturbation in measure.perturbations(images, maps, **options)}
 
 
 class _Loader(yaml.SafeLoader):

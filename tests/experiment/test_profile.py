@@ -430,3 +430,16 @@ def test_a_book_needs_two_regimes_two_runs_and_every_measure():
         "profile smoke: measures.degradation: missing; it has a page",
         "profile smoke: measures.transformations: missing; it has a page",
     ]
+
+
+def test_a_book_needs_the_levels_that_its_pages_show():
+    for name in ("demo", "smoke", "paper"):
+        Profile.load(name).check_pages()
+    measures = copy.deepcopy(Profile.load("smoke").measures)
+    measures["noise"]["amounts"], measures["degradation"]["max_sigmas"] = [0.3], [5.0]
+    with pytest.raises(InputError) as caught:
+        Profile.load("smoke", measures=measures).check_pages()
+    assert sorted(str(caught.value).splitlines()) == [
+        "profile smoke: measures.degradation: the level 10 is missing; pages show it",
+        "profile smoke: measures.noise: the level 0.1 is missing; pages show it",
+    ]
