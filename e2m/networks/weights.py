@@ -98,20 +98,16 @@ def fitted(content: object, detector: Detector, path: Path) -> Fit:
     parts = [(name, part) for name, part in _mappings(content) if any(isinstance(key, str) for key in part)]
     if not parts:
         raise InputError(f"{path}: holds {_held(content)}, and no mapping of names to tensors; {_WAY_OUT}")
-    matched = [(name, *_renamed(part, expected)) for name, part in parts]
-    best = max(matched, key=lambda part: (_count(part[1], expected), len(part[1])))
-    most = _count(best[1], expected)
-    if not most and not any(isinstance(value, Tensor) for value in best[1].values()) and _objects(content):
+    matched = [(name, _renamed(part, expected)) for name, part in parts]
+    name, best = max(matched, key=lambda part: (_count(part[1].weights, expected), len(part[1].weights)))
+    most = _count(best.weights, expected)
+    if not most and not any(isinstance(value, Tensor) for value in best.weights.values()) and _objects(content):
         raise InputError(f"{path}: holds {_held(content)}, and no mapping of names to tensors; {_WAY_OUT}")
-    equal = [name for name, part, *_ in matched if name != best[0] and _count(part, expected) == most]
-    others = tuple(name or "the file itself" for name in equal) if most else ()
-    name, weights, strip, add = best
-    said = [f"from {name!r}"] if name else []
-    said += [f"without the prefix {strip!r}"] if strip else []
-    said += [f"under the prefix {add!r}"] if add else []
-    weights, moved = _paired(weights, expected)
-    said += [f"{moved[0]!r} is read as {moved[1]!r}"] if moved else []
-    return Fit(weights, ", ".join(said), others)
+    equal = [other for other, part in matched if other != name and _count(part.weights, expected) == most]
+    others = (*(repr(other) if other else "the file itself" for other in equal), *best.others) if most else ()
+    weights, moved = _paired(best.weights, expected)
+    said = [f"from {name!r}" if name else "", best.said, f"{moved[0]!r} is read as {moved[1]!r}" if moved else ""]
+    return Fit(weights, ", ".join(filter(None, said)), others)
 
 
 _WAY_OUT = "in the program that wrote it: torch.save(model.state_dict(), 'weights.pt')"
@@ -156,8 +152,8 @@ def _count(weights: Mapping, expected: Mapping[str, Tensor]) -> int:
     return sum(1 + (isinstance(a, Tensor) and a.shape == shape) for a, shape in zip(found, shapes, strict=True))
 
 
-def _renamed(part: Mapping, expected: Mapping[str, Tensor]) -> tuple[dict[str, object], str, str]:
-    """A mapping under the network's names, the prefix that was removed, and the one that was added."""
+def _renamed(part: Mapping, expected: Mapping[str, Tensor]) -> Fit:
+    """A mapping under the network's names: those that let most of them match."""
     part = {name: value for name, value in part.items() if isinstance(name, str)}
     votes = Counter()
     for name in part:
@@ -165,16 +161,18 @@ def _renamed(part: Mapping, expected: Mapping[str, Tensor]) -> tuple[dict[str, o
     for name in expected:
         votes.update(("", name[: len(name) - len(end)]) for end in _ends(name) if end in part)
     few, many = _only_ends(part), _only_ends(expected)
-    votes.update((few[end], many[end]) for end in few.keys() & many.keys())
-    if not votes:
-        return part, "", ""
+    votes.update((few[end], many[end]) for end in few.keys() & many.keys() if few[end] and many[end])
     # Of equally good ones, the shortest.
-    strip, add = max(votes, key=lambda pair: (votes[pair], -len(pair[0]) - len(pair[1]), pair))
-    if 2 * votes[strip, add] < len(expected):  # names that agree by chance, such as "weight"
-        return part, "", ""
-    inside = {f"{add}{name.removeprefix(strip)}": value for name, value in part.items() if name.startswith(strip)}
+    ranked = sorted(votes, key=lambda pair: (-votes[pair], len(pair[0]) + len(pair[1]), pair))
+    if not ranked or 2 * votes[ranked[0]] < len(expected):  # names agree by chance, such as "weight"
+        return Fit(part, "")
+    strip, add = ranked[0]
     # What lies outside the prefix is no part of this network: a loss, another network.
-    return inside, strip, add
+    inside = {f"{add}{name.removeprefix(strip)}": value for name, value in part.items() if name.startswith(strip)}
+    said = [f"without the prefix {strip!r}" if strip else "", f"under the prefix {add!r}" if add else ""]
+    equal = [pair[0] for pair in ranked if votes[pair] == votes[ranked[0]] and pair[1] == add]
+    others = [f"those with the prefix {other!r}" for other in equal if not other.startswith(strip)]
+    return Fit(inside, ", ".join(filter(None, said)), tuple(others))
 
 
 def _ends(name: str) -> Iterator[str]:

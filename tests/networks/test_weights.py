@@ -106,7 +106,11 @@ def test_a_second_set_of_weights_that_fits_is_named(toy, tmp_path):
     torch.save({"state_dict": first, "state_dict_ema": average}, tmp_path / "a.pt")
     loaded = load_weights(toy(), tmp_path / "a.pt")
     assert_same(loaded, first)
-    assert loaded.notes[0].endswith("from 'state_dict'; state_dict_ema would fit as well")
+    assert loaded.notes[0].endswith("from 'state_dict'; 'state_dict_ema' would fit as well")
+    torch.save({**prefixed(first, "net."), **prefixed(average, "average.")}, tmp_path / "b.pt")
+    loaded = load_weights(toy(), tmp_path / "b.pt")
+    assert_same(loaded, first)
+    assert loaded.notes[0].endswith("without the prefix 'net.'; those with the prefix 'average.' would fit as well")
 
 
 def test_a_part_that_fits_is_taken_before_one_that_does_not(toy, tmp_path):
