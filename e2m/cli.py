@@ -275,7 +275,9 @@ def _salience(options: argparse.Namespace) -> None:
     from e2m.experiment import explain
 
     experiment = _experiment(options)
-    explain.explain(experiment, _key(options, experiment), options.source)
+    key = _key(options, experiment)
+    measured = None if options.source else experiment.measured(key)
+    explain.explain(experiment, key, options.source, measured=measured)
 
 
 def _controls(options: argparse.Namespace) -> None:

@@ -216,8 +216,8 @@ def apart(
     experiment: Experiment, rows_of: Callable[[Experiment], pd.DataFrame], regimes: tuple[str, str], *by: str
 ) -> pd.DataFrame:
     """The second regime minus the first on the in-set sources, all runs of each; ``rows_of`` takes one experiment."""
-    rows = pd.concat([rows_of(of_regime(experiment, regime)) for regime in regimes], ignore_index=True)
-    rows = rows[rows["source"].isin(experiment.in_set)]
+    in_set = replace(experiment, sources=experiment.in_set)
+    rows = pd.concat([rows_of(of_regime(in_set, regime)) for regime in regimes], ignore_index=True)
     settings = {"first": regimes[1], "second": regimes[0], **experiment.resampling}
     return statistics.compare(rows, ["detector", *by], **settings)
 

@@ -245,7 +245,8 @@ def _stack(paths: list[str], images: list[np.ndarray]) -> np.ndarray:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """An opened file as its EXIF orientation says."""
+    """An opened file, turned as its EXIF orientation says."""
+    image.load()  # here, so that a truncated file is not mistaken for broken EXIF data
     turn = _UPRIGHT.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 

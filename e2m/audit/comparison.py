@@ -249,7 +249,7 @@ def look(audit: Audit, names: Iterable[str]) -> Iterator[Shown]:
 def _references(audit: Audit, name: str, maps: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     about = audit.samples.set_index("image").loc[name]
     if about["salience"]:
-        yield "people", audit.human([name], next(iter(maps.values())).shape[1:])[0] / 255
+        yield "people", audit.human([name], next(iter(maps.values())).shape[1:])[0]
     if about.get("region"):
         yield "true region", audit.regions([name])[0].astype(np.float32)
 

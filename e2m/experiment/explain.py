@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,7 @@ def explain(
     progress: bool = True,
     detector: Detector | None = None,
     seed: int = 0,
+    measured: Sequence[str] | None = None,
 ) -> None:
     """Explain the test images of one detector, clean and changed, and write the files ``experiment.results(key)``.
 
@@ -57,6 +58,7 @@ def explain(
         progress: show a progress bar.
         detector: a detector to explain instead of that of ``key``, which then needs neither checkpoint nor masker.
         seed: seed of salience methods that draw random numbers.
+        measured: the sources whose images measures change (``Profile.measured``); None changes those of all.
 
     Raises:
         InputError: an unknown source; a source without a readable image; a human map that does not fit its image; no
@@ -74,7 +76,7 @@ def explain(
     elif detector.masker is None:
         methods = [method for method in methods if method != MASKER]
     about = _training(experiment.checkpoint(key))
-    explain_detector(experiment, key, detector, methods, sources, progress, seed, about)
+    explain_detector(experiment, key, detector, methods, sources, progress, seed, about, measured)
 
 
 def explain_detector(
@@ -86,6 +88,7 @@ def explain_detector(
     progress: bool = True,
     seed: int = 0,
     about: Mapping[str, str] | None = None,
+    measured: Sequence[str] | None = None,
 ) -> None:
     """``explain`` with a loaded detector and the methods that it has, for experiments that are no profile.
 
@@ -97,7 +100,8 @@ def explain_detector(
     with bar, Explainer(detector, methods, seed=seed, stored=experiment.frozen(key, "test")) as explainer:
         for source, of_source in samples.groupby("source", sort=False):
             made_of = {**experiment.made_of(key, source), **(about or {})}
-            _explain_source(experiment, key, explainer, source, of_source.reset_index(drop=True), bar, made_of)
+            family = experiment if measured is None or source in measured else replace(experiment, measures={})
+            _explain_source(family, key, explainer, source, of_source.reset_index(drop=True), bar, made_of)
 
 
 def _explain_source(

@@ -271,8 +271,15 @@ class Profile:
         """The files that ``e2m.experiment.explain.explain`` writes for a trained detector."""
         return [
             *(self.maps_file(key, *names) for names in product(self.methods_of(key), sources or self.sources)),
-            *(self.rows_file(key, *names) for names in product(self.measures, sources or self.sources)),
+            *(self.rows_file(key, *names) for names in product(self.measures, sources or self.measured(key))),
         ]
+
+    def measured(self, key: ModelKey) -> list[str]:
+        """The sources whose images measures change.
+
+        All of them for the profile's regimes; for controls, the in-set ones, on which pages compare them.
+        """
+        return self.sources if key.regime in self.regimes else self.in_set
 
 
 def claim(profile: str) -> None:

@@ -56,6 +56,7 @@ LEAST_SHARE = 0.005
 """Share of the image that a map must blur, or its blur cannot tell anything: a quarter of a cell of a 7 x 7 map."""
 
 _ORDER = 4  # exponent of the fall from the largest blur to none
+_CUT_OFF = 4.0  # of the filters, in sigma: SciPy's default
 _SMOOTHING = 5.0  # sigma of the map's own smoothing, in pixels
 _BLOBS = 16.0  # sigma of the random field's smoothing, in pixels: half a cell of a 7 x 7 map
 _STEPS = 10  # sharpness is rounded to tenths
@@ -223,11 +224,16 @@ def _picked(image: np.ndarray, levels: list[np.ndarray], max_sigma: float) -> li
     used = np.flatnonzero(np.bincount(np.concatenate([plane.ravel() for plane in levels])))
     grey = (image[..., :1] == image).all()
     planes = image[..., :1] if grey else image
-    copies = np.stack([gaussian_filter(planes, _sigma(level, max_sigma, len(image)), axes=(0, 1)) for level in used])
+    copies = np.stack([_blurred(planes, _sigma(level, max_sigma, len(image))) for level in used])
     position = np.zeros(used[-1] + 1, np.intp)
     position[used] = np.arange(len(used))
     rows, columns = np.indices(image.shape[:2], sparse=True)
     return [np.broadcast_to(copies[position[plane], rows, columns], image.shape) for plane in levels]
+
+
+def _blurred(planes: np.ndarray, sigma: float) -> np.ndarray:
+    """(H, W, C) uint8, each channel blurred; the image itself if the filter, cut off at four sigma, is one pixel."""
+    return gaussian_filter(planes, sigma, truncate=_CUT_OFF, axes=(0, 1)) if int(_CUT_OFF * sigma + 0.5) else planes
 
 
 def _sigma(level: int, max_sigma: float, height: int) -> float:
@@ -247,8 +253,13 @@ def _dealt(levels: np.ndarray, order: np.ndarray) -> np.ndarray:
 def _random_order(map_: np.ndarray, seed: int) -> np.ndarray:
     """Pixels sorted by a smooth random field, keyed by the map."""
     key = hashlib.blake2b(f"{int(seed)} ".encode() + map_.tobytes(), digest_size=16)
-    draw = np.random.default_rng(int.from_bytes(key.digest(), "little")).standard_normal(map_.shape, np.float32)
-    return np.argsort(gaussian_filter(draw, pixels(_BLOBS, len(map_))), axis=None, kind="stable")
+    return _order_of(key.digest(), map_.shape)
+
+
+@lru_cache(maxsize=256)  # every level of blur asks for it again; that is 100 KB for a map of 112 px
+def _order_of(key: bytes, shape: tuple[int, int]) -> np.ndarray:
+    draw = np.random.default_rng(int.from_bytes(key, "little")).standard_normal(shape, np.float32)
+    return np.argsort(gaussian_filter(draw, pixels(_BLOBS, shape[0])), axis=None, kind="stable")
 
 
 @lru_cache(maxsize=4)

@@ -91,7 +91,7 @@ def fine_maps(experiment: Experiment, max_sigma: float, images: int = 30) -> pd.
     Returns:
         One row a detector, regime and salience method: detector, regime, salience, maps, too fine.
     """
-    side, rows = experiment.image_size or 224, []
+    side, rows = experiment.side, []
     for names, maps in experiment.each():
         if names["source"] in experiment.in_set:
             shares = blurred_share(maps["salience"][0, :images].to_numpy(), (side, side), max_sigma=max_sigma)

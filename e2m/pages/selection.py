@@ -150,9 +150,10 @@ def selected(
     for name in methods:
         check_method(name, experiment.methods)
     parts = [(("accuracy ↑", "", False, "higher"), statistics.accuracies(scores))]
+    in_set = replace(experiment, sources=experiment.in_set)
     for name, module in measures(experiment):
         shown = [headline for headline in module.HEADLINES if headline.forest or name in also]
-        rows = experiment.rows(name) if shown else None
+        rows = in_set.rows(name) if shown else None
         for headline in shown:
             level = chosen_level(headline, name, levels, rows)
             about = (_title(module.LETTER, headline, level), module.LETTER, headline.published, headline.better)
@@ -171,7 +172,7 @@ def selected(
         "most",
     ]
     chosen = [
-        rows[rows["source"].isin(experiment.in_set) & rows["salience"].isin([*methods, ""])]
+        rows[rows["source"].isin(in_set.sources) & rows["salience"].isin([*methods, ""])]
         .assign(**dict(zip(ABOUT, about, strict=True)))
         .reindex(columns=columns)
         .astype(dict.fromkeys(("detector", "regime", "salience", "source", "image"), str))

@@ -100,7 +100,8 @@ def power(
     freedom = satterthwaite(parts, [regimes * (runs - 1) + 1, clusters])
     beyond = stats.t.ppf(0.5 + level / 2, freedom)
     shift = gap / np.sqrt(parts.sum())
-    return float(stats.nct.sf(beyond, freedom, shift) + stats.nct.cdf(-beyond, freedom, shift))
+    # Both sides by the survival function: SciPy's distribution function gives NaN far from its middle.
+    return float(sum(stats.nct.sf(beyond, freedom, side) for side in (shift, -shift)))
 
 
 def _first(least: int, most: int, enough: Callable[[int], bool]) -> int | None:

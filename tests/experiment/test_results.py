@@ -14,6 +14,7 @@ from PIL import Image
 
 from e2m import statistics
 from e2m.arrays.map_files import read_maps
+from e2m.detectors import load_detector
 from e2m.experiment import data, explain, results, train
 from e2m.experiment.results import Experiment, ModelKey, correct, extremes
 from e2m.measures.alignment import with_human
@@ -84,6 +85,20 @@ def explained(tree, tmp_path_factory):
 
 def test_everything_promised_is_written(explained):
     assert all(path.is_file() for path in explained.results(ONE))
+
+
+def test_measures_change_the_images_of_controls_on_the_in_set_sources_only(explained, monkeypatch, tmp_path):
+    control = ModelKey("resnet50", "fixed_map", 0)
+    measured = explained.measured(control)
+    assert measured == explained.in_set
+    assert explained.measured(ONE) == explained.sources
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    detector = load_detector("resnet50", device="cpu")
+    explain.explain(explained, control, progress=False, detector=detector, measured=measured)
+    written = {path for path in tmp_path.rglob("*") if path.suffix in (".nc", ".parquet")}
+    assert written == set(explained.results(control))
+    of_sources = len(explained.methods) * len(explained.sources) + len(explained.measures) * len(measured)
+    assert len(written) == of_sources
 
 
 def test_clean_maps(explained):

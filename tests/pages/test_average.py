@@ -82,7 +82,7 @@ def test_the_mean_human_map_is_that_of_its_sources():
     experiment = Experiment.load("smoke")
     names = experiment.samples.query("source == 'orl'")["image"]
     mean = average.mean_human(experiment, ["orl"], (7, 7))
-    np.testing.assert_allclose(mean, experiment.human(names, (7, 7)).astype(float).mean(axis=0) / 255)
+    np.testing.assert_allclose(mean, experiment.human(names, (7, 7)).mean(axis=0))
     assert 0 <= mean.min() < mean.max() <= 1
     assert np.isnan(average.mean_human(experiment, [], (7, 7))).all()
 
@@ -90,11 +90,11 @@ def test_the_mean_human_map_is_that_of_its_sources():
 def test_images_without_a_human_map_are_in_no_mean(monkeypatch):
     """Three images of one source, of which two have a map: the mean is that of the two."""
     samples = pd.DataFrame({"image": list("abc"), "source": "orl", "salience": ["a.png", "", "c.png"]})
-    maps = {"a": np.full((2, 2), 200), "b": np.zeros((2, 2)), "c": np.full((2, 2), 100)}
+    maps = {"a": np.full((2, 2), 0.8), "b": np.zeros((2, 2)), "c": np.full((2, 2), 0.4)}
     monkeypatch.setattr(Experiment, "samples", samples)
     monkeypatch.setattr(Experiment, "human", lambda _, names, shape: np.stack([maps[name] for name in names]))
     mean = average.mean_human(Experiment.load("smoke"), ["orl"], (2, 2))
-    np.testing.assert_allclose(mean, np.full((2, 2), 150 / 255))
+    np.testing.assert_allclose(mean, np.full((2, 2), 0.6))
 
 
 def test_the_figure_shows_every_run_the_mean_and_the_human_map_on_one_scale():

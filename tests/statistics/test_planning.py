@@ -106,4 +106,8 @@ def test_the_tables_of_the_page():
     assert (table["10 runs"] > table["3 runs"]).all()
     many, few = (table[f"runs for 80 %, {words} images"] for words in ("many", "few"))
     assert (many <= few.fillna(1000)).all()
+    assert (
+        tables.table().drop(columns=["runs for 80 %, many images", "runs for 80 %, few images"]).notna().all(axis=None)
+    )
+    assert power(30.0, 2 / 20, 0.0, 20, 100) == 1
     assert tables.smallest_p([3, 4])["smallest p"].to_list() == pytest.approx([2 / 20, 2 / 70])

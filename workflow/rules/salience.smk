@@ -2,7 +2,8 @@
 
 # One job a detector; with `--config shard=source`, for clusters, one job a detector and source.
 BY_SOURCE = config.get("shard", "detector") == "source"
-UNMASKED = sorted(set(plugins.names("regime")) - set(MASKED))
+UNMASKED = sorted(set(experiment.regimes) - set(MASKED))
+COMPARED = sorted(set(plugins.names("regime")) - set(experiment.regimes))
 PLAIN = replace(experiment, masker=None)
 FIRST = "|".join(map(str, range(experiment.masker["runs"]))) if MASKED else ""
 # Rule -> experiment, regimes, and pattern of the runs. The first runs of some regimes have maskers.
@@ -10,6 +11,7 @@ SALIENCE = {
     "salience": (experiment, MASKED, FIRST),
     "salience_of_further_runs": (PLAIN, MASKED, rf"(?!({FIRST})/)\d+"),
     "salience_without_masks": (PLAIN, UNMASKED, r"\d+"),
+    "salience_of_controls": (PLAIN, COMPARED, r"\d+"),
 }
 
 
@@ -30,6 +32,7 @@ for title, (family, regimes, runs) in SALIENCE.items():
                 (lambda wildcards: inside([experiment.masker_file(key_of(wildcards))])) if family.masker else [],
             params:
                 settings=settings.lines(family, explain.explain.reads),
+                measured=family.measured(first),
                 code=lambda wildcards, methods=tuple(family.methods_of(first)): code(
                     "e2m.experiment.explain", **DATA, **MEASURED, detector=[wildcards.detector], method=methods
                 ),
