@@ -27,6 +27,9 @@ _OPTIONAL = ("p_interval", "p_corrected", "note", "runs", "images")
 NO_REASON = "there is no finite value"
 """Stands in for a number that is missing where the table does not say why."""
 
+LEVELS = ("stop", "warning", "note")
+"""Levels of findings, the most serious first."""
+
 SIGNIFICANT = 0.05
 """Largest corrected p of a difference that counts."""
 
@@ -67,7 +70,9 @@ def as_data(report: Report, schema: str) -> dict[str, Any]:
     for row in data["equal_accuracy"]:
         row["verdict"] = "undecided" if row["verdict"] == "different" and not counts(row) else row["verdict"]
     for row in data["differences"]:
-        row |= {"effect": effect(row["cliffs_delta"]), "favours": favours(row), "words": in_words(row)}
+        # Without an interval, from one run of each, it is 1 or -1 whatever the runs are.
+        delta = None if row["cliffs_low"] is None else row["cliffs_delta"]
+        row |= {"effect": effect(delta), "favours": favours(row), "words": in_words(row)}
     names = [group.name for group in report.groups]
     return {
         "schema": schema,
@@ -77,7 +82,8 @@ def as_data(report: Report, schema: str) -> dict[str, Any]:
         "groups": [_plain(asdict(group)) for group in report.groups],
         **data,
         "findings": [
-            {"level": finding.level, "about": finding.about, "text": finding.text} for finding in report.findings
+            {"level": finding.level, "about": finding.about, "text": finding.text}
+            for finding in sorted(report.findings, key=lambda finding: LEVELS.index(finding.level))
         ],
         "galleries": [
             {

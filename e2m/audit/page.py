@@ -250,6 +250,8 @@ def glance(data: dict[str, Any]) -> dict[str, Any]:
     """What stands beside the verdict: equal accuracy, what the measures favour, and how much was seen."""
     said = {row["verdict"] for row in data["equal_accuracy"]}
     measured = [row for row in data["differences"] if row["letter"] and row["better"]]
+    # Where comparisons are corrected, those without a corrected p do not decide.
+    measured = [row for row in measured if row["p_corrected"] is not None] or measured
     favoured = {group["name"]: sum(row["favours"] == group["name"] for row in measured) for group in data["groups"]}
     return {
         "equal": said.pop() if len(said) == 1 else "mixed" if said else None,

@@ -235,6 +235,21 @@ def test_a_difference_that_chance_explains_among_so_many_favours_nobody():
     assert "no longer after correction" in data.in_words(row | {"p_corrected": 0.06})
 
 
+def test_an_effect_without_an_interval_is_not_called_large(report):
+    alone = report.differences.assign(cliffs_delta=1.0, cliffs_low=np.nan, cliffs_high=np.nan, note="one run")
+    content = data.as_data(replace(report, differences=alone), SCHEMA)
+    data.check(content)
+    assert {row["effect"] for row in content["differences"]} == {None}
+    assert {row["effect"] for row in data.as_data(report, SCHEMA)["differences"]} == {"large"}
+
+
+def test_the_most_serious_findings_come_first(report):
+    levels = ("note", "stop", "warning")
+    findings = [SimpleNamespace(level=level, about="weights", text="text") for level in levels]
+    content = data.as_data(replace(report, findings=findings), SCHEMA)
+    assert [finding["level"] for finding in content["findings"]] == ["stop", "warning", "note"]
+
+
 def test_effects_in_words():
     assert [data.effect(delta) for delta in (0.0, -0.2, 0.4, -1.0, None)] == [
         *("negligible", "small", "medium", "large", None),
@@ -259,6 +274,12 @@ def test_what_the_measures_favour_is_counted_without_accuracy_and_without_lines_
     # Of four lines, accuracy is no measure, and neither direction of the last is better.
     assert (seen["favoured"], seen["undecided"]) == ({"guided": 1, "plain": 0}, 1)
     assert (seen["dead"], seen["missing"], seen["unreadable"], seen["warnings"]) == (4, 0, 1, 1)
+
+
+def test_where_comparisons_are_corrected_those_without_a_corrected_p_are_not_counted(report):
+    corrected = report.differences.assign(p_corrected=[0.01, np.nan, 0.5, np.nan])
+    seen = page.glance(data.as_data(replace(report, differences=corrected), SCHEMA))
+    assert (seen["favoured"], seen["undecided"]) == ({"guided": 0, "plain": 0}, 1)
 
 
 # Figures
