@@ -126,7 +126,7 @@ def degrade_many(
     too_fine = np.zeros(len(images), bool)
     for n, image in enumerate(images):
         levels = [sharpness(maps[n : n + 1], region, max_sigma, seed)[0] for maps, region in fitted]
-        too_fine[n] = min(_blurred(plane[None], max_sigma, len(image))[0] for plane in levels) < LEAST_SHARE
+        too_fine[n] = min(_blurred_shares(plane[None], max_sigma, len(image))[0] for plane in levels) < LEAST_SHARE
         for changed, picked in zip(out, _picked(image, levels, max_sigma), strict=True):
             changed[n] = picked
     if too_fine.any():
@@ -185,7 +185,9 @@ def blurred_share(
     out = np.full(len(maps), np.nan)
     for n in np.flatnonzero(alive):
         large = upsample(_as_guide(maps[n : n + 1]), *shape)
-        out[n] = _blurred(sharpness(large, _region(region), max_sigma), max_sigma, shape[0])[0] if max_sigma else 0.0
+        out[n] = (
+            _blurred_shares(sharpness(large, _region(region), max_sigma), max_sigma, shape[0])[0] if max_sigma else 0.0
+        )
     return out
 
 
@@ -292,7 +294,7 @@ def _as_guide(maps: np.ndarray) -> np.ndarray:
     return maps if maps.dtype == np.uint8 else relative(maps)
 
 
-def _blurred(levels: np.ndarray, max_sigma: float, height: int) -> np.ndarray:
+def _blurred_shares(levels: np.ndarray, max_sigma: float, height: int) -> np.ndarray:
     """(N,) shares of the pixels that are blurred; levels: (N, H, W) of ``sharpness``."""
     sigmas = np.array([_sigma(level, max_sigma, height) for level in range(int(levels.max(initial=0)) + 1)])
     # A small dose is small on purpose.
