@@ -282,7 +282,7 @@ def test_blur_changes_by_hand(monkeypatch):
     experiment = Experiment.load("demo", resamples=50)
     monkeypatch.setattr(Experiment, "rows", lambda self, measure, **kept: rows)
     monkeypatch.setattr(Experiment, "subjects", None)
-    result = claims.blur_changes(experiment, "GradCAM", max_sigma=9.0)
+    result = claims.blur_changes(experiment, "GradCAM", max_sigma=10.0)
     assert result["test"].tolist() == ["blur salient, cyborg", "blur background, cyborg", "blur salient, cyborg"]
     assert result["variant"].tolist() == ["published", "published", "corrected"]
     # Salient: -1 -1 -1 0 0 of five; background: nothing; against random areas: -1 0 -1 0 of four.
@@ -291,4 +291,4 @@ def test_blur_changes_by_hand(monkeypatch):
     unchanged = claims.blur_changes(experiment, "GradCAM", max_sigma=5.0)
     assert set(unchanged["difference"]) == {0}
     monkeypatch.setattr(Experiment, "rows", lambda self, measure, **kept: rows[rows["region"] != "random"])
-    assert set(claims.blur_changes(experiment, "GradCAM", max_sigma=9.0)["variant"]) == {"published"}
+    assert set(claims.blur_changes(experiment, "GradCAM", max_sigma=10.0)["variant"]) == {"published"}

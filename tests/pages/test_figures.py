@@ -155,7 +155,7 @@ def test_differences_for_reading():
         ],
         columns=["regime", "run", "image", "measure", "value"],
     )
-    roles = {"guided": "cyborg", "traditional": "cross_entropy"}
+    roles = {"first": "cyborg", "second": "cross_entropy"}
     differences = statistics.compare(rows, ["measure"], **roles)
     shown = tables.difference_table(differences).data
     assert [*shown] == [
