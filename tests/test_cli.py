@@ -112,10 +112,16 @@ def test_salience_goes_to_a_source_and_a_device(monkeypatch, given, device):
 
     asked = []
     monkeypatch.setattr(
-        explain, "explain", lambda experiment, *rest: asked.append((experiment.device, *map(str, rest)))
+        explain,
+        "explain",
+        lambda experiment, *rest, measured: asked.append((experiment.device, *map(str, rest), measured)),
     )
     assert cli.main(["salience", "--regime", "cyborg", "--run", "1", "--source", "swap", *given]) == 0
-    assert asked == [(device, "mobilenet_v2, cyborg, run 1", "['swap']")]
+    assert cli.main(["salience", "--regime", "fixed_map", "--run", "1", *given]) == 0
+    assert asked == [
+        (device, "mobilenet_v2, cyborg, run 1", "['swap']", None),
+        (device, "mobilenet_v2, fixed_map, run 1", "None", ["orl", "swap"]),
+    ]
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["salience"], ["run"], ["run", "noise", "-p", "amount"]])
