@@ -236,22 +236,21 @@ def images(audit: Audit) -> pd.DataFrame:
 
 def look(audit: Audit, names: Iterable[str]) -> Iterator[Shown]:
     """Images with the maps and scores of all runs of all groups."""
-    method = audit.methods[0]
+    method, samples = audit.methods[0], audit.samples.set_index("image")
     for name in names:
-        source = audit.samples.set_index("image").loc[name, "source"]
+        source = samples.loc[name, "source"]
         maps, scores = {}, {}
         for group in audit.regimes:
             of_image = audit.maps(audit.detectors[0], group, method, source).sel(image=name)
             maps[group], scores[group] = of_image["salience"].to_numpy(), of_image["score"].to_numpy()
-        yield Shown(name, audit.images([name])[0], maps, scores, dict(_references(audit, name, maps)))
+        yield Shown(name, audit.images([name])[0], maps, scores, dict(_references(audit, samples.loc[name], maps)))
 
 
-def _references(audit: Audit, name: str, maps: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    about = audit.samples.set_index("image").loc[name]
+def _references(audit: Audit, about: pd.Series, maps: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     if about["salience"]:
-        yield "people", audit.human([name], next(iter(maps.values())).shape[1:])[0]
+        yield "people", audit.human([about.name], next(iter(maps.values())).shape[1:])[0]
     if about.get("region"):
-        yield "true region", audit.regions([name])[0].astype(np.float32)
+        yield "true region", audit.regions([about.name])[0].astype(np.float32)
 
 
 def reported(

@@ -156,8 +156,12 @@ class Inputs(Profile):
         masker = self.masker_file(key) if MASKER in self.methods else None
         return load_detector(detector, self.checkpoint(key), device=self.device, masker=masker)
 
+    @cached_property
+    def _by_name(self) -> pd.DataFrame:
+        return self.samples.set_index("image", drop=False)
+
     def _named(self, names: Sequence[str]) -> pd.DataFrame:
-        return self.samples.set_index("image", drop=False).loc[list(names)]
+        return self._by_name.loc[list(names)]
 
 
 def _contents(samples: pd.DataFrame, source: str) -> str:
