@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from e2m.audit import comparison, report, work
 from e2m.audit.audit import Audit
@@ -249,6 +250,29 @@ def test_one_run_one_class_and_maps_of_another_size(pictures, networks, tmp_path
         assert words in said
     assert verdict.needed == "with_weights and fine: images of both classes."
     report.write(comparison.reported(audit, means, equal, differences, comparison.controls(audit)), tmp_path / "out")
+
+
+def test_human_maps_and_true_regions_are_compared_and_shown(pictures, trained, tmp_path):
+    random = np.random.default_rng(0)
+    for kind in ("people", "regions"):
+        for name in ("real/0.png", "real/1.png", "fake/0.png", "fake/3.png"):
+            (tmp_path / kind / name).parent.mkdir(parents=True, exist_ok=True)
+            plane = random.random((32, 32)) if kind == "people" else np.indices((32, 32))[1] < 12
+            Image.fromarray((plane * 255).astype(np.uint8)).save(tmp_path / kind / name)
+    options = {"options": {"salience": str(tmp_path / "people")}, "regions": str(tmp_path / "regions")}
+    group = "A", SMALL, trained(tmp_path, "a", (1,))
+    audit = work.work(asked(pictures, group, folder=tmp_path / "out", changed_per_source=1, **options), progress=False)
+    means = comparison.means(audit)
+    measured = means[means["row"].str.contains("people|human|region|localis", case=False, regex=True)]
+    assert set(measured["images"]) <= {4, 2}
+    assert len(measured) >= 2
+    assert np.isfinite(measured["mean"]).all()
+    shown = {one.image: one.references for one in comparison.look(audit, ["fake/3.png", "fake/4.png"])}
+    assert {name: set(maps) for name, maps in shown.items()} == {
+        "fake/3.png": {"people", "true region"},
+        "fake/4.png": set(),
+    }
+    np.testing.assert_array_equal(shown["fake/3.png"]["true region"], np.indices((32, 32))[1] < 12)
 
 
 # The command
