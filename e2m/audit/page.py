@@ -145,18 +145,18 @@ def sections(data: dict[str, Any], groups: list[str]) -> list[dict[str, Any]]:
 
 
 def _quantities(data: dict[str, Any], groups: list[str], fits: Callable[[str], bool]) -> list[dict[str, Any]]:
-    differences = [row for row in data["differences"] if fits(row["letter"])]
-    ends = [abs(row[name]) for row in differences for name in ("difference", "low", "high") if row[name] is not None]
-    reach = 1.05 * max(ends, default=0) or 1.0
     rows = dict.fromkeys(row["row"] for row in data["means"] if fits(row["letter"]))
-    return [quantity(data, row, groups, reach) for row in rows]
+    return [quantity(data, row, groups) for row in rows]
 
 
-def quantity(data: dict[str, Any], row: str, groups: list[str], reach: float) -> dict[str, Any]:
-    """One quantity: its means, its controls and its differences, with both figures."""
+def quantity(data: dict[str, Any], row: str, groups: list[str]) -> dict[str, Any]:
+    """One quantity: its means, its controls and its differences, with both figures. Differences of one measure share a scale."""
     means = sorted((one for one in data["means"] if one["row"] == row), key=lambda one: groups.index(one["group"]))
     controls = _of_controls([one for one in data["controls"] if one["row"] == row and one["mean"] is not None])
     differences = [one for one in data["differences"] if one["row"] == row]
+    alike = [one for one in data["differences"] if one["letter"] == means[0]["letter"]]
+    numbers = [abs(one[name]) for one in alike for name in ("difference", "low", "high") if one[name] is not None]
+    reach = 1.05 * max(numbers, default=0) or 1.0
     ends = _ends(controls)
     return {
         "row": row,

@@ -285,11 +285,11 @@ def test_where_comparisons_are_corrected_those_without_a_corrected_p_are_not_cou
 # Figures
 
 
-def test_differences_of_a_section_share_one_axis_with_zero_in_the_middle(report):
+def test_differences_of_a_measure_share_one_axis_with_zero_in_the_middle(report):
     content = data.as_data(report, SCHEMA)
     figures = [one["apart"] for part in page.sections(content, list(RUNS)) for one in part["quantities"]]
     assert {figure["zero"] for figure in figures} == {page.WIDTH / 2}
-    assert [figure["high"] for figure in figures] == pytest.approx([0.1575, 0.1575, 0.1575, 1.0])
+    assert [figure["high"] for figure in figures] == pytest.approx([0.1575, 0.1575, 0.0735, 1.0])
     (first,) = figures[0]["marks"]
     half = page.WIDTH / 2 - page.PAD
     assert first["x"] == pytest.approx(page.WIDTH / 2 + half * 0.1 / 0.1575, abs=0.06)
@@ -298,7 +298,7 @@ def test_differences_of_a_section_share_one_axis_with_zero_in_the_middle(report)
 
 def test_controls_are_on_the_axis_of_the_groups(report):
     content = data.as_data(report, SCHEMA)
-    one = page.quantity(content, "(c) SSIM ↑", list(RUNS), 1.0)
+    one = page.quantity(content, "(c) SSIM ↑", list(RUNS))
     assert (one["values"]["low"], one["values"]["high"]) == (0.0, 1.0)
     assert one["values"]["ends"] == [page.PAD, page.WIDTH - page.PAD]
     assert [(end["name"], end["controls"]) for end in one["ends"]] == [
@@ -310,7 +310,7 @@ def test_controls_are_on_the_axis_of_the_groups(report):
 def test_controls_that_depend_on_the_size_of_maps_are_named_with_their_group(report):
     content = data.as_data(report, SCHEMA)
     content["controls"][0]["mean"] = 0.2
-    one = page.quantity(content, "(c) SSIM ↑", list(RUNS), 1.0)
+    one = page.quantity(content, "(c) SSIM ↑", list(RUNS))
     assert [(control["control"], control["mean"]) for control in one["controls"]] == [
         *(("random maps, guided", 0.2), ("random maps, plain", 0.0), ("one fixed map", 1.0)),
     ]
@@ -318,7 +318,7 @@ def test_controls_that_depend_on_the_size_of_maps_are_named_with_their_group(rep
 
 def test_why_a_value_has_no_interval_stands_beside_it_once(report):
     content = data.as_data(report, SCHEMA)
-    assert page.quantity(content, "(l) energy in the true region", list(RUNS), 1.0)["notes"] == ["one run"]
+    assert page.quantity(content, "(l) energy in the true region", list(RUNS))["notes"] == ["one run"]
 
 
 def test_where_a_map_is_highest():
