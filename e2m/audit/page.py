@@ -150,7 +150,10 @@ def _quantities(data: dict[str, Any], groups: list[str], fits: Callable[[str], b
 
 
 def quantity(data: dict[str, Any], row: str, groups: list[str]) -> dict[str, Any]:
-    """One quantity: its means, its controls and its differences, with both figures. Differences of one measure share a scale."""
+    """One quantity: its means, its controls and its differences, with both figures.
+
+    Differences of one measure share a scale.
+    """
     means = sorted((one for one in data["means"] if one["row"] == row), key=lambda one: groups.index(one["group"]))
     controls = _of_controls([one for one in data["controls"] if one["row"] == row and one["mean"] is not None])
     differences = [one for one in data["differences"] if one["row"] == row]
