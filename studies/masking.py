@@ -188,8 +188,12 @@ def tables(experiment: Experiment, regime: str, runs: int, workers: int) -> dict
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _alone) as pool:
         submitted = [pool.submit(job) for job in work]
         checked = [pool.submit(job) for job in checks]
-        for one in tqdm(as_completed([*submitted, *checked]), "maskers", len(work) + len(checks), mininterval=2):
-            one.result()  # an error shows at once
+        try:
+            for one in tqdm(as_completed([*submitted, *checked]), "maskers", len(work) + len(checks), mininterval=2):
+                one.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # an error shows at once, and not when all other work is done
+            raise
     rows, pixels = joined([one.result() for one in submitted])
     sanity = pd.concat([one.result() for one in checked], ignore_index=True)
     by = ["study", "regime", "name", "examples", "cells"]

@@ -79,9 +79,10 @@ class Trunk:
 
     @property
     def observed(self) -> bool:
-        """Whether a hook waits for a module inside the trunk, which does not run when the trunk is skipped."""
-        inside = {inner for module in self.modules for inner in module.modules()} - set(self.modules[-1:])
-        return any(module._forward_hooks for module in inside)
+        """Whether a hook reads what a skipped trunk changes: the network's input, or what goes through the trunk."""
+        inside = {inner for module in self.modules for inner in module.modules()}
+        reads = (module._forward_pre_hooks for module in (self.detector.model, *inside))
+        return any(reads) or any(module._forward_hooks for module in inside - set(self.modules[-1:]))
 
     def write(self, path: Path, batches: Iterable[np.ndarray]) -> None:
         """Store the outputs for batches of images (n, H, W, 3) uint8, each image once; an empty trunk stores nothing.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from e2m import load_detector
+from e2m import load_detector, plugins
 from e2m.methods import torchcam
 from e2m.networks.inputs import as_input
 from e2m.networks.trunk import Trunk
@@ -143,6 +143,16 @@ def test_explanations_do_not_depend_on_the_trunk(one_thread, tmp_path, random):
         for other in (explain(detector, images, method), explain(whole, images, method)):
             np.testing.assert_allclose(shared[method].maps, other.maps, atol=1e-5)
             np.testing.assert_allclose(shared[method].scores, other.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", sorted(set(plugins.names("method")) - {"masker", "oracle"}))
+def test_no_method_notices_the_trunk(detector, images, method):
+    """Score-CAM, for one, runs the network again on the input that it heard."""
+    whole = Detector(**{**vars(detector), "frozen": ()})
+    with Explainer(detector, (method,)) as one, Explainer(whole, (method,)) as other:
+        shared, alone = one(images[:3])[method], other(images[:3])[method]
+    np.testing.assert_allclose(shared.maps, alone.maps, atol=1e-5)
+    np.testing.assert_allclose(shared.scores, alone.scores, atol=1e-5)
 
 
 def test_a_method_that_reads_inside_the_trunk_runs_the_whole_network(detector, images, monkeypatch):
