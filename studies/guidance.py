@@ -153,8 +153,8 @@ def moved_maps(alone: Experiment, moves: Sequence[str]) -> pd.DataFrame:
 
 
 def repetition(experiment: Experiment) -> Iterator[pd.DataFrame]:
-    """Run 0 of the traditional regime, trained again from scratch: see the rule seed_repeated of the Snakefile."""
-    one = ModelKey(experiment.detectors[0], experiment.traditional, 0)
+    """The last run of the traditional regime, trained again from scratch: see the rule seed_repeated of the Snakefile."""
+    one = ModelKey(experiment.detectors[0], experiment.traditional, experiment.runs - 1)
     equal, similar = [], []
     for method, source in product(experiment.methods, experiment.in_set):
         first, second = (

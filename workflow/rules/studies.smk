@@ -1,7 +1,8 @@
 # Additions of `make study` to `make book`: more regimes and runs, which studies/guidance.py reads, and further studies.
 
 LEARNT = dict(**DATA, detector=experiment.detectors, regime=plugins.names("regime"))
-repeated = ModelKey(experiment.detectors[0], experiment.traditional, 0)
+# The last run: explained with a masker, as first runs are, the whole network runs, which changes last bits.
+repeated = ModelKey(experiment.detectors[0], experiment.traditional, experiment.runs - 1)
 elsewhere = replace(experiment, profile=f"{experiment.profile}-again", masker=None, measures={})
 whole = settings.lines(experiment, asdict(experiment))
 
