@@ -65,9 +65,8 @@ COMPARED |= {"page_model_selection", "page_regimes"}
 LEARNT = {"page_train_cross_entropy", "page_train_cyborg", "page_train_focused", "page_train_masker"}
 SWEEP = {"alpha_study"}
 STUDIED = {"study", "seed_repeated", "masking_study"} | SWEEP
-WITHOUT = {
-    f"salience_without_masks[{name}]" for name in ("cross_entropy", "focused", "shuffled_labels", "shuffled_maps")
-}
+CONTROLS = {f"salience_of_controls[{name}]" for name in ("focused", "shuffled_labels", "shuffled_maps")}
+WITHOUT = {"salience_without_masks[cross_entropy]"} | CONTROLS
 EXPLAINED = WITHOUT | {"salience[cyborg]", "controls_demo_cnn"} | COMPARED | STUDIED
 TRAINED = {f"train[{name}]" for name in ("cross_entropy", "cyborg", "focused", "shuffled_labels", "shuffled_maps")}
 FROZEN = {"frozen[train]", "frozen[test]"}
@@ -225,7 +224,7 @@ CHANGES = {
     "the file of a regime that only the study trains": (
         "e2m/regimes/shuffled_maps.py",
         edited,
-        {"train[shuffled_maps]", "salience_without_masks[shuffled_maps]"} | COMPARED | LEARNT | STUDIED - SWEEP,
+        {"train[shuffled_maps]", "salience_of_controls[shuffled_maps]"} | COMPARED | LEARNT | STUDIED - SWEEP,
     ),
     "a measure's file": (
         "e2m/measures/noise.py",
@@ -289,7 +288,7 @@ CHANGES = {
     # Settings
     "images_per_source": (TINY, setting("images_per_source", 1), {"data[test]", "frozen[test]"} | EXPLAINED | PROFILED),
     "image_size": (TINY, setting("image_size", 64), {"frozen[test]"} | EXPLAINED | PROFILED),
-    "in_set": (TINY, setting("in_set", ["real", "gan"]), {"controls_demo_cnn"} | PROFILED | STUDIED),
+    "in_set": (TINY, setting("in_set", ["real", "gan"]), {"controls_demo_cnn"} | CONTROLS | PROFILED | STUDIED),
     "pretrained": (TINY, setting("pretrained", True), FROZEN | EVERYTHING | PROFILED),
     "training.epochs": (TINY, setting("training.epochs", 2), {"frozen[train]"} | EVERYTHING | PROFILED),
     "masker.epochs": (
@@ -302,7 +301,7 @@ CHANGES = {
     "study": (
         TINY,
         setting("study.shuffled_maps", 2),
-        {"train[shuffled_maps]", "salience_without_masks[shuffled_maps]", "study", "masking_study"},
+        {"train[shuffled_maps]", "salience_of_controls[shuffled_maps]", "study", "masking_study"},
     ),
     "threads": (TINY, setting("threads", 2), EVERYTHING),
     # Results
