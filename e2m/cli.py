@@ -42,9 +42,15 @@ def _keep_folders() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("e2m", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_yours(commands)
+    _add_companion(commands)
+    return parser
 
+
+def _add_yours(commands: argparse._SubParsersAction) -> None:
+    """The commands for detectors and images of yours."""
     check = commands.add_parser("check", help="what goes into a detector and what comes out, in seconds")
-    check.add_argument("images", help="folder of images, in folders named after their label")
+    _add_images(check)
     check.add_argument("--detector", required=True, metavar="SPEC", help="NAME, timm:NAME, module:function, or a file")
     check.add_argument(
         "--weights", action="append", default=[], metavar="FILE", help="file or pattern; may be repeated"
@@ -54,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(act=_check)
 
     audit = commands.add_parser("audit", help="which of your detectors deserves trust, on a folder of images")
-    audit.add_argument("images", help="folder of images, in folders named after their label")
+    _add_images(audit)
     audit.add_argument(
         "--detector",
         action=_Detector,
@@ -79,15 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--human", metavar="DIR", help="folder of human salience maps, named like the images")
     audit.add_argument("--regions", metavar="DIR", help="folder of true regions, named like the images")
-    audit.add_argument("--csv", metavar="FILE", help="list of the images, with the columns path and label")
-    audit.add_argument("--columns", type=_mapping, metavar="path=NAME,...", help="what the list's columns are called")
-    audit.add_argument(
-        "--labels",
-        type=_mapping,
-        metavar="WORD=LABEL,...",
-        help="what words of folders and lists mean: 0=synthetic,1=authentic",
-    )
-    audit.add_argument("--subjects", help="image, folder, or a regular expression that names a path's subject")
     audit.add_argument("--images-per-source", type=int, default=200, metavar="N", help="most images of a source [200]")
     audit.add_argument(
         "--changed-per-source",
@@ -102,6 +99,23 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--dry-run", action="store_true", help="stop after the plan")
     audit.set_defaults(act=_audit)
 
+
+def _add_images(command: argparse.ArgumentParser) -> None:
+    """The arguments that say which images there are: see ``_options``."""
+    command.add_argument("images", help="folder of images, in folders named after their label")
+    command.add_argument("--csv", metavar="FILE", help="list of the images, with the columns path and label")
+    command.add_argument("--columns", type=_mapping, metavar="path=NAME,...", help="what the list's columns are called")
+    command.add_argument(
+        "--labels",
+        type=_mapping,
+        metavar="WORD=LABEL,...",
+        help="what words of folders and lists mean: 0=synthetic,1=authentic",
+    )
+    command.add_argument("--subjects", help="image, folder, or a regular expression that names a path's subject")
+
+
+def _add_companion(commands: argparse._SubParsersAction) -> None:
+    """The commands of the book: its notebooks, and the jobs of a profile."""
     run = commands.add_parser("run", help="execute one notebook with parameters")
     run.add_argument("notebook", help="name or path of a notebook: noise, notebooks/noise.ipynb")
     run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
@@ -149,15 +163,20 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (frozen, train, masker, salience, controls):
         command.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU if there is one]")
-    return parser
 
 
 def _mapping(text: str) -> dict[str, str]:
     """``path=file,label=target`` as a dictionary."""
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(name and equals and value for name, equals, value in pairs):
+    pairs = [[part.strip() for part in pair.partition("=")] for pair in text.split(",")]
+    if not all(map(all, pairs)):
         raise argparse.ArgumentTypeError(f"{text!r} arrived; NAME=VALUE fits, or several with commas between them")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    return {name: value for name, _, value in pairs}
+
+
+def _options(options: argparse.Namespace) -> dict[str, object]:
+    """Options of the data set "folder"."""
+    given = {name: getattr(options, name) for name in ("csv", "columns", "labels", "subjects")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 class _Detector(argparse.Action):
@@ -184,13 +203,11 @@ def _audit(options: argparse.Namespace) -> None:
     from e2m.audit import command
     from e2m.audit.audit import Audit
 
-    given = {"csv": options.csv, "salience": options.human, "columns": options.columns}
-    given |= {"labels": options.labels, "subjects": options.subjects}
     audit = Audit.of(
         options.images,
         options.detectors,
         methods=options.salience,
-        options={name: value for name, value in given.items() if value is not None},
+        options=_options(options) | ({"salience": options.human} if options.human else {}),
         regions=options.regions,
         images_per_source=options.images_per_source,
         changed_per_source=options.changed_per_source,
@@ -208,7 +225,7 @@ def _check(options: argparse.Namespace) -> int:
     from e2m.datasets import load_dataset
 
     files = check.files(options.weights) if options.weights else [None]
-    samples = check.chosen(load_dataset("folder", root=options.images))
+    samples = check.chosen(load_dataset("folder", root=options.images, **_options(options)))
     stopped = False
     for file in files:
         print(options.detector if file is None else f"{options.detector}, {file}")

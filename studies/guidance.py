@@ -153,7 +153,7 @@ def moved_maps(alone: Experiment, moves: Sequence[str]) -> pd.DataFrame:
 
 
 def repetition(experiment: Experiment) -> Iterator[pd.DataFrame]:
-    """The last run of the traditional regime, trained again from scratch: see the rule seed_repeated of the Snakefile."""
+    """The last run of the traditional regime, trained again from scratch (the rule ``seed_repeated``)."""
     one = ModelKey(experiment.detectors[0], experiment.traditional, experiment.runs - 1)
     equal, similar = [], []
     for method, source in product(experiment.methods, experiment.in_set):

@@ -124,6 +124,21 @@ def test_salience_goes_to_a_source_and_a_device(monkeypatch, given, device):
     ]
 
 
+@pytest.mark.parametrize("command", ["check", "audit"])
+def test_commands_for_images_of_yours_read_the_same_lists(monkeypatch, capsys, command):
+    seen = []
+    monkeypatch.setattr(cli, f"_{command}", lambda options: seen.append(cli._options(options)))
+    asked = [command, "faces", "--detector", "A=timm:resnet18", "--csv", "list.csv", "--columns"]
+    for text in ("path=file, label = target", "path=a=b"):
+        assert cli.main([*asked, text]) == 0
+    read = [{"path": "file", "label": "target"}, {"path": "a=b"}]
+    assert seen == [{"csv": "list.csv", "columns": columns} for columns in read]
+    for text in ("path", "path=", " =file"):
+        with pytest.raises(SystemExit):
+            cli.main([*asked, text])
+        assert "NAME=VALUE fits" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["salience"], ["run"], ["run", "noise", "-p", "amount"]])
 def test_usage_is_explained_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -42,20 +42,6 @@ class Listed:
     notes: tuple[str, ...] = ()
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """``path=file,label=target`` as {"path": "file", "label": "target"}.
-
-    Raises:
-        InputError: text of another form, or an unknown role.
-    """
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(role.strip() and equals and column.strip() for role, equals, column in pairs):
-        raise InputError(f"columns {text!r} arrived; pairs of role and column fit, as in path=file,label=target")
-    columns = {role.strip(): column.strip() for role, _, column in pairs}
-    _check_roles(columns)
-    return columns
-
-
 def read(path: Path, columns: Mapping[str, str] | None, words: Words) -> Listed:
     """The rows of a list.
 

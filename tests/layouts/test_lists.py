@@ -5,7 +5,6 @@ import json
 import pytest
 
 from e2m.datasets import folder, load_dataset
-from e2m.layouts.lists import parse_columns
 from e2m.types import InputError
 
 A, S = "authentic", "synthetic"
@@ -56,16 +55,10 @@ def test_any_columns_and_numbers_which_are_said(root):
     assert swapped.attrs["notes"] == []
 
 
-def test_columns_on_the_command_line():
-    assert parse_columns("path=file, label = target") == {"path": "file", "label": "target"}
-    assert parse_columns("path=a=b") == {"path": "a=b"}
-    for text, words in (
-        ("path", "pairs of role and column fit"),
-        ("path=", "pairs"),
-        ("way=file", "key 'way'; choose from path, label"),
-    ):
-        with pytest.raises(InputError, match=words):
-            parse_columns(text)
+def test_a_column_of_an_unknown_kind_is_named(tmp_path):
+    (tmp_path / "list.csv").write_text("file,label\n")
+    with pytest.raises(InputError, match="key 'way'; choose from path, label"):
+        load_dataset("folder", root=tmp_path, csv=tmp_path / "list.csv", columns={"way": "file"})
 
 
 @pytest.mark.parametrize(
