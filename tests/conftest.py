@@ -1,7 +1,19 @@
-"""Toys that several tests share: a folder of small images, a detector of few weights, a folder for results."""
+"""Toys that several tests share: a folder of small images, a detector of few weights, a folder for results.
 
+`make test` runs files of tests side by side, a process a core. No test depends on another file, on the order, or on the
+folders `data/` and `results/` of the checkout.
+"""
+
+import os
+import re
 from collections import OrderedDict
 from functools import cache
+
+# One thread a process, here and in what tests start: networks this small take many times as long on two threads as on
+# one when all cores are busy. It stands before numpy and torch, which read it when they are loaded.
+os.environ["OMP_NUM_THREADS"] = "1"
+# Profiles of the person who tests.
+os.environ.pop("SNAKEMAKE_PROFILE", None)
 
 import numpy as np
 import pandas as pd
@@ -10,6 +22,30 @@ from PIL import Image
 
 from e2m.store import paths
 from e2m.types import LABELS, Detector
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest starts first, and many short files fill the cores at the end.
+
+    Reports say what each test promises, and of which kind it is: `make faults` counts them.
+    """
+    for item in items:
+        promise = item.originalname.removeprefix("test_").replace("_", " ")
+        kind = re.split(r":|\.(?=\s|$)", item.module.__doc__ or item.path.stem)[0]
+        item.user_properties += [("kind", kind), ("promise", promise)]
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    longest = {item.path for item in items if item.get_closest_marker("longest")}
+    items.sort(key=lambda item: (item.path not in longest, item.path not in slow))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _outside_of_the_checkout(tmp_path_factory):
+    """Nothing is written to the checkout; data sets that E2M builds are built once for all processes of a session."""
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "DATA", (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "data")
+        patch.setattr(paths, "RESULTS", base / "results")
+        yield
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
-"""The provenance of a page or a table: code, packages, machine."""
+"""The provenance of a page or a table: the code that ran, packages, machine."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
 import subprocess
 import sys
+import sysconfig
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,12 +19,16 @@ from e2m.store import paths
 
 _STARTED = time.time()
 _PACKAGES = ("numpy", "pandas", "torch", "torchcam", "torchvision")
+_sha1 = partial(hashlib.sha1, usedforsecurity=False)
+_FOLDER = paths.PACKAGE.parent
+_PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
+_STANDARD = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
 
 
 def entries(**about: Any) -> dict[str, str]:
     """Code, the given entries, Python, packages, hardware, day and duration, each as text."""
     values = {
-        "code": f"e2m {version('e2m')}, " + ("installed" if paths.INSTALLED else f"commit {_commit()}"),
+        "code": f"e2m {version('e2m')}, {code()}",
         **about,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
@@ -31,16 +38,76 @@ def entries(**about: Any) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
-def _commit() -> str:
-    git = ["git", "-C", str(paths.CHECKOUT)]
+def code() -> str:
+    """The code that this process imported, by its content: one hash of all files, and the commit that holds them.
+
+    Files count that Python imported from E2M and from folders of people (plug-ins, detectors, studies), as they are
+    now. Those of installed packages and of the standard library do not: their versions are listed beside.
+
+    Returns:
+        "content 1a2b3c4d of 61 files, commit 5e6f7a8" if the commit holds each of the files with this content.
+        Otherwise files that differ are named; without a repository, the content stands alone.
+    """
+    files = imported()
+    digest = hashlib.sha256()
+    for name, content in files.items():
+        digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    text = f"content {digest.hexdigest()[:8]} of {len(files)} files"
+    commit, blobs = _committed()
+    # A repository around an installed package or an unpacked archive knows nothing of it.
+    if blobs.keys().isdisjoint(files):
+        return text
+    changed = [name for name, content in files.items() if blobs.get(name) not in _blob_names(content)]
+    if not changed:
+        return f"{text}, commit {commit}"
+    named = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+    return f"{text}; {len(changed)} differ from commit {commit} or are not in it: {named}"
+
+
+def imported() -> dict[str, bytes]:
+    """The files of imported modules that belong to no installed package: path from the checkout -> content."""
+    # Not getattr: modules that load lazily would load.
+    named = {getattr(module, "__dict__", {}).get("__file__") for module in list(sys.modules.values())}
+    files = {Path(path).resolve() for path in named if isinstance(path, str)}
+    files = {
+        file for file in files if file.is_file() and (file.is_relative_to(paths.PACKAGE) or not _is_installed(file))
+    }
+    return dict(sorted((_name(file), file.read_bytes()) for file in files))
+
+
+def _is_installed(file: Path) -> bool:
+    return not _PACKAGE_FOLDERS.isdisjoint(file.parts) or any(map(file.is_relative_to, _STANDARD))
+
+
+def _name(file: Path) -> str:
+    return Path(os.path.relpath(file, _FOLDER)).as_posix()
+
+
+def _committed() -> tuple[str, dict[str, str]]:
+    """The last commit, and the hashes of all its files below the checkout by path; none without git or a commit."""
+    # Variables such as GIT_DIR, which git sets for its hooks, name other repositories.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+
+    def git(*arguments: str) -> str:
+        # The folder may belong to someone else, as in containers; nothing of its configuration is run here.
+        command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", *arguments]
+        options = {"capture_output": True, "check": True, "timeout": 60, "env": environment}
+        return os.fsdecode(subprocess.run(command, cwd=_FOLDER, **options).stdout)
+
     try:
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        # The tables that a study has just written do not count as changes of the code.
-        status = [*git, "status", "--porcelain", "-uno", "--", ".", ":!data/studies"]
-        changed = subprocess.run(status, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit.stdout.strip() + (" with local changes" if changed.stdout.strip() else "")
+        listed = git("ls-tree", "-r", "-z", "HEAD")
+        commit = git("rev-parse", "--short", "HEAD").strip()
+    except (OSError, subprocess.SubprocessError):
+        return "", {}
+    entries = (entry.partition("\t") for entry in listed.split("\0") if entry)
+    return commit, {path: about.split()[2] for about, _, path in entries}
+
+
+def _blob_names(content: bytes) -> set[str]:
+    """What git calls a file of this content, in repositories of either kind of hash, and with either end of lines."""
+    blobs = [b"blob %d\0" % len(text) + text for text in {content, content.replace(b"\r\n", b"\n")}]
+    return {kind(blob).hexdigest() for kind in (_sha1, hashlib.sha256) for blob in blobs}
 
 
 def _hardware() -> str:
