@@ -2,15 +2,18 @@
 #
 # `make book` runs it; `--config profile=NAME` chooses notebooks/params/NAME.yaml. The rules lie in workflow/rules/.
 #
+# No shell reads a name. Paths, and so wildcards, hold names as `paths.part` spells them; jobs get them back with
+# `paths.name_of`; and commands quote everything that they are given: {params.names:q}.
+#
 # A job depends on the results that it reads (input), and on the settings that it reads and the code that it runs (params).
 # Settings and code are not listed here. A job declares its settings and can read no others (e2m.experiment.settings). Its
 # code is the modules that it imports and the plug-ins that it looks up (e2m.experiment.dependencies).
 
+import json
+import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
-
-import yaml
 
 from e2m import plugins
 from e2m.experiment import controls, data, explain, frozen, settings, train
@@ -18,10 +21,15 @@ from e2m.experiment.dependencies import arguments, code, contents, files_of_note
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import ModelKey
 from e2m.store import paths
+from e2m.types import InputError
 
-PROFILE = config.get("profile", "demo")
+paths.check_folder(Path(workflow.basedir))
+# `make` gives any name by the environment. What --config gives, Snakemake reads as a number where it can, and hands to
+# shells where it starts jobs.
+PROFILE = config.get("profile", os.environ.get("E2M_PROFILE", "demo"))
+if "profile" in config and not (isinstance(PROFILE, str) and re.fullmatch(r"[\w./-]+", PROFILE)):
+    raise InputError(f"--config profile={PROFILE} arrived, which is not plain text; give it as E2M_PROFILE={PROFILE!r}")
 experiment = Inputs.load(PROFILE)
-RESULTS = f"results/{experiment.profile}"  # PROFILE may be the path of a file
 # Regimes whose detectors have maskers.
 MASKED = experiment.masker["regimes"] if experiment.masker else []
 THREADS = experiment.threads or 2  # of one training
@@ -30,12 +38,42 @@ MEASURED = dict(measure=list(experiment.measures))
 
 
 def inside(files):
-    """Results as paths relative to this file, as Snakemake needs them."""
-    return [str(Path(file).relative_to(workflow.basedir)) for file in files]
+    """Results as Snakemake needs them: relative to this file, or absolute where E2M_ROOT puts them elsewhere."""
+    base = Path(workflow.basedir)
+    return [str(file.relative_to(base) if file.is_relative_to(base) else file) for file in map(Path, files)]
+
+
+def pattern(files):
+    """Results of "\\0detector" and the like, which no file calls anything, with {detector} in their paths."""
+    return [re.sub("%00([a-z]+)", r"{\1}", file) for file in inside(files)]
+
+
+def either(names):
+    """The constraint of a wildcard to names."""
+    return "|".join(re.escape(paths.part(name)) for name in names)
+
+
+def network_of(wildcards):
+    return paths.name_of(wildcards.detector)
 
 
 def key_of(wildcards):
-    return ModelKey(wildcards.detector, wildcards.regime, int(wildcards.run))
+    return ModelKey(network_of(wildcards), paths.name_of(wildcards.regime), int(wildcards.run))
+
+
+def plugins_of(wildcards):
+    """The plug-ins that a training looks up."""
+    return {"detector": [network_of(wildcards)], "regime": [paths.name_of(wildcards.regime)]}
+
+
+def arguments_of(wildcards):
+    """The arguments of commands that name what the wildcards stand for."""
+    return [f"--{name}={paths.name_of(value)}" for name, value in wildcards.items()]
+
+
+(RESULTS,) = inside([paths.results(experiment.profile)])
+if "{" in RESULTS:
+    raise InputError(f"E2M_ROOT: {paths.ROOT} has braces, which Snakemake reads as wildcards; name another folder")
 
 
 def listed(part):
@@ -60,8 +98,8 @@ def read_by(job, but=()):
 localrules: book, pages
 
 
-# A run is a number: "0.masker" belongs to the masker of run 0.
-wildcard_constraints: run=r"\d+"
+# A run is a number: "0.masker" belongs to the masker of run 0, and "010" to no run.
+wildcard_constraints: detector="[^/]+", regime="[^/]+", run="0|[1-9][0-9]*"
 
 
 rule book:

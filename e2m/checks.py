@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,6 +24,12 @@ Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
+
+
+_FEW = reprlib.Repr()
+_FEW.maxlevel, _FEW.maxlist, _FEW.maxtuple, _FEW.maxdict = 3, 20, 20, 20
+_FEW.maxstring = _FEW.maxlong = _FEW.maxother = 200
+"""Shows the beginning of a value: YAML's references make a few lines into lists that no memory holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +101,7 @@ def misfits(value: object, hint: object, path: str) -> Iterator[str]:
     if not any(_fits(value, *part) for part in parts):
         known = [choice for base, marks in parts for choice in _choices(base, marks) or ()]
         close = get_close_matches(str(value), known, 1)
-        yield f"{path}: {shown(value)} arrived{_number(value, parts)}; {described(hint)} fits" + (
+        yield f"{path}: {shown(value)} arrived{_quoting(value, parts)}; {described(hint)} fits" + (
             f"; did you mean {close[0]}?" if close else ""
         )
 
@@ -106,12 +113,20 @@ def described(hint: object, plural: bool = False) -> str:
 
 def shown(value: object) -> str:
     """A value as a person would write it in YAML, on one line, and shortened if it is long."""
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else _FEW.repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def brief(text: object, most: int = 120) -> str:
+    """A text, or that of an error, on one line and shortened: a message may quote a file, and never repeats it."""
+    words = str(text) or type(text).__name__ * isinstance(text, BaseException)
+    line = " ".join(words[: 4 * most].split())
+    return line if len(line) <= most and len(words) <= 4 * most else f"{line[: most - 3]}..."
+
+
 def _key(path: str, name: object) -> str:
-    return f"{path}.{name}" if path else str(name)
+    text = " ".join(str(name).split())
+    return f"{path}.{text}" if path else text
 
 
 def _guess(name: object, known: Collection[str]) -> str:
@@ -221,11 +236,14 @@ def _described(base: object, marks: tuple, plural: bool = False) -> str:
     return {str: "text", Path: "a path"}.get(base, "any value")
 
 
-def _number(value: object, parts: list[tuple[Any, tuple]]) -> str:
-    """A remark on a number that YAML read as text: YAML 1.1 does so with 1e-3, which has no decimal point."""
-    if not isinstance(value, str) or not {int, float} & {base for base, _ in parts}:
+def _quoting(value: object, parts: list[tuple[Any, tuple]]) -> str:
+    """A remark on a number that was written as text, and on text that YAML reads as something else."""
+    bases = {base for base, _ in parts}
+    if (str, ()) in parts and isinstance(value, bool | int | float):
+        return f", which was read as a {'truth value' if isinstance(value, bool) else 'number'} (quote it)"
+    if not isinstance(value, str) or not {int, float} & bases:
         return ""
     if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", value, re.IGNORECASE):
         return ""
-    number = value if re.fullmatch(r"[-+]?\d+", value) else repr(float(value))
-    return f", which YAML reads as text (write {number if '.' in number else number.replace('e', '.0e')})"
+    number = int(value) if re.fullmatch(r"[-+]?\d+", value) else float(value)
+    return f", which YAML reads as text (write {number})"

@@ -9,20 +9,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; errors for people are printed in one line, and the exit status is 1."""
+    """Run the command line; errors for people are printed in one line, and the exit status is 1.
+
+    So is an interruption, with the status 130 that shells know.
+    """
     # numpy reads this when it starts, here and in kernels. Jobs run side by side, and matrix products are small.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Names of files may hold bytes that are no text; they are shown as numbers, and end nothing.
+    sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    from e2m.store.paths import check_folder
+
     try:
+        check_folder(Path.cwd())
         _keep_folders()
         return options.act(options) or 0
     except (ValueError, OSError) as error:
         print(f"e2m: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("e2m: interrupted; finished results are kept, and the same command goes on", file=sys.stderr)
+        return 130
 
 
 def _keep_folders() -> None:
@@ -85,10 +94,12 @@ def _add_yours(commands: argparse._SubParsersAction) -> None:
     )
     audit.add_argument("--human", metavar="DIR", help="folder of human salience maps, named like the images")
     audit.add_argument("--regions", metavar="DIR", help="folder of true regions, named like the images")
-    audit.add_argument("--images-per-source", type=int, default=200, metavar="N", help="most images of a source [200]")
+    audit.add_argument(
+        "--images-per-source", type=_number, default=200, metavar="N", help="most images of a source [200]"
+    )
     audit.add_argument(
         "--changed-per-source",
-        type=int,
+        type=_number,
         default=32,
         metavar="N",
         help="most images of a source that are changed: noise, moves, blur [32]",
@@ -96,6 +107,7 @@ def _add_yours(commands: argparse._SubParsersAction) -> None:
     audit.add_argument("--margin", type=float, default=0.05, help="differences of AUC that count as none [0.05]")
     audit.add_argument("--device", help="cpu, cuda, cuda:1, ... [a GPU if there is one]")
     audit.add_argument("--out", default="audit", metavar="DIR", help="folder of the report and all results [audit]")
+    audit.add_argument("--book", default="", metavar="ADDRESS", help="address of the book, for links of the report")
     audit.add_argument("--dry-run", action="store_true", help="stop after the plan")
     audit.set_defaults(act=_audit)
 
@@ -122,6 +134,12 @@ def _add_companion(commands: argparse._SubParsersAction) -> None:
     run.add_argument("-o", dest="output", help="path of the executed notebook [results/notebooks/NAME.ipynb]")
     run.set_defaults(act=_run)
 
+    verify = commands.add_parser("verify", help="compare a built book with what the stored results give")
+    verify.add_argument("pages", nargs="*", metavar="PAGE", help="compute only these again: noise entropy [all]")
+    verify.add_argument("--book", default="_build/html", metavar="DIR", help="folder of the book [_build/html]")
+    verify.add_argument("--jobs", type=int, default=2, metavar="N", help="pages computed at once [2]")
+    verify.set_defaults(act=_verify)
+
     data = commands.add_parser("data", help="make or check the images of a profile")
     data.add_argument("--profile", default="demo")
     data.add_argument("--part", choices=("train", "test"), help="list these images in results/PROFILE/data/")
@@ -138,21 +156,21 @@ def _add_companion(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--profile", default="demo")
     train.add_argument("--detector", help="network [the profile's first]")
     train.add_argument("--regime", required=True)
-    train.add_argument("--run", type=int, required=True)
+    train.add_argument("--run", type=_number, required=True)
     train.set_defaults(act=_train)
 
     masker = commands.add_parser("train-masker", help="train the masker of one trained detector")
     masker.add_argument("--profile", default="demo")
     masker.add_argument("--detector", help="network [the profile's first]")
     masker.add_argument("--regime", required=True)
-    masker.add_argument("--run", type=int, required=True)
+    masker.add_argument("--run", type=_number, required=True)
     masker.set_defaults(act=_train_masker)
 
     salience = commands.add_parser("salience", help="salience of one trained detector on clean and perturbed images")
     salience.add_argument("--profile", default="demo")
     salience.add_argument("--detector", help="network [the profile's first]")
     salience.add_argument("--regime", required=True)
-    salience.add_argument("--run", type=int, required=True)
+    salience.add_argument("--run", type=_number, required=True)
     salience.add_argument("--source", action="append", help="only this source; may be given again [all]")
     salience.set_defaults(act=_salience)
 
@@ -163,6 +181,13 @@ def _add_companion(commands: argparse._SubParsersAction) -> None:
 
     for command in (frozen, train, masker, salience, controls):
         command.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU if there is one]")
+
+
+def _number(text: str) -> int:
+    """A whole number; int() would read 010, 1_0 and digits of other scripts as well."""
+    if not re.fullmatch("0|[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} arrived; a whole number such as 3 fits")
+    return int(text)
 
 
 def _mapping(text: str) -> dict[str, str]:
@@ -215,7 +240,7 @@ def _audit(options: argparse.Namespace) -> None:
         margin=options.margin,
         folder=options.out,
     )
-    page = command.audit(audit, options.dry_run)
+    page = command.audit(audit, options.dry_run, book=options.book)
     if page is not None:
         print(page)
 
@@ -238,20 +263,19 @@ def _check(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> None:
     from e2m.pages import notebook
 
-    parameters = {name: _value(text) for name, text in options.parameters}
+    parameters = notebook.values(options.notebook, dict(options.parameters))
     print(notebook.run(options.notebook, parameters, options.output))
 
 
-def _value(text: str):
-    """YAML: 3 is a number, [0.1, 0.5] a list, true a truth value, and anything else text."""
-    from e2m.types import InputError
+def _verify(options: argparse.Namespace) -> int:
+    from e2m.pages import manifest
 
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"the value {text!r} is not YAML; quote it, as in '\"[\"'") from error
-    # YAML 1.1 reads 1e-3 as text, because it has no decimal point.
-    return float(text) if re.fullmatch(r"[-+]?\d+(\.\d*)?e[-+]?\d+", text, re.IGNORECASE) else value
+    count = 0
+    for line in manifest.verify(Path(options.book), options.pages, options.jobs):
+        print(line, flush=True)
+        count += 1
+    print(f"{options.book}: {count or 'no'} difference{'s' * (count != 1)}")
+    return int(count > 0)
 
 
 def _data(options: argparse.Namespace) -> None:

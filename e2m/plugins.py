@@ -1,12 +1,14 @@
 """Look-up of data sets, detectors, salience methods, regimes and measures: a file's name is the parameter's value.
 
-A method's file may serve several names instead of its file name: it lists them in ``NAMES``. Files whose name starts
-with "_" are no plug-ins. The environment variable ``E2M_PLUGINS`` names folders with plug-ins of yours, laid out as
-this package is: ``mine/methods/my_method.py``.
+A method's file may serve several names instead of its file name: it lists them in ``NAMES``. Plug-ins have names of
+letters, digits, "_" and "-", and "_" does not come first; other files, such as those of editors, are none. The
+environment variable ``E2M_PLUGINS`` names folders with plug-ins of yours, laid out as this package is:
+``mine/methods/my_method.py``.
 """
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -96,7 +98,8 @@ def folders(kind: str) -> list[str]:
 
 
 def _files(kind: str) -> list[Path]:
-    return [file for folder in folders(kind) for file in sorted(Path(folder).glob("[!_]*.py"))]
+    files = (file for folder in folders(kind) for file in sorted(Path(folder).glob("*.py")))
+    return [file for file in files if re.fullmatch(r"[^\W_][\w-]*", file.stem)]
 
 
 def _file_of(kind: str, name: str) -> Path:

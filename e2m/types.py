@@ -49,6 +49,9 @@ class Detector:
         call: which call of ``layer`` is explained if a forward pass calls it several times, from 0; None for the last.
         output: key, attribute or index of the logits among several outputs; "" if only one has the shape of logits.
         notes: what loading made out or took for granted, a line each, for people.
+
+    Raises:
+        InputError: a size, normalisation, class or call that no detector can have.
     """
 
     name: str
@@ -67,6 +70,25 @@ class Detector:
     output: str = ""
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        size = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
+        if len(size) != 2 or not all(_is_whole(side, least=1) for side in size):
+            self._refuse(f"size is {self.size}; a number of pixels or (height, width) fits")
+        mean, std = np.asarray(self.mean), np.asarray(self.std)
+        if mean.shape not in ((1,), (3,)) or std.shape != mean.shape or {mean.dtype.kind, std.dtype.kind} - {*"fiu"}:
+            self._refuse(f"mean is {self.mean} and std {self.std}; one value each or three fit")
+        if not np.isfinite(mean).all():
+            self._refuse(f"mean is {self.mean}; numbers fit")
+        if not (np.isfinite(std) & (std > 0)).all():
+            self._refuse(f"std is {self.std}; numbers above 0 fit")
+        if not (_is_whole(self.synthetic) and self.synthetic <= 1):
+            self._refuse(f"synthetic is {self.synthetic}; 0 or 1, which logit means it, fits")
+        if not (self.call is None or _is_whole(self.call)):
+            self._refuse(f"call is {self.call}; a whole number from 0 or None for the last fits")
+
+    def _refuse(self, line: str) -> None:
+        raise InputError(f"detector {self.name!r}: {line}")
+
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the input, in pixels."""
@@ -76,6 +98,10 @@ class Detector:
     def channels(self) -> int:
         """Number of channels of the input."""
         return len(self.mean)
+
+
+def _is_whole(value: object, least: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 @dataclass(frozen=True)

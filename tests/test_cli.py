@@ -39,7 +39,7 @@ def test_help_lists_the_commands_without_loading_anything_heavy():
     ("arguments", "words"),
     [
         (["run", "absent.ipynb"], "e2m: absent.ipynb: no such notebook"),
-        (["run", "absent.ipynb", "-p", "amount", "[1"], "e2m: the value '[1' is not YAML; quote it"),
+        (["run", "train_cyborg", "-p", "run", "[1"], "e2m: parameter run: '[1' is not YAML (line 1: "),
         (["data", "--profile", "absent"], "e2m: no profile named 'absent'; choose from"),
         (["salience", "--profile", "absent", "--regime", "cyborg", "--run", "0"], "e2m: no profile named 'absent'"),
     ],
@@ -147,32 +147,13 @@ def test_usage_is_explained_with_status_2(arguments, capsys):
     assert "usage: e2m" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("3", 3),
-        ("0.5", 0.5),
-        ("1e-3", 0.001),
-        ("2.5E2", 250.0),
-        ("-3", -3),
-        ('"1e-3"', "1e-3"),
-        ("true", True),
-        ("[0.1, 0.5]", [0.1, 0.5]),
-        ("{a: 1}", {"a": 1}),
-        ("demo", "demo"),
-        ("resnet50", "resnet50"),
-        ("notebooks/noise.ipynb", "notebooks/noise.ipynb"),
-        ("e2m", "e2m"),
-        ("'3'", "3"),
-        ("null", None),
-    ],
-)
-def test_values_are_read_as_yaml(monkeypatch, capsys, text, value):
+def test_parameters_have_the_types_of_the_notebook(monkeypatch, capsys):
+    """The table of values is that of plain YAML: tests/bad_input/test_profiles.py."""
     given = []
     monkeypatch.setattr(notebook, "run", lambda *arguments: given.append(arguments) or "page.ipynb")
-    assert cli.main(["run", "noise", "-p", "amount", text, "-p", "run", "1", "-o", "out.ipynb"]) == 0
-    assert given == [("noise", {"amount": value, "run": 1}, "out.ipynb")]
-    assert type(given[0][1]["amount"]) is type(value)
+    asked = ["run", "train_cyborg", "-p", "profile", "3", "-p", "run", "1", "-p", "anything", "[0.1, 1e-3]"]
+    assert cli.main([*asked, "-o", "out.ipynb"]) == 0
+    assert given == [("train_cyborg", {"profile": "3", "run": 1, "anything": [0.1, 0.001]}, "out.ipynb")]
     assert capsys.readouterr().out == "page.ipynb\n"
 
 

@@ -114,12 +114,13 @@ def test_a_list_of_names_is_served(mine):
     assert "several" not in plugins.names("method")
 
 
+@pytest.mark.parametrize("name", ["_shared", ".#open_in_an_editor"])
 @pytest.mark.parametrize("kind", plugins.KINDS)
-def test_files_with_an_underscore_are_no_plugins(mine, kind):
-    mine(f"{plugins.KINDS[kind]}/_shared.py", "1 / 0")
-    assert "_shared" not in plugins.names(kind)
-    with pytest.raises(InputError, match=f"no {kind} named '_shared'"):
-        plugins.load(kind, "_shared")
+def test_files_with_an_underscore_and_hidden_ones_are_no_plugins(mine, kind, name):
+    mine(f"{plugins.KINDS[kind]}/{name}.py", "1 / 0")
+    assert name not in plugins.names(kind)
+    with pytest.raises(InputError, match=f"no {kind} named '{name}'"):
+        plugins.load(kind, name)
 
 
 def clash(kind: str, name: str, *paths: Path) -> None:

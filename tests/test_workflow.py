@@ -61,22 +61,22 @@ MEASURES = {f"page_{name}" for name in ("alignment", "degradation", "entropy", "
 BOOK = {"pages", "book"}
 COMPARED = MEASURES | BOOK
 COMPARED |= {"page_claims", "page_controls", "page_detection", "page_differences", "page_interventions"}
-COMPARED |= {"page_model_selection", "page_regimes"}
+COMPARED |= {"page_explorer", "page_first_page", "page_maps", "page_model_selection", "page_regimes"}
 LEARNT = {"page_train_cross_entropy", "page_train_cyborg", "page_train_focused", "page_train_masker"}
 SWEEP = {"alpha_study"}
 STUDIED = {"study", "seed_repeated", "masking_study"} | SWEEP
 CONTROLS = {f"salience_of_controls[{name}]" for name in ("focused", "shuffled_labels", "shuffled_maps")}
 WITHOUT = {"salience_without_masks[cross_entropy]"} | CONTROLS
-EXPLAINED = WITHOUT | {"salience[cyborg]", "controls_demo_cnn"} | COMPARED | STUDIED
+EXPLAINED = WITHOUT | {"salience[cyborg]", "controls"} | COMPARED | STUDIED
 TRAINED = {f"train[{name}]" for name in ("cross_entropy", "cyborg", "focused", "shuffled_labels", "shuffled_maps")}
 FROZEN = {"frozen[train]", "frozen[test]"}
 EVERYTHING = TRAINED | {"train_masker[cyborg]"} | EXPLAINED | LEARNT
 LISTED = {"data[train]", "data[test]"}
 SHOWING = {"page_data", "page_networks", "page_adapt"}
 """Pages that show images or networks and read no results."""
-PROFILED = COMPARED | LEARNT | SHOWING | {"page_coverage", "page_masking"}
+PROFILED = COMPARED | LEARNT | SHOWING | {"page_coverage"}
 """Pages of a profile: any of its settings may stand in them."""
-PAGES = PROFILED | {"page_speed"}
+PAGES = PROFILED | {"page_speed", "page_reliability"}
 
 
 def tree_at(tree: Path) -> Path:
@@ -84,7 +84,7 @@ def tree_at(tree: Path) -> Path:
     left_out = shutil.ignore_patterns("__pycache__", "executed", "demo", "planted")
     for name in ("e2m", "studies", "notebooks", "profiles", "workflow", "book", "data"):
         shutil.copytree(CHECKOUT / name, tree / name, ignore=left_out)
-    for name in ("Snakefile", "_config.yml"):
+    for name in ("Snakefile", "_config.yml", "CITATION.cff"):
         shutil.copy(CHECKOUT / name, tree)
     random, rows = np.random.default_rng(0), []
     for split, (source, label), number in product(("train", "validate", "test"), SOURCES.items(), range(2)):
@@ -216,10 +216,7 @@ CHANGES = {
     "a regime's file": (
         "e2m/regimes/cyborg.py",
         edited,
-        {"train[cyborg]", "train_masker[cyborg]", "salience[cyborg]", "controls_demo_cnn"}
-        | COMPARED
-        | LEARNT
-        | STUDIED,
+        {"train[cyborg]", "train_masker[cyborg]", "salience[cyborg]", "controls"} | COMPARED | LEARNT | STUDIED,
     ),
     "the file of a regime that only the study trains": (
         "e2m/regimes/shuffled_maps.py",
@@ -246,7 +243,7 @@ CHANGES = {
         edited,
         PROFILED | {"masking_study", "coverage_study"} | SWEEP,
     ),
-    "figures.py": ("e2m/pages/figures.py", edited, PAGES - {"page_networks", "page_differences"} | BOOK),
+    "figures.py": ("e2m/pages/figures.py", edited, PAGES | BOOK),
     "a notebook": ("notebooks/entropy.ipynb", edited, {"page_entropy"} | BOOK),
     "a notebook whose table others read": (
         "notebooks/controls.ipynb",
@@ -288,7 +285,7 @@ CHANGES = {
     # Settings
     "images_per_source": (TINY, setting("images_per_source", 1), {"data[test]", "frozen[test]"} | EXPLAINED | PROFILED),
     "image_size": (TINY, setting("image_size", 64), {"frozen[test]"} | EXPLAINED | PROFILED),
-    "in_set": (TINY, setting("in_set", ["real", "gan"]), {"controls_demo_cnn"} | CONTROLS | PROFILED | STUDIED),
+    "in_set": (TINY, setting("in_set", ["real", "gan"]), {"controls"} | CONTROLS | PROFILED | STUDIED),
     "pretrained": (TINY, setting("pretrained", True), FROZEN | EVERYTHING | PROFILED),
     "training.epochs": (TINY, setting("training.epochs", 2), {"frozen[train]"} | EVERYTHING | PROFILED),
     "masker.epochs": (
@@ -308,7 +305,7 @@ CHANGES = {
     "a checkpoint": (
         f"{CHECKPOINTS}/cyborg/run-0.pt",
         edited,
-        {"train_masker[cyborg]", "salience[cyborg]", "controls_demo_cnn", "page_train_cyborg", "page_train_masker"}
+        {"train_masker[cyborg]", "salience[cyborg]", "controls", "page_train_cyborg", "page_train_masker"}
         | COMPARED
         | {"study", "masking_study"}
         | SWEEP,

@@ -26,7 +26,7 @@ INSTALLED = {"site-packages", "dist-packages"}
 STANDARD = Path(sysconfig.get_path("stdlib"))
 
 
-def code(*modules: str, notebook: str | Path | None = None, **names: Iterable[str]) -> list[str]:
+def code(*modules: str, notebook: str | Path | None = None, **names: Iterable[str]) -> tuple[str, ...]:
     """The code that a job runs, as text: a line a file, its path and the first digits of its SHA-256; and a line an
     installed package that these files import, its name and version.
 
@@ -45,12 +45,12 @@ def code(*modules: str, notebook: str | Path | None = None, **names: Iterable[st
     for kind, chosen in names.items():
         files |= set().union(*(files_of_plugin(kind, name) for name in chosen))
     # Installed as a wheel, its version stands for its files.
-    return [*contents(files), *_installed(files), *([f"e2m=={version('e2m')}"] if paths.INSTALLED else [])]
+    return (*contents(files), *_installed(files), *([f"e2m=={version('e2m')}"] if paths.INSTALLED else []))
 
 
-def contents(files: Iterable[str | Path]) -> list[str]:
+def contents(files: Iterable[str | Path]) -> tuple[str, ...]:
     """Files as text, one a line: the path and the first digits of the SHA-256."""
-    return sorted(f"{os.path.relpath(file, CHECKOUT)} {_hash(Path(file))}" for file in files)
+    return tuple(sorted(f"{os.path.relpath(file, CHECKOUT)} {_hash(Path(file))}" for file in files))
 
 
 def files_of(module: str) -> set[Path]:

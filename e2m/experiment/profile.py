@@ -12,12 +12,12 @@ from types import ModuleType
 from typing import Annotated, Any, Self
 
 import numpy as np
-import yaml
 from annotated_types import Ge, MinLen
 
 from e2m import plugins
 from e2m.checks import Count, Like, OneOf, misfits, problems, shown
-from e2m.store import paths
+from e2m.experiment import written
+from e2m.store import disk, paths, seals
 from e2m.training.settings import MaskerSettings, Settings
 from e2m.types import MASKER, InputError
 
@@ -28,7 +28,7 @@ DataSet, Method, Regime, Measure = (
 )
 Network = (
     Annotated[str, OneOf(partial(plugins.names, "detector"))]
-    | Annotated[str, Like(r"timm:\S+|[\w.]+:\w+", "timm:NAME or package.module:function")]
+    | Annotated[str, Like(r"timm:[\w.-]+|[\w.]+:\w+", "timm:NAME or package.module:function")]
 )
 Device = Annotated[str, Like(r"(cpu|cuda|mps|xpu)(:\d+)?", "cpu, cuda or cuda:1")]
 
@@ -106,15 +106,15 @@ class Profile:
         """
         path = _file_of(profile)
         where = _shown(path)
-        written = _read(path, where)
-        content = {**written, **changed}
+        file = _read(path, where)
+        content = {**file, **changed}
         lines = problems(content, cls, without=("profile",)) + list(_problems_of_sections(content))
         if not lines:
             loaded = cls(profile=path.stem, **content)
             lines = list(_contradictions(loaded))
         if lines:
             raise InputError("\n".join(f"{where}: {line}" for line in lines))
-        _check_owner(path, written)
+        _check_owner(path, file)
         return loaded
 
     # Detectors, and the settings of each
@@ -294,19 +294,26 @@ def claim(profile: str) -> None:
     path = _file_of(profile)
     content = _read(path, _shown(path))
     _check_owner(path, content)
-    record = json.dumps({"file": str(_shown(path.resolve())), "settings": content}, default=str)
+    record = json.loads(json.dumps({"file": str(_shown(path.resolve())), "settings": content}, default=str))
     owner = paths.owner(path.stem)
-    if not owner.is_file() or owner.read_text() != record:
-        paths.write_atomically(owner, lambda file: file.write(record.encode()))
+    if _recorded(owner) != record:
+        text = json.dumps({**record, "seal": seals.SEAL})
+        paths.write_atomically(owner, lambda file: file.write(text.encode()))
+
+
+def _recorded(owner: Path) -> dict:
+    """The record of ``claim``; an empty one if there is none."""
+    if not owner.is_file():
+        return {}
+    record = json.loads(disk.sealed(owner).read_bytes())
+    return {name: record[name] for name in ("file", "settings")}
 
 
 def _check_owner(path: Path, content: Mapping[str, Any]) -> None:
     owner = paths.owner(path.stem)
-    if not owner.is_file():
-        return
-    recorded, file = json.loads(owner.read_text()), str(_shown(path.resolve()))
+    recorded, file = _recorded(owner), str(_shown(path.resolve()))
     settings = json.loads(json.dumps(content, default=str))
-    if file != recorded["file"] and settings != recorded["settings"]:
+    if recorded and file != recorded["file"] and settings != recorded["settings"]:
         names = [name for name in settings if settings[name] != recorded["settings"].get(name)]
         raise InputError(
             f"{path}: {owner.parent} holds the results of {recorded['file']}, whose {', '.join(names)} differ; "
@@ -314,7 +321,9 @@ def _check_owner(path: Path, content: Mapping[str, Any]) -> None:
         )
 
 
-def _file_of(profile: str) -> Path:
+def _file_of(profile: str | Path) -> Path:
+    if not isinstance(profile, str | Path):
+        raise InputError(*misfits(profile, str, "profile"))
     path = Path(profile) if str(profile).endswith(".yaml") else PROFILES / f"{profile}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
@@ -334,30 +343,11 @@ def _levels(measure: ModuleType, settings: Mapping[str, Any]) -> set[str]:
     return {perturbation.level for perturbation in measure.perturbations(images, maps, **options)}
 
 
-class _Loader(yaml.SafeLoader):
-    """A YAML loader that refuses a repeated key; PyYAML silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        names = []
-        for key, _ in node.value:
-            if key.value in names:
-                raise yaml.constructor.ConstructorError(None, None, f"a second key {key.value}", key.start_mark)
-            names.append(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: Path, where: Path) -> dict:
     try:
-        content = yaml.load(path.read_text(), _Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(
-            f"{where}: line {line}: {error.problem}; YAML fits, as in notebooks/params/demo.yaml"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: not a text file; YAML fits, as in notebooks/params/demo.yaml") from error
-    except ValueError as error:  # such as a date in a thirteenth month
-        raise InputError(f"{where}: a value is not YAML ({error}); quote it, or write what fits") from error
+        content = written.read(path.read_bytes())
+    except InputError as error:
+        raise InputError(f"{where}: {error}; YAML fits, as in notebooks/params/demo.yaml") from error
     if not isinstance(content, dict):
         arrived = "nothing" if content is None else shown(content)
         raise InputError(f"{where}: {arrived} arrived; a mapping fits, as in notebooks/params/demo.yaml")

@@ -38,8 +38,10 @@ def reads(kind: type, *names: str) -> Callable[[Callable], Callable]:
     return declare
 
 
-def lines(experiment, names: Sequence[str], but: Sequence[str] = ()) -> list[str]:
-    """Settings and their values as text, an entry a line: ``["training.epochs=15", "threads=1"]``.
+def lines(experiment, names: Sequence[str], but: Sequence[str] = ()) -> tuple[str, ...]:
+    """Settings and their values as text, an entry a line: ``("training.epochs=15", "threads=1")``.
+
+    A tuple, because Snakemake looks for wildcards in lists of text.
 
     Args:
         experiment: the experiment that has the settings.
@@ -47,9 +49,9 @@ def lines(experiment, names: Sequence[str], but: Sequence[str] = ()) -> list[str
         but: entries to leave out, with everything below them: "masker.regimes".
     """
     values = {name: getattr(experiment, name) for name in names}
-    return [
+    return tuple(
         f"{path}={text}" for path, text in _flat(values) if not any(f"{path}.".startswith(f"{entry}.") for entry in but)
-    ]
+    )
 
 
 def _flat(values: dict, path: str = "") -> Iterator[tuple[str, str]]:

@@ -89,12 +89,12 @@ def test_a_job_runs_no_method_of_a_class_that_it_does_not_name():
 
 
 def test_settings_as_lines():
-    assert lines(ALL, ["runs", "training", "masker"]) == [
+    assert lines(ALL, ["runs", "training", "masker"]) == (
         "runs=3",
         "training.epochs=2",
         "training.rates.first=0.5",
         "masker=null",
-    ]
-    assert lines(ALL, ["training"], but=["training.rates"]) == ["training.epochs=2"]
-    assert lines(ALL, ["runs", "training"], but=["run", "training"]) == ["runs=3"]
-    assert lines(replace(ALL, training={}), ["training"]) == ["training={}"]
+    )
+    assert lines(ALL, ["training"], but=["training.rates"]) == ("training.epochs=2",)
+    assert lines(ALL, ["runs", "training"], but=["run", "training"]) == ("runs=3",)
+    assert lines(replace(ALL, training={}), ["training"]) == ("training={}",)

@@ -20,26 +20,31 @@ def trained(regime):
 MEASURES = [name for name in plugins.names("measure") if Path(f"notebooks/{name}.ipynb").is_file()]
 SHOWN = [name for name in plugins.names("regime") if Path(f"notebooks/train_{name}.ipynb").is_file()]
 TRAINED = results(*experiment.trained)
+COMPARED = TRAINED + results(*(key for key in experiment.controlled if key.regime in experiment.comparators))
 CONTROLS = inside(file for network in experiment.detectors for file in controls.results(experiment, network))
 
 # Page -> the results that it reads. The code of a page names the tables of other pages and the studies that it reads.
 PAGES = {
+    "maps": TRAINED,
     "data": [],
     "regimes": TRAINED + results(*experiment.controlled),
     **{f"train_{regime}": trained(regime) for regime in SHOWN},
     "train_masker": trained("cyborg") + inside(map(experiment.masker_file, filter(experiment.has_masker, experiment.trained))),
     "controls": CONTROLS + TRAINED + results(*(key for key in experiment.controlled if (key.regime, key.run) == ("shuffled_labels", 0))),
     **dict.fromkeys(MEASURES, TRAINED),
+    "stability": COMPARED,
     "detection": TRAINED,
-    "model_selection": TRAINED + results(*(key for key in experiment.controlled if key.regime in experiment.comparators)),
+    "model_selection": COMPARED,
+    "explorer": COMPARED,
+    "first_page": COMPARED,
     "claims": TRAINED,
     "differences": TRAINED,
     "coverage": None,
     "interventions": results(*(key for key in (*experiment.trained, *experiment.controlled) if key.run == 0)),
-    "masking": None,
     "networks": [],
     "adapt": [],
     "speed": None,
+    "reliability": None,
 }
 
 # Plug-ins that a page without results looks up.
@@ -83,21 +88,33 @@ for page, read in PAGES.items():
             studies(page),
             notebook=notebook,
         params:
-            given=" ".join(f"-p {name} {chosen[name]}" for name in given),
-            settings=SETTINGS if "profile" in given else [],
+            given=tuple(text for name in given for text in ("-p", name, chosen[name])),
+            settings=SETTINGS if "profile" in given else (),
             code=code(notebook=notebook, **LOOKED_UP.get(page, EVERY if read else DATA)),
-            shown=" ".join(f"&& cp {RESULTS}/figures/{name} book/executed/" for name in drawn(page)),
+            shown=tuple(f"{RESULTS}/figures/{name}" for name in drawn(page)),
         # Pages whose tables other pages read come first.
         priority: int(not AWAITED.isdisjoint(tables(page, "experiment.save")))
-        shell: "e2m run {input.notebook} {params.given} -o {output.notebook} {params.shown}"
+        shell:
+            "e2m run {input.notebook:q} {params.given:q} -o {output.notebook:q}\n"
+            "for figure in {params.shown:q}; do cp \"$figure\" book/executed/; done"
+
+
+def written(folder, pattern):
+    """Files of a folder, but for those that editors keep beside them: locks, which often are links to nowhere, and copies."""
+    files = (path for path in Path(folder).glob(pattern) if path.is_file())
+    return [path for path in files if path.name[0] not in ".#" and path.name[-1] != "~"]
 
 
 # Further inputs of the book: its sources, and files outside its folder that its pages include.
-SOURCES = ["_config.yml", *sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and "executed" not in path.parts)]
+SOURCES = ["_config.yml", *sorted(str(path) for path in written("book", "**/*") if not {"executed", "__pycache__"} & {*path.parts})]
 INCLUDED = sorted(
-    {path for page in Path("book").glob("*.md") for path in re.findall(r"^```\{\w+\} \.\./(\S+)", page.read_text(), re.M)}
-    | {path for page in Path("notebooks").glob("*.ipynb") for path in re.findall(r"\"```\{\w+\} \.\./\.\./([\w./]+)", page.read_text())}
+    {path for page in written("book", "*.md") for path in re.findall(r"^```\{\w+\} \.\./(\S+)", page.read_text(), re.M)}
+    | {path for page in written("notebooks", "*.ipynb") for path in re.findall(r"\"```\{\w+\} \.\./\.\./([\w./]+)", page.read_text())}
 )
+
+# The modules whose docstrings are the reference, and the command line.
+MODULES = {name for page in written("book", "*.md") for name in re.findall(r"(?:automodule::|:module:) (e2m\S*)", page.read_text())}
+DOCUMENTED = [next(file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()) for path in (Path(*name.split(".")) for name in sorted(MODULES))]
 
 
 rule pages:
@@ -109,5 +126,5 @@ rule pages:
         INCLUDED,
         # Read when jobs are planned: a profile without what pages compare is refused before any work.
         lambda wildcards: experiment.check_pages() or [],
-    params: contents([*SOURCES, *INCLUDED])
+    params: contents([*SOURCES, *INCLUDED, *DOCUMENTED])
     shell: "jupyter-book build book --all -W -n --keep-going --quiet"

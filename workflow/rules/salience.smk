@@ -1,7 +1,10 @@
 # Salience of trained detectors and of controls, on clean and on changed images.
 
 # One job a detector; with `--config shard=source`, for clusters, one job a detector and source.
-BY_SOURCE = config.get("shard", "detector") == "source"
+SHARD = config.get("shard", "detector")
+if SHARD not in ("detector", "source"):
+    raise InputError(f"--config shard={SHARD} arrived; detector or source fits")
+BY_SOURCE = SHARD == "source"
 UNMASKED = sorted(set(experiment.regimes) - set(MASKED))
 COMPARED = sorted(set(plugins.names("regime")) - set(experiment.regimes))
 PLAIN = replace(experiment, masker=None)
@@ -17,34 +20,32 @@ SALIENCE = {
 
 for title, (family, regimes, runs) in SALIENCE.items():
     if regimes:
-        first = ModelKey("{detector}", regimes[0], 0)
+        first = ModelKey("\0detector", regimes[0], 0)
         rule:
             name: title
             output:
                 [
-                    file.replace(f"/{regimes[0]}/run-0/", "/{regime}/run-{run}/")
-                    for file in inside(family.results(first, ["{source}"] if BY_SOURCE else None))
+                    file.replace(f"/{paths.part(regimes[0])}/run-0/", "/{regime}/run-{run}/")
+                    for file in pattern(family.results(first, ["\0source"] if BY_SOURCE else None))
                 ]
             input:
                 listed("test"),
-                lambda wildcards: shared(wildcards.detector, "test"),
+                lambda wildcards: shared(network_of(wildcards), "test"),
                 lambda wildcards: inside([experiment.checkpoint(key_of(wildcards))]),
                 (lambda wildcards: inside([experiment.masker_file(key_of(wildcards))])) if family.masker else [],
             params:
+                names=arguments_of,
                 settings=settings.lines(family, explain.explain.reads),
-                measured=family.measured(first),
+                measured=tuple(family.measured(first)),
                 code=lambda wildcards, methods=tuple(family.methods_of(first)): code(
-                    "e2m.experiment.explain", **DATA, **MEASURED, detector=[wildcards.detector], method=methods
+                    "e2m.experiment.explain", **DATA, **MEASURED, detector=[network_of(wildcards)], method=methods
                 ),
-                source="--source {source}" if BY_SOURCE else "",
             wildcard_constraints:
-                regime="|".join(regimes),
+                regime=either(regimes),
                 run=runs,
-                source="|".join(map(re.escape, experiment.sources)),
+                source=either(experiment.sources),
             resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=720
-            shell:
-                "e2m salience --profile {PROFILE} --detector {wildcards.detector} --regime {wildcards.regime}"
-                " --run {wildcards.run} {params.source}"
+            shell: "e2m salience --profile={PROFILE:q} {params.names:q}"
 
 
 rule explained:
@@ -52,20 +53,24 @@ rule explained:
     input: results(*experiment.trained)
 
 
-# Controls of every network: known maps, random weights, and the cascade.
-for network in experiment.detectors:
-    rule:
-        name: f"controls_{network}"
-        output: inside(controls.results(experiment, network))
-        input:
-            listed("test"),
-            shared(network, "test"),
-            inside(experiment.checkpoint(ModelKey(network, regime, 0)) for regime in experiment.regimes),
-        params:
-            settings=read_by(controls.explain_controls),
-            code=code(
-                "e2m.experiment.controls", **DATA, **MEASURED, detector=[network], method=[*experiment.methods, "oracle"]
-            ),
-            detector=network,
-        resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=720
-        shell: "e2m controls --profile {PROFILE} --detector {params.detector}"
+rule controls:
+    # Controls of a network: known maps, random weights, and the cascade.
+    output: pattern(controls.results(replace(experiment, detectors=["\0detector"]), "\0detector"))
+    input:
+        listed("test"),
+        lambda wildcards: shared(network_of(wildcards), "test"),
+        lambda wildcards: inside(
+            experiment.checkpoint(ModelKey(network_of(wildcards), regime, 0)) for regime in experiment.regimes
+        ),
+    params:
+        names=arguments_of,
+        settings=read_by(controls.explain_controls),
+        code=lambda wildcards: code(
+            "e2m.experiment.controls",
+            **DATA,
+            **MEASURED,
+            detector=[network_of(wildcards)],
+            method=[*experiment.methods, "oracle"],
+        ),
+    resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=720
+    shell: "e2m controls --profile={PROFILE:q} {params.names:q}"

@@ -13,17 +13,22 @@ rule study:
         inside(elsewhere.results(repeated, experiment.in_set)) if experiment.study else [],
 
 
+# Detectors of each regime whose maskers are studied: more than have maskers in the book.
+STUDIED_RUNS = min(5, experiment.runs)
+
+
 rule masking_study:
     # The longest job of all: `make study` runs it first, with the jobs that it waits for.
     output: touch(f"{RESULTS}/studies/masking.done")
     input:
-        inside(map(experiment.masker_file, filter(experiment.has_masker, experiment.trained))),
+        inside(experiment.masker_file(key) for key in experiment.trained if key.regime in MASKED and key.run < STUDIED_RUNS),
         inside(experiment.checkpoint(key) for key in (*experiment.controlled, *experiment.studied) if key.regime == "shuffled_labels"),
         listed("test"),
     params:
         settings=whole,
         code=code("studies.masking", **LEARNT, method=plugins.names("method")),
-    shell: "python -m studies.masking --profile {PROFILE} --workers {threads}"
+        runs=STUDIED_RUNS,
+    shell: "python -m studies.masking --profile={PROFILE:q} --runs={params.runs:q} --workers={threads:q}"
 
 
 # Settings that the study of alpha reads.
@@ -43,13 +48,13 @@ rule alpha_study:
     params:
         settings=settings.lines(experiment, SWEPT),
         code=code("studies.alpha", **LEARNT | dict(regime=["cyborg"]), method=["CAM"], measure=["alignment", "entropy", "stability"]),
-    shell: "python -m studies.alpha --profile {PROFILE}"
+    shell: "python -m studies.alpha --profile={PROFILE:q}"
 
 
 rule coverage_study:
     output: touch(f"{RESULTS}/studies/coverage.done")
     params: code=code("studies.coverage")
-    shell: "python -m studies.coverage --workers {threads}"
+    shell: "python -m studies.coverage --workers={threads:q}"
 
 
 rule seed_repeated:
@@ -57,21 +62,21 @@ rule seed_repeated:
     output: inside([elsewhere.checkpoint(repeated), *elsewhere.results(repeated, experiment.in_set)])
     input: results(repeated)
     params:
-        settings=[*read_by(train.train), *settings.lines(elsewhere, explain.explain.reads)],
+        settings=(*read_by(train.train), *settings.lines(elsewhere, explain.explain.reads)),
         code=code("e2m.experiment.frozen", "e2m.experiment.train", "e2m.experiment.explain", **LEARNT, method=experiment.methods),
-        profile=f"results/{elsewhere.profile}.yaml",
-        key=f"--detector {repeated.detector} --regime {repeated.regime} --run {repeated.run}",
-        sources=" ".join(f"--source {source}" for source in experiment.in_set),
-        parts=list(frozen.PARTS) if experiment.share_frozen else [],
+        parts=tuple(frozen.PARTS) if experiment.share_frozen else (),
     threads: THREADS
     priority: 1
     resources: gpu=1, training=1
     run:
         content = {name: value for name, value in asdict(elsewhere).items() if name != "profile"}
-        Path(params.profile).write_text(yaml.safe_dump(content))
+        profile = paths.RESULTS / f"{elsewhere.profile}.yaml"
+        # JSON is YAML in which no name is taken for a number.
+        profile.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        network = ["--profile", profile, "--detector", repeated.detector]
+        detector = [*network, "--regime", repeated.regime, "--run", repeated.run]
         for part in params.parts:
-            shell("e2m frozen --profile {params.profile} --detector {repeated.detector} --part {part}")
-        shell(
-            "e2m train --profile {params.profile} {params.key}"
-            " && e2m salience --profile {params.profile} {params.key} {params.sources}"
-        )
+            shell("e2m frozen {network:q} --part {part:q}")
+        shell("e2m train {detector:q}")
+        sources = [f"--source={source}" for source in experiment.in_set]
+        shell("e2m salience {detector:q} {sources:q}")
