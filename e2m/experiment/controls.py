@@ -173,7 +173,8 @@ def _cascade(experiment: Inputs, key: ModelKey) -> None:
         samples = replace(alone, images_per_source=few).samples
         about = samples[["image", "label", "source"]].assign(measure="cascade", **asdict(key))
         about = about.assign(profile=experiment.profile, dataset=experiment.dataset)
-        path, made_of = experiment.rows_file(key, "cascade", source), alone.made_of(key, source)
+        path = experiment.rows_file(key, "cascade", source)
+        made_of = {**asdict(key), "source": source, "measure": "cascade", **alone.made_of(key, source)}
         with disk.writing_rows(path, {"layers": layers}, made_of) as add:
             for frame in _steps(experiment, samples, about, detectors):
                 add(frame)

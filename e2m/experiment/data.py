@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from e2m import plugins
-from e2m.arrays.images import check_images, unreadable
+from e2m.arrays.images import check_images, check_sides, unreadable
 from e2m.datasets import SEVEN_TIMES, load_dataset
+from e2m.datasets.folder import duplicates
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import Profile
 from e2m.experiment.settings import reads
@@ -79,15 +80,46 @@ def check(experiment: Inputs) -> None:
 
     Raises:
         InputError: a human map is missing or does not fit its image; sources that cannot be compared
-            (``Inputs.against``).
+            (``Inputs.against``); images that would be resized twice.
     """
     samples = test_images(experiment)
     _ = experiment.against
     check_images(samples, may_be_marked=True)
+    check_sizes(experiment)
+    _say(load_dataset(experiment.dataset, **experiment.options))
     print(samples.groupby(["source", "label"], sort=False).size().rename("images").reset_index().to_string(index=False))
     if bad := unreadable(samples):
         print(f"{len(bad)} of {len(samples)} images cannot be read; they will be marked as missing:", file=sys.stderr)
         print(*bad, sep="\n", file=sys.stderr)
+
+
+def _say(whole: pd.DataFrame) -> None:
+    """Print on stderr how the data set was read, what was left out, and files that are equal although they should not.
+
+    Equal files under two labels, or to train and to test on, make numbers look better or worse than they are.
+    """
+    lines = [*whole.attrs.get("notes", ()), *(f"left out: {line}" for line in whole.attrs.get("left_out", ()))]
+    for across, rows in duplicates(whole).groupby("across"):
+        first = " and ".join(rows.loc[rows["sha256"] == rows["sha256"].iloc[0], "image"])
+        lines.append(f"warning: {len(rows)} files are equal to one of another {across}: {first}")
+    print(*lines, sep="\n", end="\n" * bool(lines), file=sys.stderr)
+
+
+def check_sizes(experiment: Inputs) -> None:
+    """Check, before any training, that no detector would read an image that was resized before.
+
+    Raises:
+        InputError: a test image whose size is neither ``image_size`` nor read at the detector's size.
+    """
+
+    def sizes() -> dict[str, int | tuple[int, int]]:
+        # Imported here: hardly any data set needs to know, and torch takes seconds.
+        from e2m.detectors import load_detector
+
+        return {name: load_detector(name, device="cpu").size for name in experiment.detectors}
+
+    if experiment.image_size is not None:
+        check_sides(experiment.samples, experiment.image_size, sizes)
 
 
 def write(experiment: Inputs, part: str, state: str = NEW) -> Path:
@@ -106,6 +138,7 @@ def write(experiment: Inputs, part: str, state: str = NEW) -> Path:
         regimes = dict.fromkeys([*experiment.regimes, *experiment.controls, *experiment.study])
         read = pd.concat([training_samples(experiment, regime) for regime in regimes])[["path", "salience"]]
         check_images(read.drop_duplicates())
+    check_sizes(experiment)
     files = _stamped(_files(PARTS[part](experiment)))
     files["sha256"] = [disk.file_hash(path) for path in files["path"]]
     files.attrs["state"] = state
@@ -122,8 +155,8 @@ def state(experiment: Inputs, part: str) -> str:
     path = paths.images(experiment.profile, part)
     if not path.is_file():
         return NEW
-    listed = pd.read_parquet(path)
     try:
+        listed = disk.read_table(path)
         # The listed files are looked up first: a built data set would otherwise be built by the next line.
         present = _stamped(listed.drop(columns=["bytes", "time", "sha256"]))
         now = _stamped(_files(PARTS[part](experiment)))

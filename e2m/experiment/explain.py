@@ -24,7 +24,7 @@ from e2m.experiment.settings import reads
 from e2m.networks.checkpoints import read_checkpoint
 from e2m.salience.engine import Explainer, in_parts
 from e2m.salience.respond import respond
-from e2m.store import disk
+from e2m.store import disk, paths
 from e2m.types import LABELS, MASKER, Detector, Explanation, InputError
 
 
@@ -46,7 +46,7 @@ def explain(
 
     Each batch of images is read and explained once for all measures. Rows are written batch by batch, so that memory
     holds one batch only. Clean maps are kept until their file is written (10,000 maps of 7x7: 2 MB). The files of a
-    source get their final names when the whole source is done.
+    source get their final names when the whole source is done; if one of them cannot be written, none does.
 
     An image that cannot be read is named on stderr and marked: its map is NaN and dead, its class is -1, and all its
     values are NaN, which tables count as missing.
@@ -114,16 +114,20 @@ def _explain_source(
     made_of: dict[str, str],
 ) -> None:
     parts = {method: [] for method in explainer.methods}
-    with ExitStack() as files:
+    named = {**asdict(key), "source": source}
+    with paths.together(), ExitStack() as files:
         add = {
             measure: files.enter_context(
-                disk.writing_rows(experiment.rows_file(key, measure, source), settings, made_of)
+                disk.writing_rows(
+                    experiment.rows_file(key, measure, source), settings, {**named, "measure": measure, **made_of}
+                )
             )
             for measure, settings in experiment.measures.items()
         }
         work = partial(explain_batch, experiment, key, explainer)
         for clean, rows in in_parts(work, experiment.batches(samples, explainer.detector), experiment.batch_size):
             for method, explanation in clean.items():
+                disk.check_room(experiment.maps_file(key, method, source), len(samples), explanation.maps.shape[1:])
                 # Joining copies the arrays: as views, they would keep the network's memory around them in use.
                 parts[method].append(Explanation.join([explanation]))
             for measure, frame in rows.items():
@@ -131,10 +135,10 @@ def _explain_source(
             bar.update(len(clean[explainer.methods[0]].dead))
         if all((part.predicted < 0).all() for part in parts[explainer.methods[0]]):
             raise InputError(_nothing(key, source, samples))
-    described = {**asdict(key), "source": source, **_attributes(experiment, explainer.detector), **made_of}
-    for method, explanations in parts.items():
-        path = experiment.maps_file(key, method, source)
-        disk.write_maps(path, Explanation.join(explanations), samples, {**described, "method": method})
+        described = {**named, **_attributes(experiment, explainer.detector), **made_of}
+        for method, explanations in parts.items():
+            path = experiment.maps_file(key, method, source)
+            disk.write_maps(path, Explanation.join(explanations), samples, {**described, "method": method})
 
 
 def _nothing(key: ModelKey, source: str, samples: pd.DataFrame) -> str:
@@ -164,11 +168,12 @@ def explain_batch(
             described = _described(experiment, key, measure, about[chosen], few)
             known = None if regions is None else regions[chosen]
             rows[measure] = _rows(measure, settings, explainer, images[chosen], few, described, known)
-    if unreadable.any():
-        for frame in rows.values():
-            frame.loc[frame["image"].isin(about["image"][unreadable]), ["correct", "value"]] = False, np.nan
-        for explanation in clean.values():
-            explanation.blank(unreadable)
+    for explanation in clean.values():
+        explanation.blank(unreadable)
+    # Neither do images have a class whose answer is no number: what changes in them cannot be told.
+    without = about["image"][next(iter(clean.values())).predicted < 0]
+    for frame in rows.values():
+        frame.loc[frame["image"].isin(without), ["correct", "value"]] = False, np.nan
     return clean, rows
 
 

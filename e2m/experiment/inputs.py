@@ -119,7 +119,7 @@ class Inputs(Profile):
         """
         size = self.image_size or detector.size
         if size != detector.size:
-            check_sides(samples, size, detector.name, detector.size)
+            check_sides(samples, size, lambda: {detector.name: detector.size})
         start = 0
         for images, wrong in read_or_mark(samples, size=size, batch=self.batch_size):
             for reason in wrong.values():

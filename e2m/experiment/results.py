@@ -42,7 +42,7 @@ class Experiment(Inputs):
         if key not in _KEPT:
             runs = [disk.read_maps(file) for file in files]
             for file, one, maps in zip(files, keys, runs, strict=True):
-                self.check_file(file, maps.attrs, one, source)
+                self.check_file(file, maps.attrs, one, source, method=method)
             fixed = ("label", "subject")
             index = pd.RangeIndex(len(runs), name="run")
             joined = xr.concat([maps.drop_vars(fixed) for maps in runs], index, join="exact")
@@ -52,17 +52,25 @@ class Experiment(Inputs):
             _KEPT[key] = joined
         return _KEPT[key]
 
-    def check_file(self, file: Path, recorded: Mapping[str, str], key: ModelKey, source: str) -> None:
+    def check_file(self, file: Path, recorded: Mapping[str, str], key: ModelKey, source: str, **of: str) -> None:
         """Check that results were made of what this experiment has: images, weights, settings of the training.
 
         Args:
             file: of the results.
             recorded: what the file says that it was made of; what it does not say is not checked.
             key, source: the detector and the images.
+            of: what else the file is of: its ``method`` or its ``measure``.
 
         Raises:
-            InputError: something differs, as after a change of the profile, or in another profile of the same name.
+            InputError: something differs, as after a change of the profile, in another profile of the same name, or
+                after files were exchanged.
         """
+        for name, wanted in {"source": source, **of}.items():
+            if recorded.get(name, wanted) != wanted:
+                raise InputError(
+                    f"{file}: results of {name} {recorded[name]}, where those of {name} {wanted} belong; delete it and "
+                    "make it again, for example with `make book`"
+                )
         for name, now in self.made_of(key, source).items():
             if recorded.get(name, now) != now != UNTRAINED:
                 raise InputError(_other(file, name.replace("_sha256", ""), recorded[name], now))
@@ -112,7 +120,7 @@ class Experiment(Inputs):
         cases = list(product(self.trained, self.sources))
         files = [self.rows_file(key, measure, source) for key, source in cases]
         for file, (key, source) in zip(files, cases, strict=True):
-            self.check_file(file, disk.made_of(file), key, source)
+            self.check_file(file, disk.made_of(file), key, source, measure=measure)
             then, now = disk.settings_of(file), self.measures.get(measure)
             if then != now:
                 raise InputError(_other(file, f"measures.{measure}", then, now))
@@ -216,7 +224,7 @@ class Experiment(Inputs):
         for name, source in zip(names, self._named(names)["source"], strict=True):
             file = self.maps_file(key, method, source)
             maps = disk.read_maps(file)
-            self.check_file(file, maps.attrs, key, source)
+            self.check_file(file, maps.attrs, key, source, method=method)
             stacks.append(maps["salience"].sel(image=name))
         return np.stack(stacks)
 
@@ -283,7 +291,7 @@ class Experiment(Inputs):
         for setting, now in self._settings.items():
             if recorded.get(setting, now) != now:
                 raise InputError(_other(path, setting, recorded[setting], now))
-        return pd.read_parquet(path)
+        return disk.read_table(path)
 
     @property
     def _settings(self) -> dict[str, str]:
@@ -305,10 +313,13 @@ def bounded(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
     return ranged(rows, getattr(plugins.load("measure", measure), "RANGE", {}))
 
 
-def extremes(rows: pd.DataFrame, better: str = "higher") -> dict[str, str]:
-    """Images with the best, the median and the worst mean value: {"best": image, "median": image, "worst": image}."""
-    means = rows.groupby("image", observed=True)["value"].mean().dropna().sort_values(ascending=better != "higher")
-    return {"best": means.index[0], "median": means.index[len(means) // 2], "worst": means.index[-1]}
+def extremes(rows: pd.DataFrame) -> dict[str, str]:
+    """Images with the lowest, the median and the highest mean value: {"lowest": image, "median": ..., "highest": ...}.
+
+    Which of them is better, if any, is for the page to say: of a change, neither end is.
+    """
+    means = rows.groupby("image", observed=True)["value"].mean().dropna().sort_values()
+    return {"lowest": means.index[0], "median": means.index[len(means) // 2], "highest": means.index[-1]}
 
 
 def correct(maps: xr.Dataset) -> np.ndarray:

@@ -53,12 +53,12 @@ def train(
     loss, path = variant or (regime.loss, experiment.checkpoint(key))
     if wanted != settings:
         path = path.with_name(f"{path.stem}-{disk.short_hash(asdict(wanted))}.pt")
-    splits, images = _splits(experiment, key.regime, regime.GUIDED)
+    splits = _splits(experiment, key.regime)
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
     detector = load_detector(key.detector, seed=key.run, pretrained=experiment.pretrained, device=experiment.device)
-    origin = f"images {images}, weights {'pretrained' if experiment.pretrained else 'fresh'}, code "
-    origin += _code(experiment, key)
+    weights = "pretrained" if experiment.pretrained else "fresh"
+    origin = f"weights {weights}, code {_code(experiment, key)}"
     about = {"regime": key.regime, "run": key.run, "guided": regime.GUIDED, "origin": origin}
     about |= {"replace_targets": getattr(regime, "replace_targets", None), "stored": experiment.frozen(key, "train")}
     curves = fit(detector, *splits, loss, path, wanted, **about, progress=progress)
@@ -79,11 +79,11 @@ def train_masker(experiment: Profile, key: ModelKey, progress: bool = True, **ch
     path = experiment.masker_file(key)
     if wanted != settings:
         path = path.with_name(f"{path.name.split('.')[0]}-{disk.short_hash(asdict(wanted))}.masker.pt")
-    splits, images = _splits(experiment, key.regime, guided=False)
+    splits = _splits(experiment, key.regime)
     # One thread: maskers are trained side by side, with a small detector or on a GPU.
     torch.set_num_threads(1)
     detector = load_detector(key.detector, experiment.checkpoint(key), device=experiment.device)
-    about = {"regime": key.regime, "run": key.run, "origin": f"images {images}, code {_code(experiment, key)}"}
+    about = {"regime": key.regime, "run": key.run, "origin": f"code {_code(experiment, key)}"}
     return masker.fit(detector, *splits, path, wanted, **about, progress=progress), path
 
 
@@ -99,19 +99,10 @@ def _changed(settings: S, changed: dict[str, object]) -> S:
     return replace(settings, **changed)
 
 
-def _splits(experiment: Profile, regime: str, guided: bool) -> tuple[list[pd.DataFrame], str]:
-    """Images to train and to validate on, and one hash of everything that training learns from them.
-
-    The hash covers the splits and their images in order, with file, label and source. If ``guided``, it covers the
-    maps of the training images too.
-    """
+def _splits(experiment: Profile, regime: str) -> list[pd.DataFrame]:
+    """Images to train and to validate on."""
     validate = load_dataset(experiment.dataset, split="validate", **experiment.options)
     splits = [training_samples(experiment, regime), validate]
     for samples in splits:
         check_images(samples)
-    hashed = [
-        [[disk.file_hash(image.path), image.label, image.source] for image in samples.itertuples()]
-        for samples in splits
-    ]
-    maps = [path and disk.file_hash(path) for path in splits[0]["salience"]] if guided else []
-    return splits, disk.short_hash([*hashed, maps])
+    return splits

@@ -9,8 +9,9 @@ import hashlib
 import importlib.util
 import io
 import itertools
+import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from e2m.store import disk, locks
 from e2m.types import InputError
 
 SIDE = 112
@@ -63,18 +65,48 @@ def load(folder: Path, build: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
     """The frame of a built data set; if the folder does not exist yet, ``build`` fills it first.
 
     Raises:
-        InputError: files were removed from the built folder.
+        InputError: files were removed from the built folder, or changed.
     """
     if not folder.exists():
         _publish(folder, build)
-    manifest = folder / "manifest.parquet"
-    _check_complete(folder, [manifest])
-    samples = pd.read_parquet(manifest)
-    kinds = [column.removesuffix("_sha256") for column in samples if column.endswith("_sha256")]
+    _check_complete(folder, ["manifest.parquet"])
+    samples = disk.read_table(folder / "manifest.parquet")
+    kinds = _kinds(samples)
+    # Text instead of a Path a file: pages list the data dozens of times.
     for column in ("path", *kinds):
-        samples[column] = [str(folder / name) if name else "" for name in samples[column]]
-        _check_complete(folder, [Path(name) for name in samples[column] if name])
+        names = samples[column]
+        _check_complete(folder, names[names != ""])
+        samples[column] = names.where(names == "", f"{folder}{os.sep}" + names)
+    if folder not in _WHOLE:
+        if reason := flaw(folder):
+            raise InputError(f"{reason}; delete {folder}, and the next call builds it again")
+        _WHOLE.add(folder)
     return samples.drop(columns=["sha256", *(f"{kind}_sha256" for kind in kinds)])
+
+
+_WHOLE: set[Path] = set()
+"""Folders whose files this process has found to be what their manifests say: it looks once."""
+
+
+def flaw(folder: Path) -> str:
+    """Why the files of a built folder are not what was built, in words; "" if they are."""
+    try:
+        samples = disk.read_table(folder / "manifest.parquet")
+    except InputError as error:
+        return str(error)
+    for column in ("path", *_kinds(samples)):
+        checksums = samples["sha256" if column == "path" else f"{column}_sha256"]
+        for name, checksum in zip(samples[column], checksums, strict=True):
+            if name and not (folder / name).is_file():
+                return f"{folder / name}: it is missing"
+            if name and hashlib.sha256((folder / name).read_bytes()).hexdigest() != checksum:
+                return f"{folder / name}: it is damaged, or another file: its content is not what was built"
+    return ""
+
+
+def _kinds(samples: pd.DataFrame) -> list[str]:
+    """The columns of a manifest that name files, besides ``path``."""
+    return [column.removesuffix("_sha256") for column in samples if column.endswith("_sha256")]
 
 
 def write(folder: Path, images: Iterable[dict], labels: dict[str, str], title: str, count: int) -> pd.DataFrame:
@@ -92,7 +124,7 @@ def write(folder: Path, images: Iterable[dict], labels: dict[str, str], title: s
     """
     rows = [_write(folder, image, labels) for image in tqdm(images, title, count, unit=" images")]
     manifest = pd.DataFrame(rows).fillna("")
-    manifest.to_parquet(folder / "manifest.parquet", index=False)
+    disk.write_table(folder / "manifest.parquet", manifest)
     return manifest
 
 
@@ -179,7 +211,8 @@ def _publish(folder: Path, build: Callable[[Path], pd.DataFrame]) -> None:
     with tempfile.TemporaryDirectory(prefix=".building-", dir=folder.parent) as temporary:
         built = Path(temporary) / folder.name
         built.mkdir()
-        build(built)
+        with locks.held(Path(temporary)):
+            build(built)
         try:
             built.rename(folder)
         except OSError:
@@ -188,9 +221,10 @@ def _publish(folder: Path, build: Callable[[Path], pd.DataFrame]) -> None:
                 raise
 
 
-def _check_complete(folder: Path, files: list[Path]) -> None:
-    if missing := [file for file in files if not file.exists()]:
+def _check_complete(folder: Path, names: Sequence[str]) -> None:
+    missing = [name for name in names if not os.path.exists(f"{folder}{os.sep}{name}")]  # noqa: PTH110
+    if missing:
         raise InputError(
-            f"{folder}: {len(missing)} of {len(files)} files are missing, {missing[0]} first; "
+            f"{folder}: {len(missing)} of {len(names)} files are missing, {missing[0]} first; "
             "delete this folder, and the next call builds it again"
         )

@@ -1,4 +1,7 @@
-"""Results on disk: tidy rows in Parquet, salience maps in netCDF. Every write is atomic and its bytes repeatable."""
+"""Results on disk: tidy rows in Parquet, salience maps in netCDF. Every write is atomic and its bytes repeatable.
+
+Files carry a seal (``e2m.store.seals``), and are read only if it is whole.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
-from e2m.store.paths import naming, write_atomically, writing
+from e2m.checks import brief
+from e2m.store import seals
+from e2m.store.paths import location, naming, write_atomically, writing
 from e2m.types import Explanation, InputError
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -72,7 +77,8 @@ def writing_rows(
     """
     path = Path(path)
     kept = {"e2m": settings or {}, "made_of": made_of or {}}
-    schema = SCHEMA.with_metadata({name: json.dumps(entry, sort_keys=True) for name, entry in kept.items()})
+    described = {name: json.dumps(entry, sort_keys=True) for name, entry in kept.items()}
+    schema = SCHEMA.with_metadata({**described, "seal": seals.SEAL})
     rest = PLAIN.empty_table()
     with writing(path) as file:
         with naming(path):
@@ -143,7 +149,7 @@ def read_rows(paths: Iterable[str | Path], columns: Sequence[str] | None = None,
     tables = [_read(path, pq.read_table, columns=columns, filters=filters) for path in paths]
     if not tables:
         raise InputError("no files of results to read: the list of paths is empty")
-    return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    return pa.concat_tables(tables).unify_dictionaries().to_pandas(ignore_metadata=True)
 
 
 def settings_of(path: str | Path) -> dict:
@@ -173,18 +179,51 @@ def _read(path: str | Path, read: Callable, **options):
             f"{path}: no such results; {beside(path)}; make them with `make book`, or `e2m salience` for one detector"
         )
     try:
-        return read(path, **options)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from error
+        return read(sealed(path), **options)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # Arrow and its readers raise errors of many kinds for files that are damaged
+        raise InputError(
+            f"{path}: cannot be read as Parquet ({brief(error)}); move it away and make it again"
+        ) from error
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A summary table that ``write_table`` wrote.
+
+    Raises:
+        InputError: a file that is missing, damaged, or of another kind.
+    """
+    return _read(path, pd.read_parquet)
 
 
 def write_table(path: str | Path, table: pd.DataFrame, made_of: dict[str, str] | None = None) -> None:
     """Write a summary table as Parquet; ``made_of`` is kept in its metadata, see the function of that name."""
     content = pa.Table.from_pandas(table, preserve_index=False)
     kept = {**(content.schema.metadata or {}), b"made_of": json.dumps(made_of or {}, sort_keys=True).encode()}
+    kept[b"seal"] = seals.SEAL.encode()
     buffer = io.BytesIO()
     pq.write_table(content.replace_schema_metadata(kept), buffer)
     write_atomically(Path(path), lambda file: file.write(buffer.getvalue()))
+
+
+MOST_BYTES = (1 << 31) - 4
+"""Largest salience maps of a file: netCDF 3, which any tool reads, counts the bytes of a variable in 31 bits."""
+
+
+def check_room(path: str | Path, images: int, cells: tuple[int, int]) -> None:
+    """Check, before the maps of all images are made, that a file can hold them.
+
+    Raises:
+        InputError: more than ``MOST_BYTES``.
+    """
+    size = 4 * images * cells[0] * cells[1]
+    if size > MOST_BYTES:
+        fits = MOST_BYTES // (4 * cells[0] * cells[1])
+        raise InputError(
+            f"{path}: {images} maps of {cells[0]}x{cells[1]} take {size / 2**30:.1f} GiB, and a file holds 2 GiB; "
+            f"explain at most {fits} images of a source (images_per_source), or with a method of coarser maps"
+        )
 
 
 def write_maps(path: str | Path, explanation: Explanation, samples: pd.DataFrame, attributes: dict) -> None:
@@ -208,7 +247,7 @@ def write_maps(path: str | Path, explanation: Explanation, samples: pd.DataFrame
             "subject": ("image", samples["subject"].to_numpy(str)),
         },
         coords={"image": samples["image"].to_numpy(str), "class": ["authentic", "synthetic"]},
-        attrs=attributes,
+        attrs={**attributes, "seal": seals.SEAL},
     )
     write_atomically(Path(path), lambda file: file.write(maps.to_netcdf(engine="scipy")))
 
@@ -217,17 +256,21 @@ def read_maps(path: str | Path) -> xr.Dataset:
     """Read what ``write_maps`` wrote: salience (image, y, x), score, logits, predicted, target, dead, label, subject.
 
     Raises:
-        InputError: no such file, or a file without maps.
+        InputError: no such file, a damaged one, or a file without maps.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(
             f"{path}: no salience maps there; {beside(path)}; make them with `make book` or `e2m salience`"
         )
+    sealed(path)
     try:
         maps = xr.load_dataset(path, engine="scipy")
-    except (OSError, TypeError, ValueError, IndexError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # SciPy raises errors of every kind for files that are damaged
         raise InputError(f"{path}: not a netCDF file of salience maps; move it away and make the maps again") from error
+    maps.attrs.pop("seal", None)
     if "salience" not in maps:
         raise InputError(f"{path}: holds {', '.join(maps)}, but no salience maps; give a file that E2M wrote")
     return maps
@@ -238,6 +281,36 @@ def beside(path: str | Path, most: int = 12) -> str:
     folder = next(parent for parent in Path(path).absolute().parents if parent.is_dir())
     names = sorted(entry.name for entry in folder.iterdir() if entry.name[0] != ".")
     return f"{folder} holds {', '.join(names[:most]) or 'nothing'}{', ...' * (len(names) > most)}"
+
+
+def sealed(path: str | Path) -> Path:
+    """The path of a derived file, after a check that the file is whole and lies where it belongs (``seals.flaw``).
+
+    A file is checked once as long as its size and time stay the same.
+
+    Raises:
+        InputError: it is damaged, cut short, or another file; the message names it.
+    """
+    if reason := flaw(path):
+        raise InputError(f"{path}: {reason}; delete it and make it again, for example with `make book`")
+    return Path(path)
+
+
+def flaw(path: str | Path) -> str:
+    """Why a derived file is not what was written under its name, in words; "" if it is.
+
+    Among results, every file has a seal. Elsewhere, one without a seal is somebody's, and nothing is known about it.
+    """
+    path = Path(path)
+    if location(path) == seals.ANYWHERE and not seals.sealed(path):
+        return ""
+    stat = path.stat()
+    return _flaw_at(str(path), location(path), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 17)
+def _flaw_at(path: str, belongs: str, size: int, time: int) -> str:
+    return seals.flaw(Path(path), belongs)
 
 
 def known_hash(path: str | Path) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from e2m.store import paths, provenance
+from e2m.store import disk, paths, provenance, seals
 from e2m.types import InputError
 
 FOLDER = paths.CHECKOUT / "data" / "studies"
@@ -28,7 +28,8 @@ def save(name: str, table: pd.DataFrame, folder: Path = FOLDER, **about: Any) ->
     """
     provenance_json = json.dumps(provenance.entries(**about)).encode()
     content = pa.Table.from_pandas(table, preserve_index=False)
-    content = content.replace_schema_metadata({**(content.schema.metadata or {}), b"e2m": provenance_json})
+    kept = {**(content.schema.metadata or {}), b"e2m": provenance_json, b"seal": seals.SEAL.encode()}
+    content = content.replace_schema_metadata(kept)
     path = folder / f"{time.strftime('%Y-%m-%d', time.gmtime())}-{name}.parquet"
     paths.write_atomically(path, lambda file: pq.write_table(content, file, compression="zstd"))
     for older in set(_files(name, folder)) - {path}:
@@ -40,12 +41,12 @@ def load(name: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, str]
     """A study's table and its provenance.
 
     Raises:
-        InputError: no table of that study exists.
+        InputError: no table of that study exists, or it is damaged.
     """
     files = _files(name, folder)
     if not files:
         raise InputError(f"{folder}: no study named {name!r}; make it with `make study` or `make bench`")
-    content = pq.read_table(files[-1])
+    content = pq.read_table(disk.sealed(files[-1]))
     return content.to_pandas(), json.loads(content.schema.metadata[b"e2m"])
 
 

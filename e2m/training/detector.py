@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from e2m.networks.checkpoints import CHECKPOINT_FORMAT
-from e2m.networks.inputs import as_input, network_class, two_logits
+from e2m.networks.checkpoints import CHECKPOINT_FORMAT, fill
+from e2m.networks.inputs import as_input, network_class, square_side, two_logits
 from e2m.networks.trunk import Trunk
 from e2m.training import loop
 from e2m.training.images import Images, check_trainable
@@ -98,7 +98,8 @@ def fit(
         regime, run: recorded in the checkpoint.
         guided: whether the loss reads human salience.
         replace_targets: function of a regime that replaces the true labels or human maps: see ``e2m.regimes``.
-        origin: names the images and the initial weights; a checkpoint of another origin is trained anew.
+        origin: names the code and the initial weights. A checkpoint of another origin, or of other images, labels or
+            human maps, is trained anew.
         stored: outputs of the detector's frozen blocks, a file of ``e2m.networks.trunk``; None computes them.
         progress: show a progress bar.
 
@@ -117,9 +118,10 @@ def fit(
         images = Images(train, detector, trunk, human_shape, replace_targets, settings.seed)
         return DetectorTrainer(detector, trunk, images, Images(validate, detector, trunk), loss, settings)
 
+    origin = f"images {loop.images_hash(train, validate, guided)}, {origin}"
     recipe = {"detector": detector.name, "regime": regime, "run": run, "origin": origin, "settings": asdict(settings)}
     content = loop.run(trainer, Path(path), recipe, progress=progress)
-    detector.model.load_state_dict(content["weights"])
+    fill(detector, content["weights"], path)
     detector.model.eval()
     return pd.DataFrame(content["curves"])
 
@@ -127,8 +129,8 @@ def fit(
 def _human_shape(detector: Detector, settings: Settings) -> tuple[int, int]:
     """(h, w) at which human maps are read: that of the guided features, or the image's if maps move with images."""
     if settings.flip or settings.shift_px or settings.turns or settings.crop_min_share < 1:
-        return detector.size, detector.size
-    blank = np.zeros((1, detector.size, detector.size, 3), np.uint8)
+        return (square_side(detector),) * 2
+    blank = np.zeros((1, *detector.shape, 3), np.uint8)
     pixels = as_input(blank, detector, next(detector.model.parameters()).device)
     with torch.no_grad():
         return tuple(guided_features(detector, pixels)[1].shape[-2:])
@@ -181,6 +183,10 @@ class DetectorTrainer(loop.Trainer):
         with self.trunk.skipped():
             outputs = [self.network(self.held_out.as_input(batch, self.device)) for batch in batches]
         logits = torch.cat([two_logits(self.detector, output).cpu() for output in outputs])
+        if missing := int((~torch.isfinite(logits)).any(1).sum()):
+            raise InputError(
+                f"{missing} of {len(logits)} answers to validation images are no numbers; lower learning_rate"
+            )
         return {
             "validation_accuracy": float((logits.argmax(1) == classes).float().mean()),
             "validation_cross_entropy": float(cross_entropy(logits, classes)),

@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from e2m.networks.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
+from e2m.networks.checkpoints import BROKEN, CHECKPOINT_FORMAT, read_checkpoint
 from e2m.networks.inputs import has_bfloat16
+from e2m.store import disk, seals
 from e2m.store.paths import write_atomically
 from e2m.training.images import Images, draw
 from e2m.training.settings import Settings
@@ -139,7 +142,8 @@ def run(
     """Train, or read the file of a finished training.
 
     After every epoch the whole state is saved beside the file (``.resume``). The next call continues from it, with the
-    same result as an uninterrupted call. A finished file of the same recipe is read and not written again.
+    same result as an uninterrupted call; if it is damaged, stderr says so and the training starts over. A finished file
+    of the same recipe is read and not written again.
 
     Args:
         trainer: makes the trainer; called only if something is to be trained.
@@ -155,7 +159,7 @@ def run(
         InputError: the loss is not finite, or ``path`` holds another kind of file.
         OSError: a file cannot be written; the message names it.
     """
-    if path.is_file() and recipe_of(content := read_checkpoint(path, kind)) == recipe:
+    if path.is_file() and recipe_of(content := read_checkpoint(path, kind, ("curves",))) == recipe:
         return content
     trainer = trainer()
     epochs = recipe["settings"]["epochs"]
@@ -181,16 +185,36 @@ def run(
 
 
 def save(content: dict, path: Path) -> None:
-    """Write tensors and plain values, readable with ``weights_only``; if writing fails, ``path`` stays unchanged."""
+    """Write tensors and plain values, readable with ``weights_only``; if writing fails, ``path`` stays unchanged.
+
+    The seal is the comment of the archive, which is its end, after two bytes with the comment's length.
+    """
     # Saved to memory first: torch's error for a full disk does not name the cause.
     buffer = io.BytesIO()
     torch.save(content, buffer)
+    buffer.seek(-2, io.SEEK_END)
+    buffer.write(len(seals.SEAL).to_bytes(2, "little") + seals.SEAL.encode())
     write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def recipe_of(content: dict) -> dict:
     """The recipe of a finished file."""
-    return {name: content[name] for name in ("detector", "regime", "run", "origin", "settings")}
+    return {name: content.get(name) for name in ("detector", "regime", "run", "origin", "settings")}
+
+
+def images_hash(train: pd.DataFrame, validate: pd.DataFrame, guided: bool) -> str:
+    """One hash of everything that a training learns from its images: part of every recipe, whoever starts the training.
+
+    It covers both splits and their images in order, with file, label and source; if ``guided``, also the human maps of
+    the training images.
+    """
+    kinds = [kind for kind in ("label", "source") if kind in train]
+    splits = [
+        [[disk.known_hash(path), *about] for path, *about in samples[["path", *kinds]].itertuples(index=False)]
+        for samples in (train, validate)
+    ]
+    maps = [path and disk.known_hash(path) for path in train["salience"]] if guided and "salience" in train else []
+    return disk.short_hash([*splits, maps])
 
 
 @contextmanager
@@ -209,7 +233,13 @@ def _resumed(trainer: Trainer, resume: Path, recipe: dict) -> tuple[list[dict], 
     """Load an interrupted training of the same recipe into the trainer; return its curves and best epoch so far."""
     if not resume.is_file():
         return [], None
-    state = torch.load(resume, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(disk.sealed(resume), map_location="cpu", weights_only=True)
+    except (InputError, *BROKEN) as error:
+        # The state of an unfinished training is worth less than a training that goes on by itself.
+        reason = str(error).partition("; ")[0] if isinstance(error, InputError) else f"{resume}: cannot be read"
+        tqdm.write(f"{reason}; the training starts over", file=sys.stderr)
+        return [], None
     if state["recipe"] != recipe:
         return [], None
     trainer.load(state["state"])

@@ -23,7 +23,7 @@ from e2m.training import loop
 from e2m.training.images import Images, check_trainable
 from e2m.training.objectives import mask_in_loss, mask_out_loss, shown, total_variation
 from e2m.training.settings import MaskerSettings
-from e2m.types import LABELS, Detector
+from e2m.types import LABELS, Detector, InputError
 
 ZOO = 30
 """Largest number of kept states of a classifier trained alongside; one is added every ``ZOO_EVERY`` batches."""
@@ -54,7 +54,7 @@ def fit(
         path: path of the masker's file.
         settings: hyper-parameters.
         regime, run: regime and run of the detector, recorded in the file.
-        origin: names the images; a file of another origin, or of other weights, is trained anew.
+        origin: names the code. A file of another origin, of other images or of other weights is trained anew.
         progress: show a progress bar.
 
     Returns:
@@ -72,7 +72,8 @@ def fit(
             check_trainable(train)
         return MaskerTrainer(detector, Images(train, detector), Images(validate, detector), settings)
 
-    origin = f"{origin}, detector {weights_hash(detector.model)}"
+    images = loop.images_hash(train, validate, guided=False)
+    origin = f"images {images}, {origin}, detector {weights_hash(detector.model)}"
     recipe = {"detector": detector.name, "regime": regime, "run": run, "origin": origin, "settings": asdict(settings)}
     content = loop.run(trainer, Path(path), recipe, MASKER_FORMAT, progress)
     return pd.DataFrame(content["curves"])
@@ -171,6 +172,8 @@ class MaskerTrainer(loop.Trainer):
                 part = slice(start, start + self.settings.batch_size)
                 batch = as_input(data.images[part], self.detector, self.device)
                 logits, classes = self._logits(self.classifier, batch), data.classes[part].to(self.device)
+                if not torch.isfinite(logits).all():
+                    raise InputError("the classifier's answers to validation images are no numbers; lower its rate")
                 small = self.masker.masks(hidden(), classes)
                 mask = on_image(small, self.detector.size)
                 decisions = {

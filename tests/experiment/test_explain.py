@@ -131,6 +131,27 @@ def test_an_image_that_cannot_be_read_is_marked_and_the_rest_is_done(experiment,
         check_same(subset[~marked], expected[~marked])
 
 
+def test_an_answer_that_is_no_number_makes_no_authentic_image_right(experiment, toy):
+    """NaN as class 0 would raise the accuracy on photographs to 1."""
+    white = "real/3.png"
+    Image.new("RGB", (32, 32), "white").save(experiment.samples.set_index("image").loc[white, "path"])
+    detector = toy()
+
+    def nothing_for_white(_module, inputs, logits):
+        return torch.where(inputs[0].mean((1, 2, 3))[:, None] > 1.5, torch.nan, logits)
+
+    detector.model.register_forward_hook(nothing_for_white)
+    explain.explain(experiment, ONE, ["real"], progress=False, detector=detector)
+    clean = maps(experiment, "real")
+    at = clean["image"].to_numpy().tolist().index(white)
+    assert np.flatnonzero(np.isnan(clean["score"])).tolist() == [at]
+    assert int(clean["predicted"][at]) == -1
+    for measure in experiment.measures:
+        about = rows(experiment, measure, "real").query("image == @white")
+        assert not about["correct"].any()
+        assert about["value"].isna().all()
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_batch_of_nothing_but_an_unreadable_image(experiment, toy, batch_size):
     spoil(experiment, "fake/0.png")
@@ -230,7 +251,9 @@ def test_where_memory_does_not_hold_one_image_the_message_says_what_to_do(experi
     assert not [path for path in experiment.results(ONE) if path.is_file()]
 
 
-def test_a_full_disk_is_named_and_nothing_half_written_is_left(experiment, toy, monkeypatch, roots):
+def test_a_full_disk_is_named_and_leaves_all_files_of_a_source_as_they_were(experiment, toy, monkeypatch, roots):
+    explain.explain(experiment, ONE, progress=False, detector=toy(seed=1))
+    before = {path: path.read_bytes() for path in (roots / "results").rglob("*") if path.is_file()}
     encoded, calls = disk._encoded, []
 
     def full(*arguments):
@@ -242,9 +265,8 @@ def test_a_full_disk_is_named_and_nothing_half_written_is_left(experiment, toy, 
     monkeypatch.setattr(disk, "_encoded", full)
     with pytest.raises(OSError, match=r"transformations-fake\.parquet: not written \(No space left on device\)"):
         explain.explain(experiment, ONE, progress=False, detector=toy())
-    left = [path for path in (roots / "results").rglob("*") if path.is_file()]
-    assert [path.name for path in left] == ["degradation-fake.parquet"]
-    assert rows(experiment, "degradation")["image"].nunique() == 7
+    left = {path: path.read_bytes() for path in (roots / "results").rglob("*") if path.is_file()}
+    assert left == before
 
 
 def test_images_are_kept_no_longer_than_their_batch(experiment, toy, monkeypatch):

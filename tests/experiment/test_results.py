@@ -21,6 +21,7 @@ from e2m.measures.alignment import with_human
 from e2m.pages.baselines import annotator_rows
 from e2m.store import disk, paths
 from e2m.store.paths import CHECKOUT
+from e2m.training import loop
 from e2m.types import InputError
 
 PAPER = Experiment.load("paper")
@@ -197,7 +198,11 @@ def test_a_checkpoint_of_other_data_is_not_taken_for_finished(faces, monkeypatch
     parts = {"train": faces(n=3, name="train"), "validate": faces(n=2, name="validate", seed=1)}
     for module in (train, data):
         monkeypatch.setattr(module, "load_dataset", lambda *_, split, **__: parts[split])
-    monkeypatch.setattr(train, "fit", lambda *_, origin, **__: origin)
+
+    def origin_of_fit(_, training, validate, *__, guided, origin, **___):
+        return loop.images_hash(training, validate, guided), origin
+
+    monkeypatch.setattr(train, "fit", origin_of_fit)
 
     def origin(regime):
         return train.train(Experiment.load("smoke"), replace(ONE, detector="demo_cnn", regime=regime))[0]
@@ -317,8 +322,7 @@ def test_in_set_sources_by_their_labels(faces, monkeypatch):
 
 def test_extremes():
     rows = pd.DataFrame({"image": list("aabbccdd"), "value": [1, 2, 3, 4, 9, 9, np.nan, np.nan]})
-    assert extremes(rows) == {"best": "c", "median": "b", "worst": "a"}
-    assert extremes(rows, better="lower") == {"best": "a", "median": "b", "worst": "c"}
+    assert list(extremes(rows).items()) == [("lowest", "a"), ("median", "b"), ("highest", "c")]
 
 
 def test_a_synthetic_source_has_its_authentic_counterpart_or_the_in_set_one(faces, monkeypatch):

@@ -278,7 +278,7 @@ def test_a_truncated_or_foreign_netcdf_file_is_refused(tmp_path, explanation):
     whole = (tmp_path / "maps.nc").read_bytes()
     for length in (0, 3, 10, 50, 200, 500, len(whole) // 2):
         (tmp_path / "maps.nc").write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"maps\.nc: not a netCDF file of salience maps"):
+        with pytest.raises(InputError, match=r"maps\.nc: (not a netCDF file of salience maps|it is damaged)"):
             disk.read_maps(tmp_path / "maps.nc")
     xr.Dataset({"depth": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="scipy")
     with pytest.raises(InputError, match=r"other\.nc: holds depth, but no salience maps"):

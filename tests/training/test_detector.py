@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import cross_entropy
 from torchvision.ops import Permute
 
@@ -360,3 +361,29 @@ def test_guidance_reads_a_layer_whose_channels_come_last(train, toy):
         train(regime=cyborg, detector=detector, name=name, settings=QUICK)
     for one, other in zip(plain.model.parameters(), twin.model.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_finished_checkpoint_belongs_to_its_images_labels_and_human_maps(train, faces, tmp_path):
+    """Whoever starts the training: nothing that it learns from has to be named by the caller."""
+    data, path = faces(name="known"), tmp_path / "a.pt"
+
+    def trained(samples, regime=cyborg):
+        train(regime, data=samples)
+        return read_checkpoint(path)["origin"], path.stat().st_mtime_ns
+
+    before = trained(data)
+    assert trained(data) == before
+    other_maps = data.assign(salience=data["salience"][::-1].to_numpy())
+    changed = {
+        "labels": data.assign(label=data["label"][::-1].to_numpy()),
+        "sources": data.assign(source="another"),
+        "human maps": other_maps,
+        "fewer images": data.iloc[2:],
+        "another order": data.iloc[::-1],
+    }
+    origins = {name: trained(samples)[0] for name, samples in changed.items()}
+    assert len({before[0], *origins.values()}) == 1 + len(changed)
+    Image.open(data["path"][0]).rotate(90).save(data["path"][0])
+    assert trained(data)[0] not in {before[0], *origins.values()}
+    unguided = trained(data, traditional)
+    assert trained(other_maps, traditional) == unguided

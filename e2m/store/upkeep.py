@@ -1,0 +1,90 @@
+"""What is looked after before every run of the workflow: leftovers of killed jobs, and files that are not whole."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from e2m.store import building, disk, locks
+
+LEFTOVER = re.compile(r"\..+\.\d+|\.building-.+")
+"""Names of the temporary files and folders of ``paths.writing`` and ``building.load``."""
+
+SEALED = (".pt", ".outputs", ".nc", ".parquet", ".json", ".ipynb")
+"""Kinds of finished files that have a seal."""
+
+UNFINISHED = ".failed.ipynb"
+"""A notebook that runs or has failed; it is kept for inspection."""
+
+KEPT = ".damaged"
+"""Added to the name of a file that is not whole."""
+
+MOST = 20
+"""Most files that are named; of results of an earlier version, no file has a seal."""
+
+
+def sweep(results: Path, executed: Path, data: Path) -> Iterator[str]:
+    """Remove temporary files and folders whose writers are gone, and set aside files and data sets that are not whole.
+
+    Args:
+        results: of a profile.
+        executed: the folder of executed notebooks.
+        data: the folder of data sets; only those that E2M builds are looked at.
+
+    Yields:
+        One line each, for people.
+    """
+    files = _files(results, executed)
+    for path in [*files, *data.glob("*/.building-*")]:
+        if LEFTOVER.fullmatch(path.name) and locks.abandoned(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            yield f"{path}: removed, the leftover of a job that was killed"
+    for folder in data.glob("*/recipe-*"):
+        if folder.suffix != KEPT and (flaw := building.flaw(folder)):
+            set_aside(folder, flaw)
+            yield f"{flaw}; its data set is set aside as {folder.name}{KEPT} and made again"
+    with ThreadPoolExecutor() as pool:
+        kept = [path for path in files if path.suffix in (*SEALED, ".resume", ".png") and path.is_file()]
+        kept = [path for path in kept if not path.name.endswith(UNFINISHED)]
+        flaws = [(path, flaw) for path, flaw in zip(kept, pool.map(_flaw, kept), strict=True) if flaw]
+    for number, (path, flaw) in enumerate(flaws):
+        line = set_aside(path, flaw)
+        if number < MOST:
+            yield line
+    if len(flaws) > MOST:
+        yield f"{len(flaws) - MOST} further files of {results} are set aside in this way and made again"
+
+
+def sealed(results: Path, executed: Path) -> list[Path]:
+    """The finished files that have a seal."""
+    files = _files(results, executed)
+    return [path for path in files if path.suffix in SEALED and not path.name.endswith(UNFINISHED) and path.is_file()]
+
+
+def set_aside(path: Path, flaw: str) -> str:
+    """Rename a file that is not whole, so that it is made again and nothing is lost; a line that says so."""
+    kept = path.with_name(path.name + KEPT)
+    if kept.is_dir():
+        shutil.rmtree(kept)
+    path.replace(kept)
+    return f"{path}: {flaw}; it is set aside as {path.name}{KEPT} and made again"
+
+
+def _files(*folders: Path) -> list[Path]:
+    return [path for folder in folders for path in sorted(folder.rglob("*"))]
+
+
+def _flaw(path: Path) -> str:
+    if path.suffix != ".png":
+        return disk.flaw(path)
+    try:
+        with Image.open(path, formats=["PNG"]) as figure:
+            figure.verify()  # every part of a PNG file has a checksum
+    except (OSError, SyntaxError, ValueError):
+        return "it is damaged: it is no picture"
+    return ""
