@@ -1,24 +1,32 @@
-"""Reading, checking and resizing images and maps. Plain arrays: no torch here."""
+"""Reading, checking and resizing images and maps. Plain arrays: no torch here.
+
+Every reader of pixels is here: training, validation, salience, measures and galleries read a file with ``read_image``
+and change its size with ``resized``, so that all of them see the same values.
+"""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from e2m.checks import brief
 from e2m.types import InputError
 
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""The errors of PIL and numpy for a file that is missing, truncated or of another kind."""
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
+"""The formats that are read, whatever a file's ending is. Others start programs of their own, as EPS does."""
 
 LARGEST = 64_000_000
-"""Most pixels of an image: 192 MB when decoded, for each of the threads that read."""
+"""Most pixels of an image: 192 MB when decoded, for each of the threads that read; and most values of a map."""
 
 _SMALLER = f"images of up to {LARGEST / 1e6:.0f} megapixels are read: crop the face, or save a smaller image"
 
@@ -102,22 +110,44 @@ def unreadable(samples: pd.DataFrame) -> list[str]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """One RGB image, upright as its EXIF orientation says; of an animation, the first frame.
+    """One RGB image, upright as its EXIF orientation says.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        InputError: the file is missing, broken or not an image, does not have three channels, or has more than
-            ``LARGEST`` pixels.
+        InputError: the file is missing, broken or not an image, does not have three channels, holds several pictures,
+            or has more than ``LARGEST`` pixels.
+    """
+    with opened(path) as image:
+        _check_rgb(path, image)
+        return np.asarray(upright(image))
+
+
+def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An image (H, W, 3) uint8 at another height and width: PIL bilinear, antialiased; as it is if it has them."""
+    if image.shape[:2] == tuple(shape):
+        return image
+    return np.asarray(Image.fromarray(image).resize(tuple(shape)[::-1], Image.Resampling.BILINEAR))
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """An image file of the ``FORMATS``, not decoded yet; what PIL raises in the block is an error of this file.
+
+    Raises:
+        InputError: the file is missing, broken, of another kind, or has more than ``LARGEST`` pixels.
     """
     try:
-        with Image.open(path) as image:
-            _check_rgb(path, image)
-            return np.asarray(upright(image))
-    except InputError:
+        with Image.open(path, formats=FORMATS) as image:
+            if (pixels := image.width * image.height) > LARGEST:
+                raise InputError(
+                    f"{path}: {image.height}x{image.width} pixels, {pixels / 1e6:.0f} megapixels; {_SMALLER}"
+                )
+            yield image
+    except (InputError, MemoryError):
         raise
-    except BROKEN as error:
+    except Exception as error:  # damaged files raise errors of every kind in PIL's decoders
         raise InputError(why_unreadable(path, error)) from error
 
 
@@ -144,15 +174,15 @@ def check_images(samples: pd.DataFrame, may_be_marked: bool = False) -> None:
         raise InputError(f"{len(bad)} of {len(samples)} images cannot be used:\n" + "\n".join(bad[:5]) + more)
 
 
-def check_sides(samples: pd.DataFrame, size: int, detector: str, detector_size: int) -> None:
+def check_sides(samples: pd.DataFrame, size: int, detectors: Callable[[], Mapping[str, object]]) -> None:
     """Check that images which a detector resizes were not resized before: every file has this size.
 
     Only headers are read. Files that do not open are left to their reader.
 
     Args:
         samples: a frame with a column ``path``.
-        size: side in pixels at which images are used before the detector resizes them.
-        detector, detector_size: name and size of the detector, for the message.
+        size: side in pixels at which images are used before a detector resizes them.
+        detectors: gives the names of the detectors with the sizes of their inputs; called only where a file differs.
 
     Raises:
         InputError: naming the first file of another size.
@@ -162,11 +192,15 @@ def check_sides(samples: pd.DataFrame, size: int, detector: str, detector_size: 
             shape = _rgb_shape(path)
         except InputError:
             continue
-        if shape != (size, size):
-            raise InputError(
-                f"{path}: {_by(shape)} pixels would be resized twice, to image_size {size} and to the {detector_size} "
-                f"of {detector}; give image_size: null, which reads every image at its detector's size"
-            )
+        if shape == (size, size):
+            continue
+        for name, other in detectors().items():
+            if other != size:
+                raise InputError(
+                    f"{path}: {_by(shape)} pixels would be resized twice, to image_size {size} and to the {other} of "
+                    f"{name}; give image_size: null, which reads every image at its detector's size"
+                )
+        return
 
 
 def check_aspect(map_shape: tuple[int, int], image_shape: tuple[int, ...], path: str | Path) -> None:
@@ -191,9 +225,7 @@ def check_aspect(map_shape: tuple[int, int], image_shape: tuple[int, ...], path:
 
 def _read_resized(path: str, size: int | tuple[int, int] | None) -> np.ndarray:
     image = read_image(path)
-    if size is None or image.shape[:2] == (shape := _sides(size)):
-        return image
-    return np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR))
+    return image if size is None else resized(image, _sides(size))
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -268,13 +300,38 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _check_rgb(path: str | Path, image: Image.Image) -> None:
-    if (pixels := image.width * image.height) > LARGEST:
-        raise InputError(f"{path}: {image.height}x{image.width} pixels, {pixels / 1e6:.0f} megapixels; {_SMALLER}")
+    check_alone(path, image)
     if image.mode != "RGB":
         raise InputError(
-            f"{path}: an image of mode {image.mode}, channels {', '.join(image.getbands())}; an RGB image "
-            'has three channels: convert it with PIL, Image.open(path).convert("RGB"), and save that as another file'
+            f"{path}: an image of mode {image.mode}, channels {', '.join(image.getbands())}; an RGB image has three "
+            f"channels of 8 bits: {_to_rgb(image)}, and save that as another file"
         )
+
+
+def check_alone(path: str | Path, image: Image.Image) -> None:
+    """Check that a file holds one picture, and is no animation; of a camera's JPEG, the photograph itself counts.
+
+    Raises:
+        InputError: several pictures.
+    """
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise InputError(f"{path}: {frames} pictures in one file; save each as a file")
+
+
+def _to_rgb(image: Image.Image) -> str:
+    """How an image becomes an RGB image, in words. PIL's ``convert`` clips deep values, and drops transparency."""
+    if image.mode.startswith(("I", "F")):
+        return (
+            "scale its values to 0 to 255 (divide 16 bits by 257; Pillow's convert would clip them), round them to "
+            "uint8, copy them to three channels"
+        )
+    if image.has_transparency_data:
+        return (
+            "lay it over a background with PIL's Image.alpha_composite (what transparent pixels hide would show "
+            'otherwise), convert it with .convert("RGB")'
+        )
+    return 'convert it with PIL, Image.open(path).convert("RGB")'
 
 
 def _bad_headers(path: str | Path, salience: str | Path, may_be_marked: bool) -> str | None:
@@ -290,34 +347,89 @@ def _bad_headers(path: str | Path, salience: str | Path, may_be_marked: bool) ->
             check_aspect(_map_shape(salience), shape, salience)
     except InputError as error:
         return str(error)
-    except (*BROKEN, EOFError) as error:
-        return why_unreadable(salience, error)
     return None
 
 
 def _rgb_shape(path: str | Path) -> tuple[int, int]:
     """Height and width of an RGB image, from the file's header."""
-    try:
-        with Image.open(path) as image:
-            _check_rgb(path, image)
-            return _upright_shape(image)
-    except InputError:
-        raise
-    except BROKEN as error:
-        raise InputError(why_unreadable(path, error)) from error
+    with opened(path) as image:
+        _check_rgb(path, image)
+        return _upright_shape(image)
 
 
 def _map_shape(path: str | Path) -> tuple[int, ...]:
     """Height and width of a map, from the file's header."""
-    if Path(path).suffix.lower() in (".npy", ".npz"):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        shape = (array if isinstance(array, np.ndarray) else next(iter(array.values()))).shape
-        shape = tuple(side for side in shape if side > 1) if len(shape) == 3 else shape
-        if len(shape) != 2:
-            raise InputError(f"{path}: an array of shape {shape}; a map is one array (height, width): save one a file")
-        return shape
-    with Image.open(path) as image:
+    if is_array(path):
+        return map_sides(path, array_shape(path))
+    with opened(path) as image:
+        check_alone(path, image)
         return _upright_shape(image)
+
+
+def is_array(path: str | Path) -> bool:
+    """Whether a file's ending says that it holds an array."""
+    return Path(path).suffix.lower() in (".npy", ".npz")
+
+
+def array_shape(path: str | Path) -> tuple[int, ...]:
+    """The shape of the one array in a file of NumPy, whatever its ending is; only its header is read.
+
+    Raises:
+        InputError: a file that is missing or damaged, several arrays, Python objects, more than ``LARGEST`` values, or
+            more values than the file holds.
+    """
+    try:
+        with open_array(path) as (file, held):
+            first = np.lib.format.read_magic(file) == (1, 0)
+            read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+            shape, _, kind = read(file)
+            before = file.tell()
+    except (InputError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise InputError(why_unreadable(path, error)) from error
+    except Exception as error:  # headers and archives that are damaged raise errors of every kind
+        raise InputError(f"{path}: cannot be read as an array ({brief(error)}); save it with numpy.save") from error
+    values = int(np.prod(shape, dtype=object))
+    if kind.hasobject:
+        raise InputError(f"{path}: cannot be read as an array (it holds Python objects); a map holds real numbers")
+    if values > LARGEST:
+        raise InputError(
+            f"{path}: an array of shape {shape}; maps of up to {LARGEST / 1e6:.0f} million values are read"
+        )
+    if before + values * kind.itemsize > held:
+        raise InputError(f"{path}: cannot be read as an array (its end is missing); copy the file again")
+    return shape
+
+
+@contextmanager
+def open_array(path: str | Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The one array in a .npy file or a .npz archive, as an open .npy file, and its bytes."""
+    with Path(path).open("rb") as file:
+        if file.read(2) != b"PK":
+            file.seek(0)
+            yield file, Path(path).stat().st_size
+            return
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            listed = brief(", ".join(name.removesuffix(".npy") for name in names[:5])) or "an empty archive"
+            raise InputError(f"{path}: {len(names)} arrays ({listed}); a map is one array: save one a file")
+        with archive.open(names[0]) as file:
+            yield file, archive.getinfo(names[0]).file_size
+
+
+def map_sides(path: str | Path, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a map of this shape; an axis of length 1 before or behind them is left out.
+
+    Raises:
+        InputError: an array that is not one map.
+    """
+    sides = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+    sides = sides[:-1] if len(sides) == 3 and sides[-1] == 1 else sides
+    if len(sides) != 2 or 0 in sides:
+        raise InputError(f"{path}: an array of shape {shape}; a map is one array (height, width): save one a file")
+    return sides
 
 
 def why_unreadable(path: str | Path, error: Exception) -> str:
@@ -326,7 +438,9 @@ def why_unreadable(path: str | Path, error: Exception) -> str:
         return f"{path}: more than {Image.MAX_IMAGE_PIXELS * 2 / 1e6:.0f} megapixels; {_SMALLER}"
     if not Path(path).exists():
         return f"{path}: no such file; correct the path, or remove it from the list"
-    return f"{path}: cannot be read as an image ({error}); replace the file, or remove it from the list"
+    unknown = isinstance(error, UnidentifiedImageError)
+    why = f"it is none of {', '.join(FORMATS)}, or damaged" if unknown else brief(error)
+    return f"{path}: cannot be read as an image ({why}); replace the file, or remove it from the list"
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from e2m.arrays.images import BROKEN, upright, why_unreadable
+from e2m.arrays.images import array_shape, check_alone, is_array, map_sides, open_array, opened, upright
 from e2m.arrays.maps import min_max
 from e2m.types import InputError
 
@@ -112,10 +112,9 @@ def read_raw(path: str | Path) -> RawMap:
     Raises:
         InputError: a file that is missing, broken, or no map.
     """
-    suffix = Path(path).suffix.lower()
-    values, scale = _from_array(path) if suffix in (".npy", ".npz") else _from_picture(path)
-    if values.dtype == np.uint8 and values.max() == 1:  # a mask of 0 and 1, not the two darkest of 256 levels
-        values = values * np.uint8(255)
+    values, scale = _from_array(path) if is_array(path) else _from_picture(path)
+    if values.dtype.kind == "u" and values.max() == 1:  # a mask of 0 and 1, not the two darkest of all levels
+        values = values.astype(np.uint8) * np.uint8(255)
     return RawMap(values, scale or scale_of(values))
 
 
@@ -197,22 +196,9 @@ def _checked_map(
 
 
 def _from_array(path: str | Path) -> tuple[np.ndarray, str]:
-    try:
-        array = np.load(path, allow_pickle=False)
-        if isinstance(array, np.lib.npyio.NpzFile):
-            with array as several:
-                array = several[several.files[0]] if len(several.files) == 1 else several.files
-    except (*BROKEN, EOFError) as error:
-        if not Path(path).exists():
-            raise InputError(why_unreadable(path, error)) from error
-        raise InputError(f"{path}: cannot be read as an array ({error}); save it with numpy.save") from error
-    if isinstance(array, list):
-        raise InputError(f"{path}: {len(array)} arrays ({', '.join(array[:5])}); a map is one array: save one a file")
-    flat = array.squeeze() if array.ndim == 3 and 1 in (array.shape[0], array.shape[-1]) else array
-    if flat.ndim != 2 or flat.size == 0:
-        raise InputError(
-            f"{path}: an array of shape {array.shape}; a map is one array (height, width): save one a file"
-        )
+    sides = map_sides(path, array_shape(path))
+    with open_array(path) as (file, _):
+        flat = np.lib.format.read_array(file, allow_pickle=False).reshape(sides)
     if flat.dtype == bool:
         return flat.astype(np.uint8), "mask (two values)"
     if flat.dtype.kind not in "fui":
@@ -221,15 +207,10 @@ def _from_array(path: str | Path) -> tuple[np.ndarray, str]:
 
 
 def _from_picture(path: str | Path) -> tuple[np.ndarray, str]:
-    try:
-        with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise InputError(f"{path}: {image.n_frames} pictures in one file; save one map a file")
-            return _from_image(path, upright(image))
-    except InputError:
-        raise
-    except BROKEN as error:
-        raise InputError(why_unreadable(path, error)) from error
+    with opened(path) as image:
+        check_alone(path, image)
+        picture = upright(image)
+    return _from_image(path, picture)
 
 
 def _from_image(path: str | Path, image: Image.Image) -> tuple[np.ndarray, str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import pandas as pd
 from annotated_types import MinLen
+from tqdm import tqdm
 
+from e2m.checks import brief
 from e2m.datasets import COLUMNS, SEVEN_TIMES
 from e2m.layouts import lists, tree
 from e2m.layouts.subjects import videos
@@ -103,7 +107,7 @@ def load(
             # An expression of the user's names the same subject everywhere.
             row["subject"] = f"{row['source']}/{row['video']}" if subjects in (None, "folder") else row["video"]
     files = [row.get(kind, "") for kind in ("path", "salience", "segmentation") for row in rows + more]
-    _check_files(root, list(filter(None, files)))
+    _check_files(Below(root), list(filter(None, files)))
     _check_agreement(root, rows + more)
     others = [_maps(rows, folder) + [""] * len(more) for folder in folders[1:]]
     if folders:
@@ -228,17 +232,22 @@ def _csv_rows(
     listed = lists.read(path, columns, words)
     beside = path.resolve().parent
     beside = beside.relative_to(root).as_posix() if beside.is_relative_to(root) else "."
-    rows = [_csv_row(root, where, cells, words, beside) for where, cells in listed.rows]
-    images = [PurePosixPath(row["path"]) for row in rows]
+    below, rows, labels = Below(root), [], set()
+    bar = tqdm(listed.rows, path.name, listed.count, unit=" rows", delay=5, mininterval=2, disable=None)
+    for where, cells in bar:
+        rows.append(_csv_row(below, where, cells, words, beside))
+        labels.add(cells["label"])
     taken = "image" if listed.headerless and subjects is None else subjects
-    without = [image for image, (_, cells) in zip(images, listed.rows, strict=True) if not cells.get("subject")]
+    # One by one: a million paths would take half a gigabyte.
+    without = (PurePosixPath(row["path"]) for row in rows if row["video"] is None)
     clusters = videos(without, lambda folder: bool(split_of(folder.name) or words.plain(folder.name)), taken, False)
-    for row, image, (_, cells) in zip(rows, images, listed.rows, strict=True):
-        row["video"] = "" if cells.get("subject") else clusters.names.get(image, "")
+    for row in rows:
+        image = PurePosixPath(row["path"])
+        row["video"] = clusters.names.get(image, "") if row["video"] is None else ""
         folders = image.parent.parts[: -1 if image.parent in clusters.folders else None]
         row["derived"] = _source(folders, words)
     notes = [*listed.notes, *clusters.notes]
-    if words.assumed({cells["label"] for _, cells in listed.rows}):
+    if words.assumed(labels):
         notes.append(
             f"{path.name}: the labels 0 and 1 are read as {LABELS[0]} and {LABELS[1]}; "
             'labels={"0": ..., "1": ...} says otherwise'
@@ -246,30 +255,31 @@ def _csv_rows(
     return _Images(rows, [], notes)
 
 
-def _csv_row(root: Path, where: str, cells: dict[str, str], words: Words, beside: str) -> dict[str, str]:
+def _csv_row(below: Below, where: str, cells: dict[str, str], words: Words, beside: str) -> dict[str, str | None]:
     """A row of the list as a row of the frame; an empty cell counts as a missing one."""
-    path = _inside(root, where, cells["path"], beside)
-    image = cells.get("image") or path.as_posix()
+    path = _inside(below, where, cells["path"], beside)
+    image = cells.get("image") or path
     label, split = words.of_cell(cells["label"]), cells.get("split")
     if label is None:
         raise InputError(
-            f"{where}: the label {cells['label']!r}; choose from {', '.join(PLAIN)}, or say what it means, as in "
-            f"labels={{{cells['label']!r}: {LABELS[1]!r}}}"
+            f"{where}: the label {brief(cells['label'])!r}; choose from {', '.join(PLAIN)}, or say what it means, as "
+            f"in labels={{{brief(cells['label'])!r}: {LABELS[1]!r}}}"
         )
     if split and split_of(split) is None:
-        raise InputError(f"{where}: the split {split!r}; choose from {', '.join(SPLIT_WORDS)}")
-    by_folder = tree.split(root, PurePosixPath(path.as_posix())) if split is None else None
+        raise InputError(f"{where}: the split {brief(split)!r}; choose from {', '.join(SPLIT_WORDS)}")
+    by_folder = tree.split(below.root, PurePosixPath(path)) if split is None else None
     return {
         "image": image,
-        "path": path.as_posix(),
+        "path": path,
         "label": label,
         "source": cells.get("source", ""),
         "split": split_of(split) if split else by_folder or "test",
         "subject": cells.get("subject") or image,
         **{
-            kind: _inside(root, where, cells[kind], beside).as_posix() if cells.get(kind) else ""
+            kind: _inside(below, where, cells[kind], beside) if cells.get(kind) else ""
             for kind in ("salience", "segmentation")
         },
+        "video": "" if cells.get("subject") else None,  # to be recognised by the other images
     }
 
 
@@ -283,6 +293,8 @@ def _seven_times(root: Path, csv: Path, words: Words) -> list[dict[str, str]]:
 
 def _once(lists: list[list[dict[str, str]]]) -> list[dict[str, str]]:
     """The rows of all lists, without those that an earlier list has already."""
+    if len(lists) == 1:
+        return lists[0]
     rows, known = [], set()
     for part in lists:
         fresh = [(tuple(item for item in row.items() if item[0] not in ("video", "derived")), row) for row in part]
@@ -354,19 +366,58 @@ def _depth(key: tuple[str, ...], folders: tuple[str, ...]) -> tuple[int, int] | 
 def _folder(path: str | Path, option: str) -> Path:
     if not Path(path).is_dir():
         raise InputError(f"{path}: no such folder; correct {option}=")
-    return Path(path).resolve()
+    folder = Path(path).resolve()
+    if not tree.is_text(str(folder)):
+        raise InputError(f"{str(folder)!r}: the folder's name is no text in UTF-8; rename it, then correct {option}=")
+    return folder
 
 
-def _inside(root: Path, where: str, name: str, beside: str) -> Path:
+class Below:
+    """What lies below a folder when links are followed. Folders are looked up once, files without links never."""
+
+    def __init__(self, root: Path):
+        self.root, self._text = root, f"{root}/".replace("//", "/")
+        self._real = cache(os.path.realpath)
+
+    def mode(self, name: str) -> int:
+        """The mode of a file or link, as the system has it; 0 where there is none."""
+        try:
+            return os.lstat(f"{self.root}/{name}").st_mode
+        except (OSError, ValueError):  # a name that no file can have
+            return 0
+
+    def holds(self, name: str, mode: int) -> bool:
+        """Whether a path relative to the root, of this mode, ends below it."""
+        folder, _, last = f"{self.root}/{name}".rpartition("/")
+        ends = f"{self._real(folder)}/{last}"
+        if last in ("", ".", "..") or stat.S_ISLNK(mode):
+            ends = os.path.realpath(ends)
+        return f"{ends}/".startswith(self._text)
+
+    def is_file(self, name: str, mode: int) -> bool:
+        """Whether a path of this mode, or the target of a link, is a file."""
+        return (self.root / name).is_file() if stat.S_ISLNK(mode) else stat.S_ISREG(mode)
+
+
+def _inside(below: Below, where: str, name: str, beside: str) -> str:
     """A path of the list, relative to root; links are resolved first."""
-    if not name or "\0" in name:
-        raise InputError(f"{where}: {'an empty path' if not name else f'the path {name!r}'}; name a file below {root}")
-    name = next((form for form in _forms(root, name, beside) if os.path.lexists(root / form)), name)
-    if not (root / name).resolve().is_relative_to(root):
-        raise InputError(f"{where}: {name} lies outside {root}; move the file there, or give a root above both")
-    # Without "..", so that one file has one name, and its folders are those that it lies in.
-    plain = Path(os.path.normpath(name))
-    return plain if not plain.is_absolute() else (root / name).resolve().relative_to(root)
+    root = below.root
+    if not name or not tree.is_text(name):
+        raise InputError(
+            f"{where}: {f'the path {brief(name)!r}' if name else 'an empty path'}; name a file below {root}"
+        )
+    mode = 0 if name[0] == "/" else below.mode(name)
+    if not mode:
+        forms = (form for form in _forms(root, name, beside) if os.path.lexists(root / form))
+        name = next(forms, name)
+        mode = 0 if name[0] == "/" else below.mode(name)
+    if name[0] != "/":
+        if below.holds(name, mode):
+            # Without "..", so that one file has one name, and its folders are those that it lies in.
+            return os.path.normpath(name)
+    elif (real := Path(name).resolve()).is_relative_to(root):
+        return real.relative_to(root).as_posix()
+    raise InputError(f"{where}: {brief(name)} lies outside {root}; move the file there, or give a root above both")
 
 
 def _forms(root: Path, name: str, beside: str) -> Iterator[str]:
@@ -381,14 +432,18 @@ def _forms(root: Path, name: str, beside: str) -> Iterator[str]:
             yield rest
 
 
-def _check_files(root: Path, names: list[str]) -> None:
-    outside = [name for name in names if not (root / name).resolve().is_relative_to(root)]
-    if outside:
-        raise InputError(f"{root / outside[0]}: a link to a file outside {root}; copy the file itself there")
-    missing = [name for name in names if not (root / name).is_file()]
+def _check_files(below: Below, names: list[str]) -> None:
+    root = below.root
+    missing = []
+    for name in names:
+        mode = below.mode(name)
+        if not below.holds(name, mode):
+            raise InputError(f"{root / name}: a link to a file outside {root}; copy the file itself there")
+        if not below.is_file(name, mode):
+            missing.append(name)
     if missing:
         more = ", ..." if len(missing) > 5 else ""
-        first = ", ".join(" ".join(name.split()) for name in missing[:5])
+        first = ", ".join(brief(name) for name in missing[:5])
         raise InputError(
             f"{root}: {len(missing)} of {len(names)} listed files are missing: {first}{more}; correct root= or the list"
         )
@@ -396,13 +451,15 @@ def _check_files(root: Path, names: list[str]) -> None:
 
 def _check_agreement(root: Path, rows: list[dict[str, str]]) -> None:
     """Rows may repeat a file under another name, but not with another label, nor to train and to test on it."""
-    first: dict[tuple[str, str], str] = {}
+    first: dict[str, tuple[str, str]] = {}
+    meanings = {}
     for row in rows:
-        use = "to test on" if row["split"] == "test" else "to train on"
-        for about, value in (("label", f"as {row['label']}"), ("use", use)):
-            known = first.setdefault((row["path"], about), value)
-            if known != value:
-                raise InputError(f"{root / row['path']}: listed {known} and {value}; keep one of them")
+        meaning = f"as {row['label']}", "to test on" if row["split"] == "test" else "to train on"
+        meaning = meanings.setdefault(meaning, meaning)  # a few tuples, however long the list
+        known = first.setdefault(row["path"], meaning)
+        if known is not meaning:
+            one, other = next(pair for pair in zip(known, meaning, strict=True) if pair[0] != pair[1])
+            raise InputError(f"{root / row['path']}: listed {one} and {other}; keep one of them")
 
 
 def _add_maps(rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> None:
@@ -416,6 +473,7 @@ def _maps(rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> l
     """The human map, or the segmentation mask, of every row in a folder, or ""."""
     name = "human map" if kind == "salience" else "segmentation mask"
     maps = [_find_map(folder, row["path"]) for row in rows]
+    _check_files(Below(folder), [path[len(str(folder)) + 1 :] for path in maps if path])
     if not any(maps):
         example = Path(rows[0]["path"]).with_suffix(".png")
         raise InputError(f"{folder}: no {name} of any image, such as {example}; correct {kind}=")

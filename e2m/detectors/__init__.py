@@ -13,14 +13,18 @@ import torch
 from torch import nn
 
 from e2m import plugins
+from e2m.checks import brief
 from e2m.networks import opaque
+from e2m.networks.answers import check_answers
 from e2m.networks.checkpoints import MASKER_FORMAT, load_weights, read_checkpoint, weights_hash
-from e2m.networks.describe import check_values, described, plain
+from e2m.networks.describe import described, plain
 from e2m.networks.inputs import device_of
 from e2m.networks.opaque import Opaque
 from e2m.types import Detector, InputError
 
 
+# A network that was made in inference mode could never be explained.
+@torch.inference_mode(False)
 def load_detector(
     name: str | nn.Module,
     checkpoint: str | Path | None = None,
@@ -48,13 +52,12 @@ def load_detector(
 
     Raises:
         InputError: unknown name or device, weights of another network, a masker of other weights, a file that is
-            neither, or a network that cannot be described.
+            neither, or a network that cannot be described or does not answer as a detector must (``check_answers``).
     """
     _check_known(known)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         detector = _build(name, pretrained, known)
-    check_values(detector)
     check_detector(detector)
     if checkpoint is not None:
         detector = load_weights(detector, checkpoint)
@@ -68,7 +71,8 @@ def load_detector(
     try:
         detector.model.to(device, memory_format=torch.channels_last).eval()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"no device {device!r} here ({str(error).splitlines()[0]}); try cpu, cuda or null") from error
+        raise InputError(f"no device {device!r} here ({brief(error)}); try cpu, cuda or null") from error
+    check_answers(detector)
     return detector
 
 
@@ -98,7 +102,7 @@ def check_detector(detector: Detector) -> None:
 
 
 def _check_masker(detector: Detector) -> None:
-    state = read_checkpoint(detector.masker, MASKER_FORMAT)
+    state = read_checkpoint(detector.masker, MASKER_FORMAT, also=("classifier",))
     if state["detector"] != detector.name:
         raise InputError(f"{detector.masker}: a masker of {state['detector']!r}, but {detector.name!r} was asked for")
     if state["classifier"] != (actual := weights_hash(detector.model)):
@@ -120,6 +124,8 @@ def _build(name: str | nn.Module, pretrained: bool, known: dict) -> Detector:
     made = _called(name) if ":" in name else plugins.load("detector", name).build(pretrained)
     if isinstance(made, nn.Module):
         return from_network(made, name, **known)
+    if not isinstance(made.model, nn.Module):
+        raise InputError(f"detector {name!r}: model is a {type(made.model).__name__}; an nn.Module fits")
     return replace(made, model=plain(made.model), name=name, **known)
 
 
@@ -156,11 +162,14 @@ def _called(name: str) -> Detector | nn.Module:
         made = getattr(importlib.import_module(module), function)()
     except ImportError as error:
         raise InputError(
-            f"detector {name!r}: cannot import {module!r} ({error}); is it on PYTHONPATH, or "
+            f"detector {name!r}: cannot import {module!r} ({brief(error)}); is it on PYTHONPATH, or "
             f"{module.split('.')[0]}.py in the working folder?"
         ) from error
-    except AttributeError as error:
-        raise InputError(f"detector {name!r}: {error}") from error
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # code of somebody's
+        kind = "" if isinstance(error, AttributeError) else f"{type(error).__name__}: "
+        raise InputError(f"detector {name!r}: {kind}{brief(error)}") from error
     if not isinstance(made, Detector | nn.Module):
         raise InputError(
             f"detector {name!r} returned {type(made).__name__}; return an e2m.types.Detector or an nn.Module"

@@ -8,9 +8,12 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from e2m.checks import brief
 from e2m.layouts.tree import IMAGE_SUFFIXES
 from e2m.layouts.words import AUTHENTIC, SYNTHETIC, Words, split_of
 from e2m.types import InputError
@@ -32,12 +35,14 @@ class Listed:
     """A list of images.
 
     Attributes:
-        rows: where each row stands, for messages, and its cells by role.
+        rows: where each row stands, for messages, and its cells by role; they can be read once.
+        count: about how many rows there are.
         headerless: whether it is one of CYBORG's lists.
         notes: lines on how it was read.
     """
 
-    rows: list[tuple[str, dict[str, str]]]
+    rows: Iterable[tuple[str, dict[str, str]]]
+    count: int
     headerless: bool = False
     notes: tuple[str, ...] = ()
 
@@ -72,12 +77,16 @@ def metadata(root: Path, columns: Mapping[str, str] | None) -> list[Path]:
 
 def _columns(file: Path) -> Sequence[str]:
     text = _text(file)
-    if file.suffix == ".csv":
-        return next(_cells(text, _separator(text, ())), ())
     try:
+        if file.suffix == ".csv":
+            return next(_cells(text, _separator(text, ())), ())
         first = json.loads(text.strip().splitlines()[0]) if text.strip() else {}
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file}: the first line is no JSON ({error}); correct it, or remove the file") from error
+    except csv.Error as error:
+        raise InputError(f"{file}: cannot be read as a list ({brief(error)}); correct or remove it") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file}: the first line is no JSON ({brief(error)}); correct it, or remove the file"
+        ) from error
     return [*first] if isinstance(first, dict) else ()
 
 
@@ -94,42 +103,58 @@ def _text(path: Path) -> str:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; correct csv= or seven_times=, or leave it out") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list ({error}); save it as CSV in UTF-8") from error
+        raise InputError(f"{path}: cannot be read as a list ({brief(error)}); save it as CSV in UTF-8") from error
 
 
 def _read_csv(path: Path, text: str, columns: Mapping[str, str]) -> Listed:
     wanted = [columns.get(role, role).casefold() for role in ("path", "label")]
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text, wanted), strict=False)
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
-    except csv.Error as error:
-        raise InputError(f"{path}: cannot be read as a list ({error}); save it as CSV in UTF-8") from error
-    if not lines:
+    lines = _lines(path, text, wanted)
+    first = next(lines, None)
+    if first is None:
         raise InputError(f"{path}: empty; the list needs one row for each image, with the columns path and label")
-    headerless = any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in lines[0][1])
+    headerless = any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in first[1])
     if headerless and columns:
         raise InputError(
             f"{path}: the first line names an image, and columns= names columns; add a line of their names"
         )
-    names = list(HEADERLESS) if headerless else [cell.casefold() for cell in lines.pop(0)[1]]
+    names = list(HEADERLESS) if headerless else [cell.casefold() for cell in first[1]]
     roles = _roles(path, names, columns)
-    if not lines:
+    first = first if headerless else next(lines, None)
+    if first is None:
         raise InputError(f"{path}: empty below its header; the list needs one row for each image")
+    rows = _rows(path, chain([first], lines), names, roles)
+    count = text.count("\n")
+    if headerless:
+        return Listed(((where, _from_cyborg(cells)) for where, cells in rows), count, headerless)
+    return Listed(rows, count, notes=_unread(path, names, roles))
+
+
+def _lines(path: Path, text: str, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """The number and the cells of every line that is not empty."""
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text, wanted), strict=False)
+        for cells in reader:
+            if any(stripped := [cell.strip() for cell in cells]):
+                yield reader.line_num, stripped
+    except csv.Error as error:
+        raise InputError(f"{path}: cannot be read as a list ({brief(error)}); save it as CSV in UTF-8") from error
+
+
+def _rows(
+    path: Path, lines: Iterable[tuple[int, list[str]]], names: Sequence[str], roles: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    places = {role: names.index(name) for role, name in roles.items()}
     for number, cells in lines:
         if len(cells) != len(names):
             raise InputError(
-                f"{path}, row {number}: {len(cells)} cells; the columns are {len(names)}: {','.join(names)}"
+                f"{path}, row {number}: {len(cells)} cells; the columns are {len(names)}: {brief(','.join(names))}"
             )
-    rows = [
-        (f"{path}, row {number}", {role: cells[names.index(name)] for role, name in roles.items()})
-        for number, cells in lines
-    ]
-    return Listed([(where, _from_cyborg(cells)) for where, cells in rows] if headerless else rows, headerless)
+        yield f"{path}, row {number}", {role: cells[place] for role, place in places.items()}
 
 
 def _separator(text: str, wanted: Sequence[str]) -> str:
     """The separator whose header has the wanted columns, or else most columns."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
     headers = {mark: [cell.strip().casefold() for cell in next(_cells(first, mark), ())] for mark in _SEPARATORS}
     fitting = (mark for mark, header in headers.items() if wanted and {*wanted} <= {*header})
     return next(fitting, None) or max(headers, key=lambda mark: len(headers[mark]))
@@ -142,8 +167,8 @@ def _cells(text: str, separator: str) -> Iterator[list[str]]:
 def _roles(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
     """Role -> the column that holds it, of the columns that exist."""
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"{path}: two columns are named {twice[0]!r}; rename one")
-    listed = ", ".join(" ".join(name.split()) for name in names)
+        raise InputError(f"{path}: two columns are named {brief(twice[0])!r}; rename one")
+    listed = brief(", ".join(names))
     chosen = {role: column.casefold() for role, column in columns.items()}
     if absent := [column for column in chosen.values() if column not in names]:
         raise InputError(f"{path}: no column {absent[0]}, which columns= names; it has {listed}")
@@ -157,7 +182,19 @@ def _roles(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict
             f"{path}: no column {' and '.join(missing)}; it has {listed}; say which column it is, as in "
             f"columns={{{example}}}"
         )
+    for role in (role for role in ROLES if role not in roles):
+        if close := get_close_matches(role, [name for name in free if name not in roles.values()], 1, 0.8):
+            raise InputError(
+                f"{path}: the column {close[0]!r} would not be read; if it holds {role}, rename it or give "
+                f'columns={{"{role}": "{close[0]}"}}; if not, give it a name that is less like it'
+            )
     return roles
+
+
+def _unread(path: Path, names: Sequence[str], roles: Mapping[str, str]) -> tuple[str, ...]:
+    """A line on the columns that are not read, if there are any."""
+    others = [name for name in names if name not in roles.values()]
+    return (f"{path.name}: not read: the columns {brief(', '.join(others))}",) if others else ()
 
 
 def _from_cyborg(cells: dict[str, str]) -> dict[str, str]:
@@ -172,8 +209,8 @@ def _read_json(path: Path, text: str, columns: Mapping[str, str], words: Words) 
     try:
         lines = text.splitlines() if path.suffix.lower() == ".jsonl" else [text]
         content = [json.loads(line) for line in lines if line.strip()]
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); correct it, or give a CSV list") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({brief(error)}); correct it, or give a CSV list") from error
     content = content[0] if len(content) == 1 and path.suffix.lower() == ".json" else content
     videos = list(_videos(content, ()))
     if videos:
@@ -192,7 +229,7 @@ def _read_json(path: Path, text: str, columns: Mapping[str, str], words: Words) 
         cells = {str(name).casefold(): "" if value is None else str(value).strip() for name, value in record.items()}
         roles = _roles(path, list(cells), columns)
         rows.append((f"{path}, record {number}", {role: cells[name] for role, name in roles.items()}))
-    return Listed(rows)
+    return Listed(rows, len(rows), notes=_unread(path, list(cells), roles))
 
 
 def _videos(content: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict]]:
@@ -216,16 +253,15 @@ def _of_videos(path: Path, videos: Sequence[tuple[tuple[str, ...], dict]], words
             cells = {"path": str(frame).replace("\\", "/"), "label": labels[label], "source": label, "split": split}
             _, known = frames.get(cells["path"], ("", cells))
             if known["label"] != cells["label"]:
-                raise InputError(
-                    f"{path}: {' '.join(cells['path'].split())} has the labels {known['source']} and {label}; keep one"
-                )
+                both = f"{brief(known['source'])} and {brief(label)}"
+                raise InputError(f"{path}: {brief(cells['path'])} has the labels {both}; keep one")
             if known["split"] != split:
                 several.add(cells["path"])
                 cells["split"] = "test" if "test" in (known["split"], split) else known["split"]
             frames[cells["path"]] = f"{path}, {' > '.join(keys)}", cells | {"subject": f"{label}/{keys[-1]}"}
     if several:
         notes.append(f"{path.name}: {len(several)} frames are listed in several splits, and count for the test")
-    return Listed(list(frames.values()), notes=tuple(notes))
+    return Listed(frames.values(), len(frames), notes=tuple(notes))
 
 
 def _labels(path: Path, labels: Iterable[str], words: Words) -> tuple[dict[str, str], list[str]]:

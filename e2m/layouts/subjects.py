@@ -53,9 +53,9 @@ def videos(
     Raises:
         InputError: folders that may be videos or not; an expression that is none.
     """
-    images = list(images)
     if subjects == "image":
         return Videos()
+    images = list(images)
     by_folder = defaultdict(list)
     for image in images:
         by_folder[image.parent].append(image)

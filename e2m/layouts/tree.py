@@ -25,10 +25,11 @@ def walk(root: Path, but: Collection[Path] = ()) -> tuple[list[PurePosixPath], l
     Links to folders are not followed. ``but`` names folders, absolute and without links, that hold no images.
     """
     images, left = [], Counter()
-    for folder, names in _folders(root, but, left):
+    first: dict[str, str] = {}
+    for folder, names in _folders(root, but, left, first):
         for name in names:
             suffix = Path(name).suffix.lower()
-            if not _is_text(name):
+            if not is_text(name):
                 left["files whose name is no text"] += 1
             elif name.startswith("."):
                 left["hidden files"] += 1
@@ -38,11 +39,17 @@ def walk(root: Path, but: Collection[Path] = ()) -> tuple[list[PurePosixPath], l
                 left[f"files of type {suffix}" if suffix else "files without a type"] += 1
     images, maps = _without_maps(sorted(images))
     left.update({f"images in folders {name}, which mirror others": count for name, count in maps.items()})
-    return images, [f"{count} {what}" for what, count in left.items()]
+    such = {what: f", such as {name}" for what, name in first.items() if is_text(name)}
+    return images, [f"{count} {what}{such.get(what, '')}" for what, count in left.items()]
 
 
-def _folders(root: Path, but: Collection[Path], left: Counter) -> Iterator[tuple[PurePosixPath, list[str]]]:
-    """Every folder that is not hidden, relative to the root, with the names of its files."""
+def _folders(
+    root: Path, but: Collection[Path], left: Counter, first: dict[str, str]
+) -> Iterator[tuple[PurePosixPath, list[str]]]:
+    """Every folder that is not hidden, relative to the root, with the names of its files.
+
+    ``left`` receives the number of folders of each kind that is left out, and ``first`` one of them.
+    """
 
     def unreadable(error: OSError) -> None:
         left[f"folders that cannot be read: {error.filename} ({error.strerror})"] += 1
@@ -54,6 +61,7 @@ def _folders(root: Path, but: Collection[Path], left: Counter) -> Iterator[tuple
                 inside.remove(name)
             elif kind := _no_folder(path):
                 inside.remove(name)
+                first.setdefault(kind, path.relative_to(root).as_posix())
                 left[kind] += 1
         yield PurePosixPath(Path(folder).relative_to(root).as_posix()), files
 
@@ -64,10 +72,10 @@ def _no_folder(path: Path) -> str | None:
         return "links to folders"
     if path.name.startswith("."):
         return "hidden folders"
-    return None if _is_text(path.name) else "folders whose name is no text"
+    return None if is_text(path.name) else "folders whose name is no text"
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Whether a name is text: without control characters, and without bytes that no encoding explains."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 

@@ -8,6 +8,7 @@ A measure's file opens with its constants, which notebooks and tables read:
 * ``RANGE``: for each variant that has one, its least and largest value, which no interval leaves;
 * ``PAPER_EXACT``: the variants that follow the paper; the others are corrections or reference regions;
 * ``AXIS``: the label of the axis in figures, with the unit;
+* ``LEVEL``: what a level is, with the unit, if levels are numbers; the explorer labels them with it;
 * ``HEADLINES``: the quantities by which the measure stands beside the others (``e2m.types.Headline``).
 
 Then comes the measure's pure function, arrays in and arrays or tidy rows out, with helpers below it. The pipeline

@@ -10,11 +10,10 @@ from itertools import product
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import MinLen
+from annotated_types import Interval, MinLen
 from scipy.ndimage import gaussian_filter
 
 from e2m.arrays.maps import checked, dead, pixels, quantise, relative, upsample
-from e2m.checks import NotNegative
 from e2m.types import Headline, InputError, Perturbation
 
 TITLE = "Degradation"
@@ -28,6 +27,7 @@ BETTER = {"ssim": "higher", "score": "closer to clean", "score_sigmoid": "closer
 RANGE = {"ssim": (-1, 1), "score": (0, 1), "score_sigmoid": (0, 1)}
 PAPER_EXACT = ("score_sigmoid", "ssim")
 AXIS = "score P(synthetic)"
+LEVEL = "largest blur (px)"
 HEADLINES = (
     *(
         Headline(
@@ -51,6 +51,9 @@ blur of "salient" elsewhere."""
 
 LEAST_SIGMA = 0.5
 """Blur in pixels of an image of 224 px that counts as blur: less hardly changes an 8-bit image."""
+
+LARGEST_SIGMA = 100.0
+"""Largest blur in pixels of an image of 224 px: it leaves one colour. Time and memory grow with the blur."""
 
 LEAST_SHARE = 0.005
 """Share of the image that a map must blur, or its blur cannot tell anything: a quarter of a cell of a 7 x 7 map."""
@@ -80,7 +83,7 @@ def degrade(
             8-bit, quantised, then upsampled.
         region: what is blurred: "salient"; "background", which keeps the salient region; or a reference region, which
             reassigns the blur levels of "salient" to smooth "random" blobs or to the "centre".
-        max_sigma: M, the largest blur; 0 returns the images.
+        max_sigma: M, the largest blur, at most ``LARGEST_SIGMA``; 0 returns the images.
         seed: of the random blobs, which are keyed by (seed, map): batch and order never matter.
 
     Returns:
@@ -194,7 +197,7 @@ def blurred_share(
 def perturbations(
     images: np.ndarray,
     maps: dict[str, np.ndarray],
-    max_sigmas: Annotated[Sequence[NotNegative], MinLen(1)] = (10.0,),
+    max_sigmas: Annotated[Sequence[Annotated[float, Interval(ge=0, le=LARGEST_SIGMA)]], MinLen(1)] = (10.0,),
     regions: Annotated[Sequence[Literal[*REGIONS]], MinLen(1)] = REGIONS,
     seed: int = 0,
 ) -> Iterator[Perturbation]:
@@ -309,5 +312,5 @@ def _region(region: str) -> str:
 
 
 def _check_sigma(max_sigma: float) -> None:
-    if not 0 <= max_sigma < np.inf:
-        raise InputError(f"max_sigma is {max_sigma}; give a blur in pixels, 0 or more")
+    if not 0 <= max_sigma <= LARGEST_SIGMA:
+        raise InputError(f"max_sigma is {max_sigma}; give a blur in pixels, from 0 to {LARGEST_SIGMA:g}")

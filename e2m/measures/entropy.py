@@ -11,8 +11,8 @@ TITLE = "Entropy"
 LETTER = "a"
 QUESTION = "Does the detector look at a small region, or everywhere at once?"
 BLIND_SPOT = (
-    "Grey-level entropy does not see where salience lies: shuffling the pixels of a map leaves it unchanged, "
-    "and neither entropy says whether the region is the right one."
+    "Neither entropy sees where salience lies: shuffling the cells of a map changes neither, "
+    "so neither says whether the region is the right one."
 )
 BETTER = {"grey_level": "lower", "spatial": "lower"}
 RANGE = {"grey_level": (0, 1), "spatial": (0, 1)}

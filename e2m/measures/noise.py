@@ -25,6 +25,7 @@ BETTER = {"ssim": "higher", "score": "closer to clean", "score_sigmoid": "closer
 RANGE = {"ssim": (-1, 1), "score": (0, 1), "score_sigmoid": (0, 1), "distance_to_mean": (0, 2)}
 PAPER_EXACT = ("score_sigmoid", "ssim")
 AXIS = "SSIM with the clean map"
+LEVEL = "share of noise"
 HEADLINES = (
     Headline("SSIM, noise {level:g}", "ssim", target="predicted", level=0.1, better="higher", published=True),
     Headline("SSIM, noise {level:g}, clean class", "ssim", target="clean", level=0.1, better="higher", controls=False),

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import nn
 
+from e2m.checks import brief
 from e2m.networks import opaque
-from e2m.networks.weights import Fit, first_line, fitted, read, with_head_of
+from e2m.networks.weights import Fit, check_archive, fitted, read, with_head_of
+from e2m.store import disk, seals
 from e2m.types import Detector, InputError
 
 CHECKPOINT_FORMAT = "e2m-checkpoint-1"
 MASKER_FORMAT = "e2m-masker-1"
 
-BROKEN = (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AssertionError, struct.error)
-"""The errors of ``torch.load`` for a file that is damaged or of another kind."""
+BROKEN = (Exception,)
+"""The errors of ``torch.load`` for a file that is damaged or of another kind: there are all kinds of them."""
 
 
-def read_checkpoint(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> dict:
+def read_checkpoint(path: str | Path, kind: str = CHECKPOINT_FORMAT, also: Sequence[str] = ()) -> dict:
     """The content of a checkpoint, or of a file of another ``kind``: format, detector, regime, run, weights, ...
 
+    Args:
+        path: of the file.
+        kind: its format.
+        also: entries that the caller reads, besides the detector and the weights.
+
     Raises:
-        InputError: no such file, or a file that is not a checkpoint of E2M.
+        InputError: no such file, a damaged one, a file that is not a checkpoint of E2M, or one without an entry.
     """
-    return _of_kind(_loaded(path, kind), path, kind)
+    return _of_kind(_loaded(path, kind), path, kind, also)
 
 
 def _check_exists(path: Path, kind: str = CHECKPOINT_FORMAT) -> None:
@@ -40,19 +46,23 @@ def _check_exists(path: Path, kind: str = CHECKPOINT_FORMAT) -> None:
 def _loaded(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> object:
     path = Path(path)
     _check_exists(path, kind)
+    disk.sealed(path)
     try:
+        check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except BROKEN as error:
         raise InputError(f"{path}: not a checkpoint ({type(error).__name__}); give a file that E2M wrote") from error
 
 
-def _of_kind(state: object, path: str | Path, kind: str) -> dict:
+def _of_kind(state: object, path: str | Path, kind: str, also: Sequence[str] = ()) -> dict:
     if not isinstance(state, dict) or state.get("format") != kind:
         if kind == MASKER_FORMAT:
             raise InputError(f"{path}: not a masker; give a file that `e2m run train_masker` wrote")
         raise InputError(f"{path}: not a checkpoint of E2M; give a file that E2M wrote")
-    if missing := [name for name in ("detector", "weights") if name not in state]:
-        raise InputError(f"{path}: has no {missing[0]}; a file that E2M wrote has it: train again")
+    if missing := [name for name in ("detector", "weights", *also) if name not in state]:
+        raise InputError(f"{path}: has no {missing[0]}; a file that E2M wrote has it: move it away, and train again")
     return state
 
 
@@ -70,13 +80,16 @@ def load_weights(detector: Detector, path: str | Path) -> Detector:
             tensors; or TorchScript or ONNX.
 
     Raises:
-        InputError: no such file, another kind of file, whole Python objects, a checkpoint of another detector, weights
-            that do not fit, or frozen modules that do not exist.
+        InputError: no such file, a damaged checkpoint of E2M, another kind of file, whole Python objects, a checkpoint
+            of another detector, weights that do not fit, or frozen modules that do not exist.
     """
     path = Path(path)
     _check_exists(path)
     if (program := opaque.read(path)) is not None:
         return _with_program(detector, program, path)
+    # One flipped bit in the name of the format would make a checkpoint of E2M look like weights of another program.
+    if seals.sealed(path):
+        disk.sealed(path)
     content, frozen, note = _content(path), (), ()
     if isinstance(content, dict) and content.get("format") == CHECKPOINT_FORMAT:
         state = _of_kind(content, path, CHECKPOINT_FORMAT)
@@ -87,13 +100,22 @@ def load_weights(detector: Detector, path: str | Path) -> Detector:
         found = fitted(content, detector, path)
         weights, note = _own_parts(found.weights, detector), _note(found, detector)
         with_head_of(detector.model, weights)
-    _check_fit(weights, detector, path)
     _check_frozen(frozen, detector, path)
+    fill(detector, weights, path)
+    return replace(detector, frozen=tuple(frozen), notes=(*detector.notes, *note))
+
+
+def fill(detector: Detector, weights: object, path: str | Path) -> None:
+    """Give a detector's network the weights that a file holds; where they do not fit, it stays as it was.
+
+    Raises:
+        InputError: not a mapping of the network's names to tensors of its shapes.
+    """
+    _check_fit(weights, detector, path)
     try:
         detector.model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(f"{path}: {first_line(error)}") from error
-    return replace(detector, frozen=tuple(frozen), notes=(*detector.notes, *note))
+    except Exception as error:  # modules of somebody's may take their weights in ways of their own
+        raise InputError(f"{path}: {brief(error)}") from error
 
 
 def _content(path: Path) -> object:
@@ -142,9 +164,11 @@ def _note(found: Fit, detector: Detector) -> tuple[str, ...]:
 def _check_frozen(frozen: object, detector: Detector, path: str | Path) -> None:
     modules = dict(detector.model.named_modules())
     if not isinstance(frozen, list | tuple):
-        raise InputError(f"{path}: frozen is {frozen!r}; a list of modules of {detector.name!r} fits")
+        raise InputError(f"{path}: frozen is {brief(repr(frozen))}; a list of modules of {detector.name!r} fits")
     if odd := [name for name in frozen if not isinstance(name, str) or name not in modules]:
-        raise InputError(f"{path}: frozen names {odd[0]!r}, which is no module of {detector.name!r}; train it again")
+        raise InputError(
+            f"{path}: frozen names {brief(repr(odd[0]))}, which is no module of {detector.name!r}; train it again"
+        )
 
 
 def _check_fit(weights: object, detector: Detector, path: str | Path) -> None:
@@ -159,10 +183,16 @@ def _check_fit(weights: object, detector: Detector, path: str | Path) -> None:
             f"{missing[0]!r} is missing: it belongs to another network"
         )
     if unknown := [name for name in weights if name not in expected]:
-        raise InputError(f"{path}: {unknown[0]!r} is no weight of {detector.name!r}; it belongs to another network")
+        raise InputError(
+            f"{path}: {brief(repr(unknown[0]))} is no weight of {detector.name!r}; it belongs to another network"
+        )
     for name, tensor in expected.items():
         if not isinstance(weights[name], torch.Tensor):
             raise InputError(f"{path}: {name!r} is of type {type(weights[name]).__name__}; a tensor fits")
+        if weights[name].is_complex() and not tensor.is_complex():
+            raise InputError(f"{path}: {name!r} holds complex numbers, but {detector.name!r} needs real ones")
+        if weights[name].layout != torch.strided or weights[name].is_quantized:
+            raise InputError(f"{path}: {name!r} is a sparse or quantised tensor; save it as a plain one")
         if weights[name].shape != tensor.shape:
             raise InputError(
                 f"{path}: {name!r} has shape {tuple(weights[name].shape)}, but {detector.name!r} needs "

@@ -9,7 +9,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from e2m.checks import brief
 from e2m.networks import layers
+from e2m.networks.answers import in_a_line
 from e2m.networks.inputs import noise, raw_logits
 from e2m.networks.opaque import Opaque
 from e2m.types import Detector, InputError
@@ -42,12 +44,17 @@ def described(model: nn.Module, name: str = "", **known: object) -> Detector:
     detector = Detector(name or type(model).__name__, model, layer="", size=1)
     mean, std, normalised = _normalisation(model)
     detector = replace(detector, **{"mean": mean, "std": std} | known)
-    check_values(replace(detector, **{"size": known.get("size", 1)}))
     detector, whence = _fitting(detector, known)
     if detector.channels == 3 and "mean" not in known:
         whence += f"; normalisation {normalised}"
     if isinstance(model, Opaque):
         return replace(detector, notes=(f"input: {whence}", "salience: occlusion and RISE alone, for scores only"))
+    with in_a_line(detector, "its network fails when it is looked into"):
+        return _with_layers(detector, known, whence)
+
+
+def _with_layers(detector: Detector, known: dict, whence: str) -> Detector:
+    """The detector with the layer and the head of its network."""
     if "head" not in known:
         detector = replace(detector, head=layers.head_of(detector))
     if "layer" not in known:
@@ -61,26 +68,6 @@ def described(model: nn.Module, name: str = "", **known: object) -> Detector:
         detector = replace(detector, head=None)
     cam = f"CAM reads {head}" if detector.head else "no CAM: more than pooling lies between it and the head"
     return replace(detector, notes=(f"{read}; {cam}", f"input: {whence}"))
-
-
-def check_values(detector: Detector) -> None:
-    """Check size, normalisation, class and call.
-
-    Raises:
-        InputError: a value that no detector can have.
-    """
-    name, (mean, std) = detector.name, (detector.mean, detector.std)
-    shape = detector.shape
-    if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
-        raise InputError(f"detector {name!r}: size is {detector.size}; a number of pixels or (height, width) fits")
-    if len(mean) not in (1, 3) or len(std) != len(mean):
-        raise InputError(f"detector {name!r}: mean is {mean} and std {std}; one value each or three fit")
-    if not all(value > 0 for value in std):
-        raise InputError(f"detector {name!r}: std is {std}; numbers above 0 fit")
-    if detector.synthetic not in (0, 1):
-        raise InputError(f"detector {name!r}: synthetic is {detector.synthetic}; 0 or 1, which logit means it, fits")
-    if detector.call is not None and not (isinstance(detector.call, int) and detector.call >= 0):
-        raise InputError(f"detector {name!r}: call is {detector.call}; a whole number from 0 or None for the last fits")
 
 
 def plain(model: nn.Module) -> nn.Module:
@@ -99,9 +86,21 @@ def plain(model: nn.Module) -> nn.Module:
     if isinstance(model, torch.jit.ScriptModule):
         return Opaque.of_program(model)
     compiled = any(module._compiled_call_impl is not None for module in model.modules())
-    if compiled or any(weight.is_floating_point() and weight.dtype != torch.float32 for weight in model.parameters()):
-        # A copy is never compiled.
-        model = copy.deepcopy(model).float()
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(map(nn.parameter.is_lazy, tensors)):
+        raise InputError(
+            f"{type(model).__name__}: has weights without a shape; pass images through it once, then give it"
+        )
+    other = any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in tensors)
+    # Weights that were made in inference mode take no gradients; their copies do.
+    if compiled or other or any(tensor.is_inference() for tensor in tensors):
+        try:
+            model = copy.deepcopy(model).float()  # a copy is never compiled
+        except Exception as error:  # modules of somebody's
+            raise InputError(
+                f"{type(model).__name__}: cannot be copied to single precision ({type(error).__name__}: "
+                f"{brief(error)}); give it in single precision: network.float()"
+            ) from error
     return model
 
 
@@ -154,7 +153,7 @@ def _fitting(detector: Detector, known: dict) -> tuple[Detector, str]:
             channels = "3 channels" if tried.channels == 3 else f"{tried.channels} channel"
             return tried, f"{height} x {width} pixels{whence}, {channels}"
     what = f"images of {known['size']} pixels" if "size" in known else "images of any usual size"
-    reason = " ".join(str(first).split())[:200]
+    reason = brief(first, 200)
     raise InputError(
         f"{detector.name!r} takes no {what} with one or three channels ({type(first).__name__}: {reason}); give size=, "
         "and one mean and std a channel"

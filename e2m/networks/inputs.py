@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from e2m.arrays.images import resized
 from e2m.types import Detector, InputError
 
 GREY = (0.299, 0.587, 0.114)
@@ -17,6 +18,8 @@ GREY = (0.299, 0.587, 0.114)
 
 def as_input(images: np.ndarray, detector: Detector, device: torch.device | str = "cpu") -> Tensor:
     """Images (n, H, W, 3) uint8 as the detector's normalised input (n, channels, height, width), channels last.
+
+    Images of another size are resized as ``e2m.read_images`` resizes files: the values are the same.
 
     Raises:
         InputError: another shape or type, for example one or four channels.
@@ -27,12 +30,9 @@ def as_input(images: np.ndarray, detector: Detector, device: torch.device | str 
             f"images of shape {images.shape} and type {images.dtype}; give (N, H, W, 3) uint8: "
             "copy a single grey channel three times, drop an alpha channel"
         )
+    if images.shape[1:3] != detector.shape and len(images):
+        images = np.stack([resized(image, detector.shape) for image in images])
     batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
-    if batch.shape[-2:] != detector.shape:
-        # Imported here: it takes two seconds, and images mostly have the detector's size.
-        from torchvision.transforms.v2.functional import resize
-
-        batch = resize(batch, list(detector.shape), antialias=True)
     if detector.channels == 1:
         batch = (batch.float() * torch.tensor(GREY, device=device).view(1, 3, 1, 1)).sum(1, keepdim=True)
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (detector.mean, detector.std))

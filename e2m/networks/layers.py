@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from e2m.checks import brief
 from e2m.networks.inputs import noise, raw_logits, two_logits
 from e2m.types import Detector, InputError
 
@@ -117,6 +118,37 @@ def calls_of(detector: Detector) -> int:
             return len(calls)
     finally:
         hook.remove()
+
+
+def grid_of(detector: Detector, output: object) -> Tensor:
+    """The output of the detector's layer as (n, channels, h, w).
+
+    Raises:
+        InputError: it is no tensor, or no stack of maps.
+    """
+    layer = f"layer {detector.layer!r} of {detector.name!r}"
+    if not isinstance(output, Tensor):
+        raise InputError(f"{layer} gives a {type(output).__name__}; name a layer that gives one tensor")
+    try:
+        grid = output if detector.reshape is None else detector.reshape(output)
+    except Exception as error:  # a function of somebody's
+        why = f"{type(error).__name__}: {brief(error)}"
+        raise InputError(f"{layer} gives {tuple(output.shape)}, which its reshape= does not take ({why})") from error
+    if not isinstance(grid, Tensor) or grid.ndim != 4:
+        made = "" if detector.reshape is None else f", of which reshape= makes {tuple(getattr(grid, 'shape', ()))}"
+        raise InputError(
+            f"{layer} gives {tuple(output.shape)}{made}; salience needs (images, channels, h, w): name a convolutional "
+            "layer, or give reshape="
+        )
+    return grid
+
+
+def silent(detector: Detector, calls: int) -> str:
+    """Why the output of the detector's layer was not seen in a forward pass that called it so many times."""
+    name, layer, call = detector.name, detector.layer, detector.call
+    if call is None or not calls:
+        return f"{name!r} does not call its layer {layer!r}; name one that takes part in a forward pass"
+    return f"{name!r} calls its layer {layer!r} {calls} times; call={call} fits no call, they count from 0"
 
 
 def _pools(detector: Detector, features: Tensor, read: Tensor) -> bool:

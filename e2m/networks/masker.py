@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from e2m.checks import brief
 from e2m.networks.checkpoints import MASKER_FORMAT, read_checkpoint
 from e2m.networks.inputs import square_side
 from e2m.types import Detector, InputError
@@ -137,15 +138,15 @@ def load(detector: Detector) -> Masker:
     """The masker of a detector, in evaluation mode on the detector's device.
 
     Raises:
-        InputError: the detector has none, or the file is of another detector, reads stages that the detector lacks, or
-            was written before masks had a side of their own.
+        InputError: the detector has none, or the file is of another detector, reads stages that the detector lacks,
+            was written before masks had a side, or holds something else than training writes.
     """
     if detector.masker is None:
         raise InputError(
             f"the method masker needs a masker, and {detector.name!r} has none; train one with `e2m run train_masker`, "
             "and load the detector with load_detector(..., masker=PATH)"
         )
-    state = read_checkpoint(detector.masker, MASKER_FORMAT)
+    state = read_checkpoint(detector.masker, MASKER_FORMAT, also=("stages", "settings"))
     if state["detector"] != detector.name:
         raise InputError(f"{detector.masker}: a masker of {state['detector']!r}, but the detector is {detector.name!r}")
     modules = dict(detector.model.named_modules())
@@ -156,9 +157,15 @@ def load(detector: Detector) -> Masker:
             f"{detector.masker}: a masker of an earlier version; train it again with `e2m run train_masker`"
         )
     settings = state["settings"]
-    binary = settings["binary"] and settings["hard"]
-    masker = Masker(state["stages"], state["side"], settings["channels"], settings["conditioned"], binary)
-    masker.load_state_dict(state["weights"])
+    try:
+        binary = settings["binary"] and settings["hard"]
+        masker = Masker(state["stages"], state["side"], settings["channels"], settings["conditioned"], binary)
+        masker.load_state_dict(state["weights"])
+    except Exception as error:  # values of any type, at any depth
+        raise InputError(
+            f"{detector.masker}: not what training a masker writes ({type(error).__name__}: {brief(error)}); move it "
+            "away, and train it again with `e2m run train_masker`"
+        ) from error
     return masker.to(next(detector.model.parameters()).device).requires_grad_(False).eval()
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor, nn
 
+from e2m.checks import brief
+from e2m.networks.weights import check_archive
 from e2m.types import InputError
 
 
@@ -77,7 +80,7 @@ def _is_script(path: Path) -> bool:
     try:
         with ZipFile(path) as archive:
             names = archive.namelist()
-    except BadZipFile:
+    except Exception:  # damaged archives raise errors of every kind; those who read weights say so
         return False
     if any(name.endswith(("exported_program.json", "models/model.json")) for name in names):
         raise InputError(
@@ -86,14 +89,37 @@ def _is_script(path: Path) -> bool:
     return any("/code/" in name for name in names)
 
 
+_FILES = re.compile(rb"\b(from_file|save|load)\s*\(")
+"""Operations of TorchScript that read or write files; everything else only computes."""
+
+
 def _script(path: Path) -> Opaque:
+    check_archive(path)
     try:
+        # Read as text first: loading a program may run parts of it.
+        with ZipFile(path) as archive:
+            code = [archive.read(name) for name in archive.namelist() if "/code/" in name and name.endswith(".py")]
+        if any(map(_FILES.search, code)):
+            raise InputError(f"{path}: a program that reads or writes files; a network that computes only fits")
         return Opaque.of_program(torch.jit.load(path, map_location="cpu"))
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: TorchScript that cannot be read ({str(error).splitlines()[0]})") from error
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # of the program's own code, too
+        raise InputError(f"{path}: TorchScript that cannot be read ({brief(error)})") from error
+
+
+_ELSEWHERE = re.compile(rb"\x0a\x08location\x12(.)", re.DOTALL)
+"""How ONNX says that weights are in another file: an entry with the key "location" and the file's name after it."""
 
 
 def _onnx(path: Path) -> Opaque:
+    content = path.read_bytes()
+    if elsewhere := _ELSEWHERE.search(content):
+        name = content[elsewhere.end() : elsewhere.end() + elsewhere[1][0]].decode("utf-8", "replace")
+        raise InputError(
+            f"{path}: keeps weights in another file ({brief(name)}), which is not read; save all in one, with "
+            "onnx.save_model(..., save_as_external_data=False)"
+        )
     try:
         import onnxruntime
     except ImportError as error:
@@ -103,7 +129,7 @@ def _onnx(path: Path) -> Opaque:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes of errors have no common base
-        raise InputError(f"{path}: ONNX that cannot be read ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: ONNX that cannot be read ({brief(error)})") from error
     if len(session.get_inputs()) != 1:
         names = ", ".join(given.name for given in session.get_inputs())
         raise InputError(f"{path}: takes {len(session.get_inputs())} inputs ({names}); one batch of images fits")

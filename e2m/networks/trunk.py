@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from e2m.networks.checkpoints import weights_hash
 from e2m.networks.folding import fold, unchanged
 from e2m.networks.inputs import as_input, device_of, noise, two_logits
-from e2m.store import paths
+from e2m.store import disk, paths, seals
 from e2m.types import Detector, InputError
 
 TOLERANCE = 1e-4
@@ -105,6 +105,7 @@ class Trunk:
                     outputs = self._outputs(as_input(images[fresh], self.detector, device))
                     rows["output"] = outputs.cpu().numpy()
                 file.write(rows.tobytes())
+            file.write(seals.SEAL.encode())
 
     @property
     def _row(self) -> np.dtype:
@@ -151,6 +152,7 @@ def _mapped(path: Path, row: np.dtype) -> np.ndarray:
     """The rows of a file, read from the disk when they are used."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; `e2m frozen` writes the outputs of frozen blocks")
-    if not path.stat().st_size or path.stat().st_size % row.itemsize:
+    rows, rest = divmod(disk.sealed(path).stat().st_size - len(seals.SEAL), row.itemsize)
+    if rest or rows < 1:
         raise InputError(f"{path}: damaged, or of another detector; move it away, and `e2m frozen` writes it anew")
-    return np.memmap(path, row, mode="r")
+    return np.memmap(path, row, mode="r", shape=(rows,))

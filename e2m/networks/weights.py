@@ -8,11 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from torch import Tensor, nn
 
+from e2m.checks import brief
 from e2m.types import Detector, InputError
+
+SMALL = 64 << 20
+"""Bytes that an archive may always unpack to."""
 
 
 class Inert:
@@ -49,6 +54,7 @@ def read(path: Path) -> object:
     Raises:
         InputError: objects that cannot be left out, or damaged safetensors. Other damaged files raise errors of torch.
     """
+    check_archive(path)
     with path.open("rb") as file:
         start = file.read(9)
     # Eight bytes with the length of a header in JSON, and the header.
@@ -77,12 +83,25 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise InputError(f"{path}: safetensors that cannot be read ({error}); copy the file again") from error
+        raise InputError(f"{path}: safetensors that cannot be read ({brief(error)}); copy the file again") from error
 
 
-def first_line(error: Exception) -> str:
-    """The first sentence of an error."""
-    return (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+def check_archive(path: Path) -> None:
+    """Check that an archive does not grow when it is unpacked: torch compresses the code of a program alone.
+
+    Raises:
+        InputError: a file that would unpack to more than ``SMALL`` and to several times its own size.
+    """
+    if not is_zipfile(path):
+        return
+    packed = path.stat().st_size
+    with ZipFile(path) as archive:
+        whole = sum(member.file_size for member in archive.infolist())
+    if whole > max(SMALL, 4 * packed):
+        raise InputError(
+            f"{path}: unpacks to {whole / 2**20:,.0f} MB from {packed / 2**20:,.1f}; torch.save does not compress: "
+            "save it again with torch.save"
+        )
 
 
 def fitted(content: object, detector: Detector, path: Path) -> Fit:

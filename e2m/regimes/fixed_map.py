@@ -4,7 +4,7 @@ import numpy as np
 
 from e2m.regimes import guided_loss
 
-LABEL = "fixed map"
+LABEL = "one fixed map"
 COLOUR = "#E69F00"
 GUIDED = True
 

@@ -20,6 +20,8 @@ from e2m import plugins
 from e2m.arrays.maps import min_max
 from e2m.detectors import check_detector, from_network
 from e2m.methods import ForwardPass
+from e2m.networks import layers
+from e2m.networks.answers import check_answers, in_a_line, out_of_memory
 from e2m.networks.folding import Folded
 from e2m.networks.inputs import as_input, device_of, has_bfloat16, two_logits
 from e2m.networks.trunk import Trunk
@@ -30,6 +32,7 @@ T = TypeVar("T")
 TARGETS = ("predicted", "label", *LABELS)
 
 
+@torch.inference_mode(False)
 def explain(
     detector: Detector | nn.Module,
     images: np.ndarray | Iterable[np.ndarray],
@@ -75,7 +78,9 @@ def explain(
         _check_number(classes, len(images))
         if regions is not None and len(regions) != len(images):
             raise InputError(f"{len(regions)} regions for {len(images)} images; give one an image")
-    detector = detector if isinstance(detector, Detector) else from_network(detector)
+    if not isinstance(detector, Detector):
+        detector = from_network(detector)
+        check_answers(detector)
     with Explainer(detector, (method,), mixed_precision, seed) as explainer:
 
         def explained(batch: np.ndarray, indices: np.ndarray) -> Explanation:
@@ -94,11 +99,11 @@ def explain(
 
 
 def _warn_of_resizing(images: np.ndarray, detector: Detector) -> None:
-    shape, size = np.shape(images)[1:3], detector.size
-    if len(shape) == 2 and shape != (size, size):
+    shape, (height, width) = np.shape(images)[1:3], detector.shape
+    if len(shape) == 2 and shape != (height, width):
         warnings.warn(
-            f"images of {shape[0]}x{shape[1]} are resized to the {size}x{size} of {detector.name!r}; if they were "
-            f"resized before, read them with size={size}: resized twice, scores can change far",
+            f"images of {shape[0]}x{shape[1]} are resized to the {height}x{width} of {detector.name!r}; if they were "
+            f"resized before, read them with size={detector.size}: resized twice, scores can change far",
             stacklevel=3,
         )
 
@@ -123,18 +128,12 @@ def in_parts(work: Callable[..., T], batches: Iterable[tuple[Sequence, ...]], mo
             try:
                 done = work(*part)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 most = _half(len(part[0]), error)
                 continue
             yield done
             start += len(part[0])
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # Some of torch's errors for it are plain RuntimeErrors.
-    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _half(images: int, error: Exception) -> int:
@@ -182,11 +181,13 @@ class Explainer:
         self._output: Tensor | None = None
         self._passing, self._calls = False, 0
 
+    # Gradients are taken whatever mode the caller is in.
+    @torch.inference_mode(False)
     def __enter__(self) -> Explainer:
         model = self.detector.model
         self._device = device_of(model)
         self._mixed = self.mixed_precision and has_bfloat16(self._device)
-        with ExitStack() as stack:
+        with in_a_line(self.detector, "its network fails when it is looked into"), ExitStack() as stack:
             self._freeze(model, stack)
             self._trunk = Trunk(self.detector, self._stored)
             self._at_once = images_at_once(self.detector, self._device)
@@ -221,6 +222,7 @@ class Explainer:
         """Explanations of one batch, (n, H, W, 3) uint8, by method."""
         return {method: explained for (method, _), explained in self.several(images, (target,), None, regions).items()}
 
+    @torch.inference_mode(False)
     def several(
         self,
         images: np.ndarray,
@@ -275,7 +277,8 @@ class Explainer:
         return explained
 
     def _maps(self, name: str, forward: ForwardPass, classes: Tensor, logits: Tensor) -> np.ndarray:
-        raw = self._open[name].maps(forward, classes, logits)
+        with in_a_line(self.detector, f"the salience method {name} fails on this network"):
+            raw = self._open[name].maps(forward, classes, logits)
         raw = raw.detach().double().cpu().numpy() if isinstance(raw, Tensor) else np.asarray(raw)
         if raw.ndim != 3 or len(raw) != len(classes):
             raise InputError(
@@ -292,7 +295,8 @@ class Explainer:
             method.listen(True)
         self._passing, self._calls = True, 0
         try:
-            with torch.set_grad_enabled(self._needs != {""}), bfloat16, self._folded:
+            named = in_a_line(self.detector, f"its network fails on {len(pixels)} images")
+            with named, torch.set_grad_enabled(self._needs != {""}), bfloat16, self._folded:
                 logits = self._logits(images, pixels).float()
         finally:
             self._passing = False
@@ -300,8 +304,8 @@ class Explainer:
                 method.listen(False)
         output, self._output = self._output, None
         if output is None and self.detector.layer:
-            raise InputError(self._silent())
-        features = None if output is None else self._grid(output.detach())
+            raise InputError(layers.silent(self.detector, self._calls))
+        features = None if output is None else layers.grid_of(self.detector, output.detach())
         return ForwardPass(images, pixels, features, regions, self.seed, output, self.detector.reshape), logits
 
     def _logits(self, images: np.ndarray, pixels: Tensor) -> Tensor:
@@ -311,12 +315,6 @@ class Explainer:
         with self._trunk.skipped():
             return self.detector.model(hidden)
 
-    def _silent(self) -> str:
-        name, layer, call = self.detector.name, self.detector.layer, self.detector.call
-        if call is None or not self._calls:
-            return f"{name!r} does not call its layer {layer!r}; name one that takes part in a forward pass"
-        return f"{name!r} calls its layer {layer!r} {self._calls} times; call={call} fits no call, they count from 0"
-
     def _cut(self, _module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor | None:
         """Start the graph at the layer's output, unless a method differentiates by the input."""
         if not self._passing:
@@ -325,10 +323,7 @@ class Explainer:
         if self.detector.call not in (None, call):
             return None
         if not isinstance(output, Tensor):
-            raise InputError(
-                f"layer {self.detector.layer!r} of {self.detector.name!r} gives a {type(output).__name__}; name a "
-                "layer that gives one tensor"
-            )
+            layers.grid_of(self.detector, output)  # says what arrived
         # Maps are always summed in single precision.
         features = output.float() if "input" in self._needs else output.detach().float()
         if "layer" in self._needs and not features.requires_grad:
@@ -336,15 +331,6 @@ class Explainer:
         self._output = features
         # In-place operations after the layer write on the clone.
         return features.clone()
-
-    def _grid(self, features: Tensor) -> Tensor:
-        grid = features if self.detector.reshape is None else self.detector.reshape(features)
-        if grid.ndim != 4:
-            raise InputError(
-                f"layer {self.detector.layer!r} of {self.detector.name!r} gives {tuple(features.shape)}; salience "
-                "needs (images, channels, h, w): name a convolutional layer, or give reshape="
-            )
-        return grid
 
     def _reorder(self, _module: nn.Module, inputs: tuple, output: object) -> Tensor:
         return two_logits(self.detector, output, len(inputs[0]))
@@ -405,7 +391,8 @@ def _largest_output(detector: Detector) -> int:
         for module in detector.model.modules():
             stack.callback(module.register_forward_hook(note).remove)
         # Not called as a module: hooks on the network see real images only.
-        detector.model.forward(image)
+        with in_a_line(detector, f"its network fails on an image of {' x '.join(map(str, detector.shape))} pixels"):
+            detector.model.forward(image)
     return max(sizes)
 
 

@@ -64,9 +64,10 @@ class Equivalence:
 def probability_greater(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
     """Probability that a run of ``a`` lies above a run of ``b``, ties half; run-level values (Ra,) and (Rb,).
 
-    The interval is Newcombe's method 5 (2006, Statistics in Medicine 25, 559): all t with |P - t| <= z sqrt(V(t)). P is
-    the estimate, V(t) = t (1 - t) / (Ra Rb) * (1 + m (1 - t) / (2 - t) + m t / (1 + t)), and m = (Ra + Rb) / 2 - 1. It
-    stays valid if all runs of one set lie above the other's, where a bootstrap has no spread to resample.
+    The interval is Newcombe's method 5 (2006, Statistics in Medicine 25, 559): all t with
+    ``|P - t| <= z sqrt(V(t))``, where P is the estimate,
+    V(t) = t (1 - t) / (Ra Rb) * (1 + m (1 - t) / (2 - t) + m t / (1 + t)), and m = (Ra + Rb) / 2 - 1. It stays valid if
+    all runs of one set lie above the other's, where a bootstrap has no spread to resample.
     """
     first, second = alive(a), alive(b)
     runs = min(first.size, second.size)

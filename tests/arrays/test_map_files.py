@@ -228,50 +228,7 @@ def test_the_scale_of_human_maps_changes_no_agreement(tmp_path, name):
         np.testing.assert_allclose(values, expected[variant], atol=2e-3)
 
 
-# Files that are no maps.
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "words"),
-    [
-        ("a.png", noise(7, 7, 3), "no known scale"),
-        ("a.png", np.dstack([noise(7, 7), noise(7, 7)]), "transparent"),
-        ("a.npy", np.full((7, 7), np.nan), "49 of 49 values are NaN"),
-        ("a.npy", np.eye(7) - 1, "values from -1 to 0"),
-        ("a.npy", np.full((7, 7), np.inf), "49 of 49 values are NaN or infinite"),
-        ("a.npy", np.zeros((2, 7, 7)), r"shape \(2, 7, 7\)"),
-        ("a.npy", np.zeros((0, 7)), r"shape \(0, 7\)"),
-        ("a.npy", np.zeros((7, 7), complex), "type complex128"),
-        ("a.npy", np.array([[None]]), "cannot be read as an array"),
-    ],
-)
-def test_files_that_are_not_maps_are_refused(tmp_path, name, values, words):
-    with pytest.raises(InputError, match=rf"a\.\w+: .*{words}") as caught:
-        read_maps([save(tmp_path / name, values)])
-    assert ".save(path)" not in str(caught.value)
-
-
-def test_several_maps_in_one_file_are_refused(tmp_path):
-    np.savez(tmp_path / "a.npz", first=RAW, second=RAW)
-    with pytest.raises(InputError, match=r"a\.npz: 2 arrays \(first, second\)"):
-        read_maps([tmp_path / "a.npz"])
-    pages = [Image.fromarray(noise(7, 7, seed=seed)) for seed in range(2)]
-    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    with pytest.raises(InputError, match=r"a\.tif: 2 pictures"):
-        read_maps([tmp_path / "a.tif"])
-
-
-@pytest.mark.parametrize("name", ["absent.png", "absent.npy"])
-def test_missing_maps_are_named(tmp_path, name):
-    with pytest.raises(InputError, match=f"{name}: no such file"):
-        read_maps([tmp_path / name])
-
-
-@pytest.mark.parametrize("content", [b"", b"not an array"])
-def test_broken_arrays_are_named(tmp_path, content):
-    (tmp_path / "a.npy").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.npy: cannot be read as an array"):
-        read_maps([tmp_path / "a.npy"])
+# Maps beside others. Files that are no maps are in tests/bad_input.
 
 
 def test_maps_are_of_one_shape_and_type(tmp_path):

@@ -147,20 +147,6 @@ def test_lists_that_contradict_each_other(make_files, listed):
         load_dataset("folder", root=root, csv=lists)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "words"),
-    [
-        ("a.png,real,test,one", "a.png,fake,test,two", "listed as authentic and as synthetic"),
-        ("a.png,real,test,", "x/../a.png,fake,test,two", "listed as authentic and as synthetic"),
-        ("a.png,real,train,one", "a.png,real,test,two", "listed to train on and to test on"),
-    ],
-)
-def test_a_file_under_two_names_has_one_label_and_one_use(make_files, listed, first, second, words):
-    csv = listed("path,label,split,image", first, second)
-    with pytest.raises(InputError, match=rf"a\.png: {words}; keep one of them"):
-        load_dataset("folder", root=make_files("a.png", "x/b.png"), csv=csv)
-
-
 def test_a_second_list_with_other_labels_is_refused(make_files, listed):
     root = make_files("train/0_real/a.png")
     lists = [listed(f"train,{label},/train/0_real/a.png", name=f"{label}.csv") for label in ("Real", "Synthetic")]
@@ -295,73 +281,6 @@ def test_several_folders_of_human_maps_are_several_annotators(make_files, tmp_pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: no human map of any image, such as .*\.png; correct salience="):
         load_dataset("folder", root=root, salience=[folders[0], tmp_path / "empty"])
-
-
-@pytest.mark.parametrize(
-    ("lines", "words"),
-    [
-        ([""], "empty; the list needs"),
-        (["path,label"], "empty below its header"),
-        (["file,label", "a.png,real"], "no column path; it has file, label"),
-        (["name,kind", "x,y"], "no column path and label; it has name, kind"),
-        (["path,label", "a.png,real", "a.png,reel"], "row 3: the label 'reel'; choose from authentic, real"),
-        (["train,Synthetik,/a.png"], "row 1: the label 'Synthetik'"),
-        (["path,label,split", "a.png,real,dev"], "row 2: the split 'dev'; choose from train"),
-        (["path,label", "a.png"], "row 2: 1 cells; the columns are 2: path,label"),
-        (["real,a.png"], "row 1: 2 cells; the columns are 3: split,label,path"),
-        (["path,label", ",real"], "row 2: an empty path"),
-        (["path,label", "a\0.png,real"], "row 2: the path 'a.x00.png'; name a file below"),
-        (["path,label", "../list.csv,real"], r"row 2: \.\./list\.csv lies outside"),
-        (["path,label", "/etc/hostname,real"], "row 2: /etc/hostname lies outside"),
-        (["path,label", "link.png,real"], r"row 2: link\.png lies outside"),
-        (["train,Real,/../list.csv", "train,Real,/a.png"], r"no column path"),
-        (["path,label,salience", "a.png,real,../m.png"], r"row 2: \.\./m\.png lies outside"),
-        (["path,label"] + [f"{n}.png,real" for n in range(7)], r"7 of 7 .* missing: 0\.png, .*4\.png, \.\.\.;"),
-        (["path,label", "a.png,real", "a.png,real"], "names 1 images more than once, 'a.png' first"),
-    ],
-)
-def test_lists_that_do_not_fit_are_refused(make_files, listed, tmp_path, lines, words):
-    root = make_files("a.png")
-    Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
-    (root / "link.png").symlink_to(tmp_path / "outside.png")
-    with pytest.raises(InputError, match=words):
-        load_dataset("folder", root=root, csv=listed(*lines))
-
-
-def test_cyborg_paths_cannot_leave_the_root(make_files, listed):
-    csv = listed("train,Real,/a.png", "train,Real,/../../b.png")
-    with pytest.raises(InputError, match=r"row 2: \.\./\.\./b\.png lies outside"):
-        load_dataset("folder", root=make_files("a.png"), csv=csv)
-
-
-def test_trees_that_do_not_fit_are_refused(make_files, tmp_path):
-    with pytest.raises(InputError, match=r"absent: no such folder; correct root="):
-        load_dataset("folder", root=tmp_path / "absent")
-    root = make_files("notes/a.png")
-    with pytest.raises(InputError, match=r"no images found .*\(1 images in other folders\)"):
-        load_dataset("folder", root=root)
-    with pytest.raises(InputError, match=r"absent: no such folder; correct salience="):
-        load_dataset("folder", root=make_files("real/a.png"), salience=tmp_path / "absent")
-    with pytest.raises(InputError, match="folders of both labels"):
-        load_dataset("folder", root=make_files("real/fake/a.png"))
-
-
-def test_a_tree_with_links_out_or_two_splits_is_refused(make_files, tmp_path):
-    root = make_files("real/a.png")
-    Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
-    (root / "real/link.png").symlink_to(tmp_path / "outside.png")
-    with pytest.raises(InputError, match=r"link\.png: a link to a file outside"):
-        load_dataset("folder", root=root)
-    with pytest.raises(InputError, match="folders of the splits test and train"):
-        load_dataset("folder", root=make_files("train/real/test/a.png"))
-
-
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-def test_a_list_that_cannot_be_read_is_named(make_files, tmp_path, content):
-    if content:
-        (tmp_path / "list.csv").write_bytes(content)
-    with pytest.raises(InputError, match=r"list\.csv: (no such file|cannot be read)"):
-        load_dataset("folder", root=make_files("real/a.png"), csv=tmp_path / "list.csv")
 
 
 @pytest.fixture

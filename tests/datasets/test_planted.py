@@ -11,18 +11,15 @@ import pytest
 from e2m.arrays import map_files
 from e2m.arrays.images import read_image, read_images
 from e2m.datasets import load_dataset, planted
-from e2m.store import paths
 from e2m.store.building import SUBJECTS, photographs, random_of
 
 read_maps = partial(map_files.read_maps, normalise="none")
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    """The whole data set, built once into a separate folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "DATA", tmp_path_factory.mktemp("data"))
-        yield load_dataset("planted")
+def samples():
+    """The whole data set."""
+    return load_dataset("planted")
 
 
 @pytest.fixture(scope="module")

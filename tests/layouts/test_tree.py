@@ -276,8 +276,8 @@ def test_odd_names_are_read_or_left_out_with_a_line(tree):
     assert sorted(samples["image"]) == sorted(kept)
     assert sorted(samples.attrs["left_out"]) == [
         "1 files without a type",
-        "1 hidden folders",
-        "1 links to folders",
+        "1 hidden folders, such as fake/.cache",
+        "1 links to folders, such as real/linked",
         "2 files whose name is no text",
         "2 hidden files",
     ]

@@ -1,5 +1,6 @@
 """A bare network is described by trying it: what it takes, what it returns, where salience is read."""
 
+import math
 from collections import OrderedDict, namedtuple
 from types import SimpleNamespace
 
@@ -53,6 +54,31 @@ def test_what_is_known_is_taken(images):
     detector = load_detector(Network(), size=32, mean=(0.5,) * 3, std=(0.5,) * 3, synthetic=0, layer="body.0")
     assert (detector.layer, detector.size, detector.mean, detector.synthetic) == ("body.0", 32, (0.5,) * 3, 0)
     assert explain(detector, images).maps.shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({"size": None}, "size is None; a number of pixels or"),
+        ({"size": True}, "size is True; a number of pixels or"),
+        ({"size": 224.0}, "size is 224.0; a number of pixels or"),
+        ({"size": (0, 224)}, r"size is \(0, 224\); a number of pixels or"),
+        ({"mean": (0.5,), "std": (0.5,) * 3}, "mean is .*; one value each or three fit"),
+        ({"mean": 0.5, "std": 0.5}, "mean is 0.5 and std 0.5; one value each or three fit"),
+        ({"mean": ("a",), "std": (1,)}, "mean is .*; one value each or three fit"),
+        ({"mean": (math.nan,) * 3}, "mean is .*nan.*; numbers fit"),
+        ({"std": (1, 1, math.inf)}, "std is .*inf.*; numbers above 0 fit"),
+        ({"std": (1, 1, -1)}, "std is .*; numbers above 0 fit"),
+        ({"synthetic": 5}, "synthetic is 5; 0 or 1"),
+        ({"synthetic": True}, "synthetic is True; 0 or 1"),
+        ({"synthetic": "1"}, "synthetic is 1; 0 or 1"),
+        ({"synthetic": None}, "synthetic is None; 0 or 1"),
+        ({"call": 0.5}, "call is 0.5; a whole number from 0"),
+    ],
+)
+def test_a_detector_that_cannot_be_is_not_made(known, words):
+    with pytest.raises(InputError, match=f"detector 'mine': .*{words}"):
+        Detector("mine", Network(), layer="", **{"size": 8} | known)
 
 
 @pytest.mark.parametrize(
@@ -127,24 +153,6 @@ def test_a_single_logit_means_either_class(images, squeeze, synthetic):
     raw = torch.einsum("c,nchw->nhw", weights if synthetic else -weights, features).detach().numpy()
     low, high = raw.min((1, 2), keepdims=True), raw.max((1, 2), keepdims=True)
     np.testing.assert_allclose(whole.maps, (raw - low) / (high - low), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda z, f: z.repeat(1, 2)[:, :3],
-        lambda z, f: f,
-        lambda z, f: None,
-        lambda z, f: "text",
-        lambda z, f: z.argmax(1),
-        lambda z, f: {},
-    ],
-)
-def test_outputs_that_are_no_logits_are_refused(wrong):
-    with pytest.raises(
-        InputError, match=r"'Network' returns logits of shape .* for 1 image; an image needs one or two"
-    ):
-        load_detector(Network(wrong), size=32)
 
 
 def test_a_stack_of_logits_of_another_batch_is_refused(toy):
