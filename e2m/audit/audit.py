@@ -22,7 +22,7 @@ import pandas as pd
 from e2m import plugins
 from e2m.audit import groups as grouping
 from e2m.audit.groups import Group
-from e2m.datasets import load_dataset
+from e2m.datasets import SEVEN_TIMES, load_dataset
 from e2m.experiment import controls, dependencies
 from e2m.experiment.inputs import draw
 from e2m.experiment.profile import ModelKey
@@ -43,6 +43,10 @@ MEASURES = {
     "degradation": {"max_sigmas": [10.0], "seed": 0},
 }
 """Settings of the measures that change images: the levels of their headlines, and one more amount of noise."""
+
+
+SPLITS = ("test", "validate", "train", SEVEN_TIMES)
+"""The first of these splits that has images is audited."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ class Audit(Experiment):
     Attributes:
         groups: the groups; their names are the regimes of the experiment.
         folder: gets all files.
-        listed: all images that there are, with their order of the draw.
+        listed: the images of the split that is audited, with their order of the draw.
+        unused: the images of the other splits; what is equal to one of them is no fair test.
         margin: AUC differences smaller than this count as none.
         arguments: the arguments of ``of``, as JSON holds them.
         failures: checkpoints left out because their work failed.
@@ -77,6 +82,7 @@ class Audit(Experiment):
     groups: tuple[Group, ...]
     folder: Path
     listed: pd.DataFrame = field(repr=False, compare=False)
+    unused: pd.DataFrame = field(repr=False, compare=False)
     margin: float
     arguments: dict = field(repr=False)
     failures: tuple[Failure, ...] = ()
@@ -130,7 +136,7 @@ class Audit(Experiment):
             **options,
             **({"segmentation": given["regions"]} if regions else {}),
         }
-        listed = _listed(dataset_options)
+        listed, unused = _listed(dataset_options)
         sources = list(dict.fromkeys(listed["source"]))
         few = {"images_per_source": min(changed_per_source, images_per_source)}
         return cls(
@@ -141,8 +147,8 @@ class Audit(Experiment):
             **{"device": device, "image_size": None, "batch_size": 32, "images_per_source": images_per_source},
             **{"methods": list(methods), "resamples": resamples, "training": {}, "masker": None},
             **{"measures": {name: settings | few for name, settings in MEASURES.items()}},
-            **{"groups": groups, "folder": Path(folder).absolute(), "listed": listed, "margin": margin},
-            arguments=given,
+            **{"groups": groups, "folder": Path(folder).absolute(), "listed": listed, "unused": unused},
+            **{"margin": margin, "arguments": given},
         )
 
     @classmethod
@@ -311,12 +317,13 @@ def _check(given: Mapping[str, Any]) -> None:
         plugins.load("method", method)
 
 
-def _listed(options: Mapping[str, Any]) -> pd.DataFrame:
-    """The images of a folder, those of the split "test" if there are any, with the order of the draw as ``draw``."""
+def _listed(options: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images of the split to audit, with the order of the draw as ``draw``, and those of the other splits."""
     samples = load_dataset("folder", **options)
-    if (samples["split"] == "test").any():
-        samples = samples[samples["split"] == "test"].reset_index(drop=True)
-    return samples.rename(columns={"segmentation": "region"}).assign(draw=draw(samples))
+    split = next(split for split in SPLITS if (samples["split"] == split).any())
+    chosen = samples["split"] == split
+    listed = samples[chosen].reset_index(drop=True).rename(columns={"segmentation": "region"})
+    return listed.assign(draw=draw(listed)), samples[~chosen].reset_index(drop=True)
 
 
 @cache

@@ -19,6 +19,7 @@ from e2m.arrays.ssim import WINDOW
 from e2m.detectors import load_detector
 from e2m.experiment.inputs import draw
 from e2m.networks import layers
+from e2m.networks.answers import PROBABILITIES, in_a_line, last_operation
 from e2m.networks.describe import own_normalisation
 from e2m.networks.inputs import as_input, device_of, raw_logits, two_logits
 from e2m.salience.engine import explain
@@ -26,9 +27,6 @@ from e2m.types import LABELS, Detector, Explanation, InputError
 
 IMAGES = 64
 """Number of images that are checked."""
-
-_MOVES = ("View", "Unsafe", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "Index", "Split", "Unbind", "Clone")
-"""Beginnings of the names of operations that only move numbers."""
 
 _AT_ONCE = 16
 _ROUNDING = 1e-3
@@ -81,6 +79,7 @@ class Seen:
         object.__setattr__(self, "finite", np.isfinite(self.logits).all(axis=1))
 
 
+@torch.inference_mode(False)
 def check(
     detector: Detector, images: np.ndarray, labels: np.ndarray | None = None, salience: str = "GradCAM"
 ) -> list[Finding]:
@@ -243,16 +242,13 @@ def _seen(detector: Detector, images: np.ndarray) -> Seen:
 
 
 def _answers(detector: Detector, pixels: Tensor) -> Tensor:
-    return raw_logits(detector, detector.model(pixels), len(pixels)).detach().double().cpu()
+    with in_a_line(detector, f"its network fails on {len(pixels)} images"):
+        return raw_logits(detector, detector.model(pixels), len(pixels)).detach().double().cpu()
 
 
 def _last_operation(detector: Detector, pixels: Tensor) -> str:
-    """The operation that made the logits, without those that only move numbers."""
     with torch.enable_grad():
-        node = raw_logits(detector, detector.model(pixels.requires_grad_()), 1).grad_fn
-    while node is not None and node.name().startswith(_MOVES):
-        node = node.next_functions[0][0]
-    return "" if node is None else node.name().removesuffix("0").removesuffix("Backward")
+        return last_operation(raw_logits(detector, detector.model(pixels.requires_grad_()), 1))
 
 
 @contextmanager
@@ -331,7 +327,7 @@ def _probabilities(raw: np.ndarray, last: str) -> Iterator[Finding]:
     within = bool(((raw >= 0) & (raw <= 1)).all())
     sums = raw.shape[1] == 2 and np.allclose(raw.sum(axis=1), 1, atol=1e-4)
     out = "e2m takes logits: return what comes before it"
-    if last in ("Softmax", "SafeSoftmax", "Sigmoid"):
+    if last in PROBABILITIES:
         yield Finding("stop", "output", f"probabilities come out ({last.lower()} inside); {out}")
     elif within and sums:
         yield Finding("stop", "output", f"probabilities come out (they add up to 1); {out}")

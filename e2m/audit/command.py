@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
+from e2m.arrays.images import check_images
 from e2m.audit import check, work
 from e2m.audit.audit import Audit
 from e2m.datasets import folder
@@ -14,13 +18,14 @@ from e2m.pages import notebook
 from e2m.types import InputError
 
 
-def audit(asked: Audit, dry_run: bool = False, progress: bool = True) -> Path | None:
+def audit(asked: Audit, dry_run: bool = False, progress: bool = True, book: str = "") -> Path | None:
     """Plan an audit, do what is left of it, and write its report.
 
     Args:
         asked: the audit.
         dry_run: stop after the plan, with its time.
         progress: show progress on stderr.
+        book: address of the book, to which the report links; without it the report has no links.
 
     Returns:
         The path of ``audit.html``; None of a dry run.
@@ -30,6 +35,7 @@ def audit(asked: Audit, dry_run: bool = False, progress: bool = True) -> Path | 
             which no checkpoint works.
         NotebookError: a cell of the notebook failed.
     """
+    check_images(asked.samples, may_be_marked=True)
     left = work.jobs(asked)
     print(_plan(asked, left), file=sys.stderr)
     work.check_weights(left)
@@ -48,7 +54,7 @@ def audit(asked: Audit, dry_run: bool = False, progress: bool = True) -> Path | 
         return None
     worked = work.work(asked, progress)
     worked.save()
-    notebook.run("audit", {"folder": str(worked.folder)}, worked.folder / "audit.ipynb")
+    notebook.run("audit", {"folder": str(worked.folder), "book": book}, worked.folder / "audit.ipynb")
     verdict = json.loads((worked.folder / "audit.json").read_text("utf-8"))["verdict"]
     said = (verdict["headline"], verdict["because"], *verdict["reasons"], verdict["needed"])
     print(*filter(None, said), sep="\n")
@@ -85,15 +91,37 @@ def _findings(asked: Audit) -> tuple[tuple[str, str, str], ...]:
     """What stands out about the images, and what ``e2m check`` notices about the first run of every group."""
     samples = check.chosen(asked.samples)
     lines = [("note", "images", note) for note in asked.listed.attrs.get("notes", [])]
-    twins = folder.duplicates(asked.samples)
-    for across, rows in twins.groupby("across"):
-        first = " and ".join(rows.loc[rows["sha256"] == rows["sha256"].iloc[0], "image"])
-        lines.append(("warning", "images", f"{len(rows)} files are equal to one of another {across}: {first}"))
+    lines += [*_split(asked), *_twins(asked)]
     for group in asked.groups:
         first = group.weights[0] if group.weights else None
         seen = check.check_file(group.network, first, samples, asked.methods[0], device=asked.device)
         lines += [(finding.level, finding.about, f"{group.name}: {finding.text}") for finding in seen]
     return tuple(lines)
+
+
+def _split(asked: Audit) -> Iterator[tuple[str, str, str]]:
+    """Which images are audited, where there is no split "test", or where others are left out."""
+    split, images = asked.listed["split"].iloc[0], len(asked.listed)
+    if split == "validate":
+        text = f"no image is of the split test; the {images:,} of the split validate are audited"
+        yield "note", "images", text
+    elif split != "test":
+        text = (
+            f"all {images:,} images are of the split train; detectors trained on them look better and steadier here "
+            "than elsewhere: audit images that no detector was trained on"
+        )
+        yield "warning", "images", text
+    if len(asked.unused):
+        yield "note", "images", f"{len(asked.unused):,} images of other splits than {split} are not audited"
+
+
+def _twins(asked: Audit) -> Iterator[tuple[str, str, str]]:
+    """Audited images whose files are equal to others of another label, or of a split that is not audited."""
+    twins = folder.duplicates(pd.concat([asked.samples, asked.unused], ignore_index=True))
+    audited = twins["split"] == asked.listed["split"].iloc[0]
+    for across, rows in twins[twins["sha256"].isin(twins.loc[audited, "sha256"])].groupby("across"):
+        first = " and ".join(rows.loc[rows["sha256"] == rows["sha256"].iloc[0], "image"])
+        yield "warning", "images", f"{len(rows)} files are equal to one of another {across}: {first}"
 
 
 def _duration(seconds: float) -> str:

@@ -30,7 +30,7 @@ TILE_BYTES = 180
 FIRST = 2
 """Images of a gallery that are shown before the others are asked for."""
 
-PAGES = {"localisation": "masking"}
+PAGES = {"localisation": "train_masker"}
 """Measure -> the notebook whose page of the book explains it, where the names differ."""
 
 MARKERS = (
@@ -49,13 +49,13 @@ WIDTH, PAD, LINE = 300, 14, 18
 """Width of a figure, its margin and the height of a line, in units of its view box."""
 
 
-def render(data: dict[str, Any], report: Report, book: str | None) -> Iterator[str]:
+def render(data: dict[str, Any], report: Report, book: str) -> Iterator[str]:
     """The page, in parts.
 
     Args:
         data: the report as ``data.as_data`` gives it.
         report: shows the images.
-        book: address of the book, or None.
+        book: address of the book, or "".
     """
     styles = {group["name"]: style(index) for index, group in enumerate(data["groups"])}
     order = by_surprise(data["images"])
@@ -379,8 +379,8 @@ def _by(rows: list[dict], column: str) -> dict[str, dict]:
     return first
 
 
-def _link(book: str | None, measure: str) -> str | None:
-    return None if book is None else f"{book.rstrip('/')}/executed/{PAGES.get(measure, measure)}.html"
+def _link(book: str, measure: str) -> str:
+    return f"{book.rstrip('/')}/executed/{PAGES.get(measure, measure)}.html" if book else ""
 
 
 # The template

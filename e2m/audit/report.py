@@ -151,7 +151,7 @@ class Report:
     provenance: Mapping[str, str]
 
 
-def write(report: Report, folder: str | Path, book: str | None = None) -> Path:
+def write(report: Report, folder: str | Path, book: str = "") -> Path:
     """Write ``audit.html``, ``audit.json``, ``scores.parquet`` and ``rows.parquet``.
 
     Args:

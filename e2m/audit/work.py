@@ -17,6 +17,7 @@ from e2m.audit.audit import Audit, Failure
 from e2m.experiment import explain
 from e2m.experiment.profile import ModelKey
 from e2m.salience.engine import Explainer
+from e2m.store import disk, upkeep
 from e2m.types import Detector, InputError
 
 TIMED = 4
@@ -160,7 +161,12 @@ def _explain(job: Job, progress: bool) -> None:
 
 
 def _finished(audit: Audit, key: ModelKey, source: str) -> bool:
-    return all(path.is_file() for path in audit.results(key, [source]))
+    """Whether all files of a source are there; one that is not whole is named on stderr, and counts as missing."""
+    files = [path for path in audit.results(key, [source]) if path.is_file()]
+    flaws = {path: flaw for path in files if (flaw := disk.flaw(path))}
+    for path, flaw in flaws.items():
+        tqdm.write(f"e2m: {upkeep.set_aside(path, flaw)}", file=sys.stderr)
+    return len(files) - len(flaws) == len(audit.results(key, [source]))
 
 
 def _options(settings: dict) -> dict:

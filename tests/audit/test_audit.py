@@ -186,7 +186,7 @@ def test_groups_of_different_sizes_are_compared(audit, tables):
     entropy = controls[controls["row"] == "(a) spatial entropy ↓"].set_index(["regime", "control"])["mean"]
     assert entropy[first, "random maps"] > entropy[first, "centre"]
     stability = controls[controls["row"].str.startswith("(d)")].set_index("control")["mean"]
-    assert set(stability.loc["one fixed map"]) == {1}
+    assert set(stability.loc["one arbitrary map"]) == {1}
 
 
 def test_rows_carry_the_names_and_numbers_of_now(audit, pictures):

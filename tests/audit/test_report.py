@@ -108,7 +108,7 @@ def report_of(groups: dict[str, int], preferred: str | None = None) -> Report:
             [
                 ("(c) SSIM ↑", group, control, mean, np.nan, np.nan, "known maps: no interval")
                 for group in names
-                for control, mean in (("random maps", 0.0), ("one fixed map", 1.0))
+                for control, mean in (("random maps", 0.0), ("one arbitrary map", 1.0))
             ],
             columns=["row", "group", "control", "mean", "low", "high", "note"],
         ),
@@ -303,7 +303,7 @@ def test_controls_are_on_the_axis_of_the_groups(report):
     assert one["values"]["ends"] == [page.PAD, page.WIDTH - page.PAD]
     assert [(end["name"], end["controls"]) for end in one["ends"]] == [
         ("floor", ["random maps"]),
-        ("ceiling", ["one fixed map"]),
+        ("ceiling", ["one arbitrary map"]),
     ]
 
 
@@ -312,7 +312,7 @@ def test_controls_that_depend_on_the_size_of_maps_are_named_with_their_group(rep
     content["controls"][0]["mean"] = 0.2
     one = page.quantity(content, "(c) SSIM ↑", list(RUNS))
     assert [(control["control"], control["mean"]) for control in one["controls"]] == [
-        *(("random maps, guided", 0.2), ("random maps, plain", 0.0), ("one fixed map", 1.0)),
+        *(("random maps, guided", 0.2), ("random maps, plain", 0.0), ("one arbitrary map", 1.0)),
     ]
 
 
@@ -349,7 +349,7 @@ def test_pages_of_the_book_are_linked_only_if_its_address_is_known(report, folde
     assert "http" not in (folder / "audit.html").read_text().replace("http-equiv", "")
     text = write(report, tmp_path, book="https://example.org/e2m/").read_text()
     pages = re.findall(r'href="https://example.org/e2m/([^"]+)\.html"', text)
-    measures = ["executed/entropy", "executed/transformations", "executed/masking"]
+    measures = ["executed/entropy", "executed/transformations", "executed/train_masker"]
     assert pages == [*measures, "executed/coverage", "executed/controls"]
 
 
