@@ -6,10 +6,21 @@ import re
 import nbformat
 import pytest
 
+from e2m import plugins
 from e2m.store.paths import CHECKOUT
 
 TEMPLATES = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
-SECTIONS = ["Overview", "Parameters", "Imports", "Summary"]
+MEASURES = ["entropy", "noise", "transformations", "stability", "degradation"]
+SECTIONS = [
+    "Result",
+    "Blind spot",
+    "Faces behind the numbers",
+    "Definition",
+    "Tables",
+    "References",
+    "Parameters and provenance",
+]
+"""Of a measure's page, in a reader's order: the answer and a figure that explains the measure come before all."""
 
 
 @pytest.fixture(params=TEMPLATES, ids=lambda path: path.stem)
@@ -31,13 +42,35 @@ def test_stored_without_outputs(cells):
     assert all(not cell.outputs and cell.execution_count is None for cell in code(cells))
 
 
+def test_names_are_escaped_wherever_they_are_shown(cells):
+    """Tables by ``tables.Table``; pandas' Styler escapes nothing. Text within Markdown by ``notebook.markdown``."""
+    nodes = [node for cell in code(cells) for node in ast.walk(ast.parse(cell.source))]
+    assert not [node for node in nodes if isinstance(node, ast.Attribute) and node.attr == "style"]
+    shown = [
+        node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Markdown", "HTML")
+    ]
+    parts = [part.value for node in shown for part in ast.walk(node) if isinstance(part, ast.FormattedValue)]
+    assert all(isinstance(part, ast.Call) and part.func.id == "markdown" for part in parts)
+
+
 def test_one_skeleton(cells):
+    assert cells[0].source.startswith("# ")
+    assert "provenance(" in cells[-1].source
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_is_told_in_a_readers_order(name):
+    cells = nbformat.read(CHECKOUT / "notebooks" / f"{name}.ipynb", as_version=4).cells
     headings = re.findall(
         r"^## (.+)$", "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown"), re.M
     )
-    assert [heading for heading in headings if heading in SECTIONS] == SECTIONS
-    assert cells[0].source.startswith("# ")
-    assert "provenance(" in cells[-1].source
+    assert headings == SECTIONS
+    measure = plugins.load("measure", name)
+    assert measure.QUESTION in cells[0].source
+    assert re.search(r"\*\*[^*]*\{glue:text\}[^*]*\*\*", cells[0].source), "the answer is computed"
+    # The figure that explains the measure follows at once.
+    order = ["explained." in cell.source if cell.cell_type == "code" else None for cell in cells[1:]]
+    assert True in order[: order.index(None)]
 
 
 def test_parameters_are_typed_and_commented(cells):
@@ -54,10 +87,14 @@ def test_cells_are_short(cells):
 
 def test_figures_have_alt_text(cells):
     drawing = re.compile(
-        r"figures\.(contact_sheet|salience_grid|learning_curves|intervals|run_matrix|forest|verdicts|dots|coverage|ratios|memory|roc|average_maps)\("
+        r"explained\.(concentration|noise|moved|agreement|blurred)\(|figures\.(contact_sheet|salience_grid|learning_curves|intervals|run_matrix|forest|verdicts|dots|coverage|ratios|memory|roc|average_maps)\("
     )
-    drawn = [cell for cell in code(cells) if drawing.search(cell.source)]
+    drawn = [cell for cell in code(cells) if drawing.search(cell.source) and "figures.show(" not in cell.source]
     assert all(len(cell.metadata["mystnb"]["image"]["alt"]) > 20 for cell in drawn)
+    # Those that are shown with words of their own say them in the call.
+    calls = [node for cell in code(cells) for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    shown = [call for call in calls if ast.unparse(call.func) == "figures.show"]
+    assert all("alt" in {word.arg for word in call.keywords} or len(call.args) > 1 for call in shown)
 
 
 def test_no_function_is_defined_in_a_notebook(cells):

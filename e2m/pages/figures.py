@@ -1,16 +1,27 @@
-"""One function for each figure. Every regime has one colour throughout, set in its file; human salience is grey."""
+"""One function for each figure. Every regime has one colour throughout, set in its file; human salience is grey.
+
+``show`` displays a figure with its caption and its description; plots become SVG, pictures of faces PNG.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
 import textwrap
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import partial
+from io import BytesIO
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -38,9 +49,83 @@ _PALETTE = sns.color_palette("colorblind").as_hex()
 
 _MARKERS = "osD^vPX*<>hp8d"
 
+_NETWORKS = ("#117733", "#CC6677", "#DDCC77", "#88CCEE", "#44AA99", "#AA4499", "#6F6F6F", "#004D40")
+"""Colours of networks, safe for colour-blind readers (most from Paul Tol's "muted"); no regime has one of them."""
+
+SMALLEST = 9
+"""Points of the smallest text. The book shows a figure at three quarters of its size or more: 9 px on the page."""
+
+WIDEST = 9.2
+"""Inches of the widest figure: at three quarters, it fits beside the book's contents."""
+
+PIXELS = 192
+"""Pixels of a picture per inch, twice as many as a page shows."""
+
+plt.rcdefaults()  # not what a matplotlibrc says
 sns.set_theme(context="notebook", style="whitegrid", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
-# Names of groups and sources are text, whatever they contain.
-plt.rcParams["text.parse_math"] = False
+# Names of groups and sources are text, whatever they contain. Equal figures have equal bytes.
+plt.rcParams.update({"text.parse_math": False, "svg.hashsalt": "e2m"})
+
+
+def show(figure: Figure, alt: str, caption: str = "", name: str = "") -> None:
+    """Display a figure of a notebook, with the text that goes with it.
+
+    Args:
+        figure: drawn by a function of this module.
+        alt: what the figure shows, for those who do not see it: the finding, with its numbers.
+        caption: what a reader needs to understand the figure alone, as plain text; ``alt`` if empty.
+        name: of the figure in the book, for ``{numref}``; by default ``fig-PAGE-NUMBER``.
+    """
+    from IPython.display import display
+
+    kind = _kind(figure)
+    about = {key: value for key, value in (("alt", alt), ("caption", caption or alt), ("name", name)) if value}
+    display({kind: _drawn(kind, figure), "text/plain": alt}, raw=True, metadata={"e2m": about})
+    plt.close(figure)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as SVG or PNG, by the name of its file; equal figures give equal bytes."""
+    figure.savefig(path, **_HOW[Path(path).suffix])
+
+
+_HOW = {
+    ".svg": {"format": "svg", "transparent": True, "metadata": {"Date": None, "Creator": None}},
+    ".png": {"format": "png", "dpi": PIXELS, "metadata": {"Software": None}},
+}
+
+
+def _kind(figure: Figure) -> str:
+    """MIME type: plots are SVG, and figures with pictures PNG."""
+    return "image/png" if any(ax.images for ax in figure.axes) else "image/svg+xml"
+
+
+def _drawn(kind: str, figure: Figure) -> str | None:
+    """A figure as a notebook stores it, None if it is of another kind."""
+    if kind != _kind(figure):
+        return None
+    buffer = BytesIO()
+    figure.savefig(buffer, **_HOW[".png" if kind == "image/png" else ".svg"])
+    return b64encode(buffer.getvalue()).decode() if kind == "image/png" else buffer.getvalue().decode()
+
+
+def _in_notebooks() -> None:
+    """Let notebooks draw figures in these two kinds, with ``show`` and without it."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        # Sets formats of its own when it is imported.
+        importlib.import_module("matplotlib_inline.backend_inline")
+        for kind in ("image/svg+xml", "image/png"):
+            shell.display_formatter.formatters[kind].for_type(Figure, partial(_drawn, kind))
+
+
+_in_notebooks()
+
+
+def network_colour(name: str) -> str:
+    """The colour of a network, the same on all pages."""
+    known = plugins.names("detector")
+    return _NETWORKS[(known.index(name) if name in known else crc32(name.encode())) % len(_NETWORKS)]
 
 
 def regime_style(regimes: Sequence[str]) -> dict[str, tuple[str, str, str]]:
@@ -95,12 +180,17 @@ def salience_grid(
     """
     figure, axes = _tiles(len(images), 1 + len(columns), 1.7)
     for ax, title in zip(axes[0], [first, *columns], strict=True):
-        ax.set_title(title, fontsize=10)
+        ax.set_title(textwrap.fill(title, int(11 * figure.get_figwidth() / (len(columns) + 2))), fontsize=10)
     for n, row in enumerate(axes):
         _row_title(row[0], titles[n])
         row[0].imshow(images[n])
         for ax, stack in zip(row[1:], columns.values(), strict=True):
             ax.imshow(stack[n] if stack.ndim == 4 else overlay(images[n], stack[n]))
+    if sizes := dict.fromkeys(f"{stack.shape[1]} × {stack.shape[2]}" for stack in columns.values() if stack.ndim == 3):
+        colours = ScalarMappable(cmap=MAP_COLOURS)
+        bar = figure.colorbar(colours, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.03, ticks=[0, 1])
+        bar.set_label(f"salience, scaled for each map; maps of {', '.join(sizes)} cells, enlarged", fontsize=9)
+        bar.ax.set_xticklabels(["least", "most"], fontsize=9)
     return figure
 
 
@@ -127,15 +217,15 @@ def average_maps(rows: Sequence[Averages], label: str = "mean salience") -> Figu
     repeated, single = ([row for row in rows if (len(row.runs) > 1) == several] for several in (True, False))
     most = max([len(row.runs) for row in repeated] + [min(4, len(single))])
     parts = [single[start : start + most] for start in range(0, len(single), most)]
-    figure, axes = _tiles(len(repeated) + len(parts), most + 2, max(0.78, min(1.2, 9 / (most + 2))))
+    figure, axes = _tiles(len(repeated) + len(parts), most + 2, max(0.78, min(1.2, 9 / (most + 2))), above=0.45)
     every = np.concatenate([[*row.runs, row.human] for row in rows])
     scale = {"cmap": MAP_COLOURS, "vmin": np.nanmin(every), "vmax": np.nanmax(every)}
 
     def show(ax: plt.Axes, row: Averages, salience: np.ndarray, title: str) -> None:
         ax.imshow(salience, **scale)
-        ax.set_title(textwrap.fill(title, 13), fontsize=8)
+        ax.set_title(textwrap.fill(title, 13), fontsize=9)
         if salience is not row.human:
-            ax.set_xlabel(f"{row.agreement(salience[None])[0]:.2f}", fontsize=8, labelpad=2)
+            ax.set_xlabel(f"{row.agreement(salience[None])[0]:.2f}", fontsize=9, labelpad=2)
 
     for line, row in zip(axes, repeated, strict=False):
         _row_title(line[0], textwrap.fill(row.title, 14))
@@ -209,7 +299,7 @@ def intervals(
     shown = [(detector, panel) for detector in detectors for panel in panels]
     across = 2 if len(panels) in (2, 4) else min(3, len(panels))
     down = len(detectors) * -(-len(panels) // across)
-    size = (wide * across + 0.6, 3.0 * down + 0.5)
+    size = (min(WIDEST, wide * across + 0.6), 3.0 * down + 0.5)
     figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey=share_y, layout="constrained")
     style = regime_style(list(dict.fromkeys(table["regime"])))
     used = axes.reshape(len(detectors), -1)[:, : len(panels)].ravel()
@@ -250,7 +340,7 @@ def _draw_marks(marks: Mapping[plt.Axes, pd.DataFrame]) -> None:
         bottom, top = ax.get_ylim()
         heights = ((lines["value"] - bottom) / (top - bottom)).to_numpy()
         for label, height in zip(lines["label"], _apart(heights, 0.075), strict=True):
-            ax.text(1.015, height, label, fontsize=8, color="0.3", va="center", transform=ax.transAxes)
+            ax.text(1.015, height, label, fontsize=9, color="0.3", va="center", transform=ax.transAxes)
 
 
 def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
@@ -447,7 +537,7 @@ def coverage(table: pd.DataFrame, column: str, line: str, low: float = 0.84) -> 
         ax.set(xscale="log", xlabel="runs", ylabel="coverage", ylim=(low, 1.005), title=panel)
         ax.set_xticks(runs, runs)
         ax.minorticks_off()
-        ax.legend(title="", fontsize=8, loc="best")
+        ax.legend(title="", fontsize=9, loc="best")
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     return figure
@@ -464,7 +554,7 @@ def ratios(table: pd.DataFrame, kind: str, label: str, by: str = "alternative") 
     """
     subset = table[(table["kind"] == kind) & table["ratio"].notna()]
     detectors = list(dict.fromkeys(subset["detector"]))
-    colours = dict(zip(detectors, sns.color_palette("colorblind", len(detectors)), strict=True))
+    colours = {name: network_colour(name) for name in detectors}
     names = [textwrap.fill(name, 34) for name in dict.fromkeys(subset[by])]
     figure, ax = plt.subplots(figsize=(7.6, 1.3 + 0.5 * len(names)), layout="constrained")
     for position, (_, rows) in enumerate(subset.groupby(by, sort=False)):
@@ -522,19 +612,19 @@ def verdicts(matrix: pd.DataFrame) -> Figure:
         matrix: the result of ``claims.matrix``: texts of ``VERDICTS`` by claim, and by variant and method.
     """
     rows, columns = matrix.shape
-    names = [textwrap.fill(name, 62) for name in matrix.index]
-    figure, ax = plt.subplots(figsize=(4.4 + 1.15 * columns, 1.0 + 0.46 * rows), layout="constrained")
+    names = [textwrap.fill(name, 44) for name in matrix.index]
+    figure, ax = plt.subplots(figsize=(min(WIDEST, 3.4 + 1.15 * columns), 1.0 + 0.52 * rows), layout="constrained")
     for y, line in enumerate(matrix.to_numpy()):
         for x, said in enumerate(line):
             colour, ink, symbol = VERDICTS[said]
             ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="0.7", linewidth=0.8))
-            ax.text(x + 0.5, y + 0.5, f"{symbol} {said}".strip(), color=ink, ha="center", va="center", fontsize=7.5)
+            ax.text(x + 0.5, y + 0.5, f"{symbol} {said}".strip(), color=ink, ha="center", va="center", fontsize=9)
     groups = matrix.columns.get_level_values(0)
     for edge in [index for index in range(1, columns) if groups[index] != groups[index - 1]]:
         ax.axvline(edge, color="black", linewidth=2)
     ax.set(xlim=(0, columns), ylim=(rows, 0))
-    ax.set_xticks(np.arange(columns) + 0.5, ["\n".join(map(spelled, pair)) for pair in matrix.columns], fontsize=8.5)
-    ax.set_yticks(np.arange(rows) + 0.5, names, fontsize=8)
+    ax.set_xticks(np.arange(columns) + 0.5, ["\n".join(map(spelled, pair)) for pair in matrix.columns], fontsize=9)
+    ax.set_yticks(np.arange(rows) + 0.5, names, fontsize=9)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.grid(visible=False)
@@ -546,8 +636,10 @@ def regime_label(regime: str) -> str:
     return regime_style([regime])[regime][0]
 
 
-def _tiles(rows: int, columns: int, inches: float):
-    size = (inches * columns + 0.9, inches * rows + 0.3)
+def _tiles(rows: int, columns: int, inches: float, above: float = 0):
+    """Axes without frames, at most so many inches each, with room for text above and below."""
+    inches = min(inches, (WIDEST - 0.9) / columns)
+    size = (inches * columns + 0.9, (inches + above) * rows + 0.3)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])

@@ -1,55 +1,191 @@
-"""Tables for reading: means with their intervals, differences, claims."""
+"""Tables for reading: means with their intervals, differences, claims, and any other frame.
+
+One class writes all of them. Names of columns and values are words, and everything that stands in a cell is text: what
+a list, a file or a person called something never becomes HTML.
+"""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
+from math import floor, log10
 
 import numpy as np
 import pandas as pd
-from pandas.io.formats.style import Styler
 
+from e2m import plugins
 from e2m.pages import coverage, figures
 
+_HEADINGS = {
+    "salience": "salience method",
+    "row": "quantity",
+    "against": "compared with",
+    "P": "P(first > second)",
+    "p_holm": "p (Holm)",
+    "p_smallest": "smallest p there can be",
+}
+"""Columns whose name alone does not say what they hold."""
 
-def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str | Sequence[str] = "regime", digits: int = 3):
-    """A summary table for reading: one column "mean [low, high]" for each regime, and the counts of values.
+_NAMES = {"source", "detector", "layer", "image", "file", "path", "network", "weights"}
+"""Columns of names that somebody gave: they stay as they are."""
 
-    Remarks below the table say why an interval is missing and which kinds of interval fall short.
+_COUNTS = ("runs", "images", "missing", "flipped")
+
+_LONG = 10
+"""Rows from which a table can be sorted."""
+
+_EMPTY = {"", "nan", "None", "<NA>"}
+
+_WITH_INTERVAL = re.compile(r"^([-+]?[\d.]+) (\[[-+\d., ]+\]†?)")
+
+
+@dataclass
+class Table:
+    """A table as a notebook shows it.
+
+    A column with one value in all rows is said once, in a note below. If rows come in blocks of one first name, that
+    name is a line above its block. The book's style and script sort long tables and lay them out on a phone.
+
+    Attributes:
+        data: the cells, a row a line: text, numbers, truth values, or a list of lines of text.
+        names: the columns that name a row; they come first.
+        notes: sentences below the table, as HTML.
+        formats: column -> format ("{:.0%}") or function of its numbers.
+        digits: of other numbers, after the point.
+        details: columns that stand in a line of their own below their row, with their headings.
+        kept: columns that are shown even if all their values are equal.
+    """
+
+    data: pd.DataFrame
+    names: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    formats: Mapping[str, str | Callable] = field(default_factory=dict)
+    digits: int = 3
+    details: Sequence[str] = ()
+    kept: Sequence[str] = ()
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def to_html(self) -> str:
+        """The table and its notes as HTML, the same for the same data."""
+        constant = self._constant()
+        shown = [name for name in self.data if name not in constant]
+        columns = [name for name in shown if name not in self.details]
+        block = self._block([name for name in columns if name in self.names])
+        columns = [name for name in columns if name != block]
+        kind = "e2m sortable" if len(self.data) > _LONG else "e2m"
+        head = "".join(f'<th scope="col">{_escaped(heading(name))}</th>' for name in columns)
+        rows = self.data.to_dict("records")
+        blocks = groupby(rows, key=lambda row: row[block]) if block else [("", rows)]
+        bodies = "".join(self._body(title, list(lines), block, columns) for title, lines in blocks)
+        table = f'<table class="{kind}"><thead><tr>{head}</tr></thead>{bodies}</table>'
+        notes = [*self._said(constant), *self.notes]
+        below = f'<p class="notes">{" ".join(notes)}</p>' if notes else ""
+        return f'<div class="e2m-table"><div class="scrolls">{table}</div>{below}</div>'
+
+    def _body(self, title: object, rows: list, block: str, columns: list[str]) -> str:
+        above = f'<tr class="block"><th scope="rowgroup" colspan="{len(columns)}">{self._cell(title, block)}</th></tr>'
+        return f"<tbody>{above * bool(block)}{''.join(self._line(row, columns) for row in rows)}</tbody>"
+
+    def _line(self, row: Mapping, columns: list[str]) -> str:
+        first, *others = columns
+        cells = f'<th scope="row">{self._cell(row[first], first)}</th>'
+        cells += "".join(f"<td>{self._cell(row[name], name)}</td>" for name in others)
+        said = [(name, self._cell(row[name], name)) for name in self.details]
+        more = "; ".join(f"<b>{_escaped(heading(name))}</b> {text}" for name, text in said if text not in ("", "–"))
+        below = f'<tr class="details"><td colspan="{len(columns)}"><div>{more}</div></td></tr>' if more else ""
+        return f"<tr>{cells}</tr>{below}"
+
+    def _cell(self, value: object, column: str) -> str:
+        if isinstance(value, list | tuple):
+            return "<br>".join(_escaped(line) for line in value)
+        if (shape := self.formats.get(column)) is not None and pd.notna(value):
+            return _escaped(shape.format(value) if isinstance(shape, str) else shape(value))
+        text = _escaped(_text(value, column, self.digits))
+        # On a phone, the interval stands below its mean.
+        return _WITH_INTERVAL.sub(r'\1 <span class="interval">\2</span>', text)
+
+    def _constant(self) -> list[str]:
+        """The columns that say the same in every row, and those that say nothing."""
+        values = {name: {str(value) for value in self.data[name]} for name in self.data}
+        empty = [name for name in values if values[name] <= _EMPTY and name not in self.kept]
+        if len(self.data) < 2:
+            return empty
+        same = [name for name in values if len(values[name]) == 1 and name not in {*self.kept, *self.details, *empty}]
+        # A row keeps a name, and the table a column.
+        keep = next((name for name in self.data if name not in same), next(iter(self.data), None))
+        return empty + [name for name in same if name != keep]
+
+    def _said(self, constant: list[str]) -> list[str]:
+        if not len(self.data):
+            return ["No rows."]
+        first = self.data.iloc[0]
+        same = [name for name in constant if str(first[name]) not in _EMPTY]
+        parts = [f"{_escaped(heading(name))} {self._cell(first[name], name)}" for name in same]
+        return [f"In all rows: {'; '.join(parts)}."] if parts else []
+
+    def _block(self, names: list[str]) -> str:
+        """The first name, if rows come in blocks of it; "" otherwise."""
+        if len(names) < 2:
+            return ""
+        runs = [value for value, _ in groupby(self.data[names[0]])]
+        return names[0] if len(set(runs)) == len(runs) <= len(self.data) / 2 and len(runs) > 1 else ""
+
+
+def heading(name: object) -> str:
+    """A column in words: a regime by its label, ``p_holm`` as "p (Holm)"."""
+    return _HEADINGS.get(name) or str(_word(name))
+
+
+def plain(
+    data: pd.DataFrame,
+    formats: Mapping[str, str | Callable] | None = None,
+    digits: int = 3,
+    names: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Table:
+    """Any frame for reading; its index is left out.
 
     Args:
-        table: mean, low, high, missing and the columns named; optionally images (entered), flipped (predictions),
-            note, kind and runs, which are shown where rows have different numbers of them.
-        rows: columns that name a row.
-        columns: column or columns whose values become columns.
-        digits: after the decimal point.
+        data: a line a row; cells are text, numbers, truth values, or lists of lines.
+        formats: column -> format ("{:.0%}") or function of its values.
+        digits: of other numbers, after the point.
+        names: the columns that name a row.
+        notes: sentences below the table, as text.
     """
-    rows, columns = list(rows), [columns] if isinstance(columns, str) else list(columns)
+    return Table(data.reset_index(drop=True), names, [*map(_escaped, notes)], formats or {}, digits)
+
+
+def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str = "regime", digits: int = 3) -> Table:
+    """A summary table for reading: one column "mean [low, high]" for each regime.
+
+    Means and intervals have the decimals that give two significant digits to the interval's length. Notes below the
+    table count what entered, and say why an interval is missing and which kinds of interval fall short.
+
+    Args:
+        table: mean, low, high and the columns named; optionally runs, images (entered), missing, flipped (predictions),
+            note and kind.
+        rows: columns that name a row.
+        columns: the column whose values become columns.
+        digits: after the point, of means without an interval.
+    """
+    rows = list(rows)
     cells = _cells(table, "mean", "low", "high", digits)
     wide = table.assign(cell=cells).pivot(index=rows, columns=columns, values="cell")
-    order = (
-        pd.MultiIndex.from_frame(table[rows].drop_duplicates())
-        if len(rows) > 1
-        else list(dict.fromkeys(table[rows[0]]))
-    )
-    wide = wide.loc[order, list(dict.fromkeys(table[columns[0]])) if len(columns) == 1 else slice(None)]
-    groups = table.groupby(rows, sort=False)
-    counts = {"images": _span, "missing": "sum", "flipped": "sum"}
-    counts = ({"runs": _span} if "runs" in table and len(set(table["runs"].dropna())) > 1 else {}) | counts
-    for name, count in counts.items():
-        if name in table:
-            wide[name] = groups[name].agg(count).reindex(wide.index)
-    wide = wide.fillna("").rename_axis(columns=None).reset_index()
-    shown = _spelled(wide.style.hide(axis="index").format(precision=0, escape="html"), rows)
-    if columns == ["regime"]:
-        labels = {name: label for name, (label, *_) in figures.regime_style(list(set(table["regime"]))).items()}
-        shown = shown.format_index(lambda name: html.escape(labels.get(name, name)), axis="columns")
-    return _with_remarks(shown, table)
+    order = table[rows].drop_duplicates()
+    order = pd.MultiIndex.from_frame(order) if len(rows) > 1 else list(order[rows[0]])
+    values = list(dict.fromkeys(table[columns]))
+    wide = wide.loc[order, values].fillna("").rename_axis(columns=None).reset_index()
+    return Table(wide, rows, [*_counted(table, rows), *_remarks(table)], kept=values)
 
 
-def difference_table(differences: pd.DataFrame, digits: int = 3):
-    """The result of ``statistics.compare`` for reading; remarks below as in ``interval_table``."""
-    counts = ["p", "p_holm", "p_smallest", "runs", "images", "missing"]
+def difference_table(differences: pd.DataFrame, digits: int = 3) -> Table:
+    """The result of ``statistics.compare`` for reading, the difference first; notes below as in ``interval_table``."""
     hidden = ("detector", "letter", "published", "better")
     names = [name for name in differences.columns[: differences.columns.get_loc("difference")] if name not in hidden]
     chances = differences.assign(kind="P(a > b)")
@@ -58,37 +194,35 @@ def difference_table(differences: pd.DataFrame, digits: int = 3):
         "P": _cells(chances, "probability_greater", "probability_low", "probability_high", 2),
         "Cliff's delta": _cells(chances, "cliffs_delta", "cliffs_low", "cliffs_high", 2),
     }
-    kept = pd.concat([differences[names], pd.DataFrame(cells, differences.index), differences[counts]], axis=1)
-    shown = kept.style.hide(axis="index").format(precision=3, na_rep="–", escape="html")
-    shown = shown.format(_chance, subset=["p", "p_holm", "p_smallest"], na_rep="–")
-    shown = _spelled(shown, names)
+    tests = differences[["p", "p_holm", "p_smallest"]]
+    kept = pd.concat([differences[names], pd.DataFrame(cells, differences.index), tests], axis=1)
     low = chances["probability_low"].where(chances["low"].notna())
-    return _with_remarks(shown, pd.concat([differences, chances.assign(low=low, note="")], ignore_index=True))
+    both = pd.concat([differences, chances.assign(low=low, note="")], ignore_index=True)
+    notes = [*_counted(differences, names), *_remarks(both)]
+    return Table(kept.reset_index(drop=True), names, notes, dict.fromkeys(tests, _chance), kept=[*cells, "p", "p_holm"])
 
 
-def claims_table(table: pd.DataFrame):
-    """Rows of ``claims.judged`` for reading: text wraps, verdicts are bold, remarks below.
+def claims_table(table: pd.DataFrame) -> Table:
+    """Rows of ``claims.judged`` for reading: the verdict first, and below each row what it rests on.
 
     The column "ours" is the difference with its 95 % interval, or with another that then says so. Variant, salience
     method and detector are shown if the table has several of them.
     """
     several = [name for name in ("variant", "salience", "detector") if len(set(table[name].fillna("")) - {""}) > 1]
+    # The answer first: a phone shows the first columns.
     texts = {
         "claim": "claim",
         "verdict": "verdict",
-        **{name: name for name in several},
-        "row": "quantity",
         "ours": "ours",
+        "row": "quantity",
+        **{name: name for name in several},
     }
-    texts |= {"expected": "expected", "why": "why", "decides": "what would decide", "figures": "published", "by": "by"}
-    texts |= {"runs": "runs", "images": "images"}
-    kept = table.assign(ours=[_ours(row) for _, row in table.iterrows()])[[*texts]].rename(columns=texts)
-    shown = kept.replace("", np.nan).style.hide(axis="index").format(precision=0, na_rep="–")
-    shown = _spelled(shown, [name for name in ("variant", "salience") if name in several])
-    wide = {"claim": "13rem", "quantity": "9rem", "what would decide": "11rem", "published": "12rem", "by": "9rem"}
-    for name, width in wide.items():
-        shown = shown.set_properties(subset=[name], **{"white-space": "normal", "min-width": width})
-    return _with_remarks(shown.set_properties(subset=["verdict"], **{"font-weight": "bold"}), table)
+    below = {"expected": "expected", "why": "why", "decides": "what would decide", "figures": "published", "by": "by"}
+    ours = table.assign(ours=[_ours(row) for _, row in table.iterrows()])
+    kept = ours[[*texts, *below]].rename(columns=texts | below).replace("", np.nan).reset_index(drop=True)
+    names = ["claim", "quantity", *several]
+    notes = [*_counted(table, ["claim", "row", *several]), *_remarks(table)]
+    return Table(kept, names, notes, details=list(below.values()), kept=["claim", "verdict", "ours"])
 
 
 def in_words(difference: pd.Series, digits: int = 2) -> str:
@@ -96,7 +230,8 @@ def in_words(difference: pd.Series, digits: int = 2) -> str:
     low, high = difference["low"], difference["high"]
     if not np.isfinite(low):
         return f"{difference['difference']:+.{digits}f} ({difference['note']})"
-    return f"{difference['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]" + _mark(difference)
+    places = _decimals(low, high)
+    return f"{difference['difference']:+.{places}f} [{low:+.{places}f}, {high:+.{places}f}]" + _mark(difference)
 
 
 def _ours(claim: pd.Series) -> str:
@@ -116,9 +251,18 @@ def _cells(table: pd.DataFrame, mean: str, low: str, high: str, digits: int) -> 
     """Every row as "mean [low, high]", marked where such intervals fall short."""
     cells = []
     for _, row in table.iterrows():
-        interval = f" [{row[low]:z.{digits}f}, {row[high]:z.{digits}f}]{_mark(row)}" if np.isfinite(row[low]) else ""
-        cells.append(f"{row[mean]:z.{digits}f}{interval}" if np.isfinite(row[mean]) else "–")
+        has = np.isfinite(row[low]) and np.isfinite(row[high])
+        places = _decimals(row[low], row[high]) if has else digits
+        interval = f" [{row[low]:z.{places}f}, {row[high]:z.{places}f}]{_mark(row)}" if has else ""
+        cells.append(f"{row[mean]:z.{places}f}{interval}" if np.isfinite(row[mean]) else "–")
     return cells
+
+
+def _decimals(low: float, high: float) -> int:
+    """Decimals that give an interval's length two significant digits, at most five."""
+    # Three digits of it, so that 0.3 - 0.2 is 0.1 and not a little less.
+    length = float(f"{high - low:.3g}")
+    return 2 if length <= 0 else min(5, max(0, 1 - floor(log10(length))))
 
 
 def _chance(p: float) -> str:
@@ -126,32 +270,54 @@ def _chance(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _spelled(shown: Styler, names: Sequence[str]) -> Styler:
-    """Show the values of these columns in words; names of sources, detectors and layers stay as they are."""
-    kept = ("source", "detector", "layer")
-    subset = [name for name in names if name not in kept and shown.data[name].dtype.kind not in "fi"]
-    return shown.format(figures.spelled, subset=subset, na_rep="–", escape="html") if subset else shown
+def _text(value: object, column: str, digits: int) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if value is None or (np.isscalar(value) and pd.isna(value)):
+        return "–"
+    if isinstance(value, float | np.floating):
+        return f"{value:z.{digits}f}".removesuffix("." + "0" * digits)
+    return str(value if column in _NAMES else _word(value))
+
+
+@cache
+def _word(value: object) -> object:
+    """A regime by its label, and a method, variant or level as a reader knows it."""
+    return figures.regime_label(value) if value in plugins.names("regime") else figures.spelled(value)
+
+
+def _escaped(text: object) -> str:
+    return html.escape(str(text))
 
 
 def _mark(row: pd.Series) -> str:
     return coverage.mark(row.get("kind", ""), row.get("runs", np.nan))
 
 
+def _counted(table: pd.DataFrame, rows: Sequence[str]) -> list[str]:
+    """How many runs and images entered, and what is missing, in a sentence; a range where rows differ."""
+    there = [name for name in _COUNTS if name in table and table[name].notna().any()]
+    if not there or not len(table):
+        return []
+    parts = [f"{_span(table[name])} {name}" for name in there if name in ("runs", "images")]
+    groups = table.groupby(list(rows), sort=False, dropna=False)
+    for name, what in (("missing", "missing values"), ("flipped", "flipped predictions")):
+        if name in there:
+            sums = groups[name].sum()
+            parts.append(f"{_span(sums)} {what} a row" if sums.max() else f"no {what}")
+    return [f"{', '.join(parts)}.".capitalize()]
+
+
 def _span(counts: pd.Series) -> str:
-    """One number, or "118 to 120" where regimes differ."""
+    """One number, or "118 to 120" where rows differ."""
     low, high = counts.min(), counts.max()
-    return "" if pd.isna(low) else f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+    return f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
 
 
-def _with_remarks(shown: Styler, table: pd.DataFrame) -> Styler:
-    """Add remarks below the table: its notes without repetition, and the coverage of marked intervals."""
+def _remarks(table: pd.DataFrame) -> list[str]:
+    """Notes of a table without repetition, and the coverage of marked intervals, as HTML."""
     notes = "; ".join(table["note"].fillna("")).split("; ") if "note" in table else []
-    remarks = [f"{html.escape(note)}." for note in dict.fromkeys(filter(None, notes))]
+    remarks = [f"{_escaped(note[:1].upper() + note[1:])}." for note in dict.fromkeys(filter(None, notes))]
     if footnote := coverage.footnote(table):
-        remarks.append(f'{footnote} See <a href="coverage.html">How far the intervals can be trusted</a>.')
-    if not remarks:
-        return shown
-    below = {"selector": "caption", "props": "caption-side: bottom; text-align: left; white-space: normal;"}
-    # As wide as the text column or the phone, whatever the width of the table.
-    text = f'<span style="display: inline-block; max-width: min(38rem, 85vw)">{" ".join(remarks)}</span>'
-    return shown.set_caption(text).set_table_styles([below], overwrite=False)
+        remarks.append(f'{_escaped(footnote)} See <a href="coverage.html">How far the intervals can be trusted</a>.')
+    return remarks

@@ -1,9 +1,12 @@
 """Figures and tables: their words and numbers, and that each draws its data."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from e2m import plugins, statistics
 from e2m.pages import figures, tables
@@ -110,11 +113,12 @@ def test_an_interval_in_words():
 
 
 def test_a_table_for_reading(table):
-    shown = tables.interval_table(table, rows=["source"]).data
-    assert shown.loc[0, "cross_entropy"] == "0.500 [0.400, 0.600]"
-    assert shown.loc[1, "cross_entropy"] == "0.750"
-    assert shown.loc[1, "cyborg"] == "–"
-    assert shown["missing"].tolist() == [3, 5]
+    shown = tables.interval_table(table, rows=["source"])
+    assert [*shown.data] == ["source", "cross_entropy", "cyborg"]
+    assert shown.data.loc[0, "cross_entropy"] == "0.50 [0.40, 0.60]"
+    assert shown.data.loc[1, "cross_entropy"] == "0.750"
+    assert shown.data.loc[1, "cyborg"] == "–"
+    assert shown.notes[0] == "3 to 5 missing values a row."
 
 
 def test_a_table_counts_what_entered_and_says_what_is_missing(table):
@@ -126,22 +130,23 @@ def test_a_table_counts_what_entered_and_says_what_is_missing(table):
         note=["few runs (5)", "few runs (5)", "1 image: no interval over images", "no live value"],
     )
     shown = tables.interval_table(counted, rows=["source"])
-    assert shown.data["images"].tolist() == ["118 to 120", "120"]
-    assert shown.data["flipped"].tolist() == [3, 4]
-    assert ">few runs (5). 1 image: no interval over images. no live value." in shown.caption
-    assert "runs" not in shown.data
-    uneven = tables.interval_table(counted.assign(runs=[5, 10, 10, 10]), rows=["source"])
-    assert uneven.data["runs"].tolist() == ["5 to 10", "10"]
+    counts = "5 runs, 118 to 120 images, 3 to 5 missing values a row, 3 to 4 flipped predictions a row."
+    assert shown.notes[:4] == [counts, "Few runs (5).", "1 image: no interval over images.", "No live value."]
+    assert f'<p class="notes">{counts} Few runs (5).' in shown.to_html()
+    none = counted.assign(runs=[5, 10, 10, 10], missing=0, flipped=0)
+    assert tables.interval_table(none, rows=["source"]).notes[0] == (
+        "5 to 10 runs, 118 to 120 images, no missing values, no flipped predictions."
+    )
 
 
 def test_an_interval_that_falls_short_is_marked_and_explained(table, monkeypatch):
     monkeypatch.setattr(tables.coverage, "held", lambda kind, runs: (0.9 if kind == "pairs" else 0.95, 0.99))
     kinds = table.assign(kind=["pairs", "mean", "mean", "mean"], runs=5)
     shown = tables.interval_table(kinds, rows=["source"])
-    assert shown.data.loc[0, "cross_entropy"] == "0.500 [0.400, 0.600]†"
-    assert shown.data.loc[0, "cyborg"] == "0.250 [0.200, 0.300]"
-    assert "means over pairs of runs from 5 runs, in 90 %" in shown.caption
-    assert "†" not in (tables.interval_table(kinds.tail(3), rows=["source"]).caption or "")
+    assert shown.data.loc[0, "cross_entropy"] == "0.50 [0.40, 0.60]†"
+    assert shown.data.loc[0, "cyborg"] == "0.25 [0.20, 0.30]"
+    assert "means over pairs of runs from 5 runs, in 90 %" in shown.notes[-1]
+    assert "†" not in tables.interval_table(kinds.tail(3), rows=["source"]).to_html()
     assert tables.in_brackets(kinds.iloc[0]) == "0.50 [0.40, 0.60]†"
 
 
@@ -157,17 +162,17 @@ def test_differences_for_reading():
     )
     roles = {"first": "cyborg", "second": "cross_entropy"}
     differences = statistics.compare(rows, ["measure"], **roles)
-    shown = tables.difference_table(differences).data
-    assert [*shown] == [
-        *("measure", "difference", "P", "Cliff's delta", "p", "p_holm", "p_smallest", "runs", "images", "missing")
-    ]
+    table = tables.difference_table(differences)
+    shown = table.data
+    assert [*shown] == ["measure", "difference", "P", "Cliff's delta", "p", "p_holm", "p_smallest"]
+    assert table.notes[0] == "3 runs, 4 images, no missing values."
     (row,) = differences.to_dict("records")
-    assert shown["difference"][0].startswith("10.000 [")
+    assert shown["difference"][0].startswith("10.0")
     assert shown["P"][0].startswith(f"1.00 [{row['probability_low']:.2f}, 1.00]")
     assert shown["Cliff's delta"][0].startswith(f"1.00 [{row['cliffs_low']:.2f}, 1.00]")
     alone = tables.difference_table(statistics.compare(rows[rows["run"] == 0], ["measure"], **roles))
     assert alone.data["P"][0] == "1.00"
-    assert ">1 run: no interval over runs." in alone.caption
+    assert "1 run: no interval over runs." in alone.notes
 
 
 CLAIM = dict.fromkeys(("claim", "by", "row", "detector", "variant", "salience", "expected", "figures"), "x")
@@ -180,14 +185,14 @@ CLAIM |= dict.fromkeys(("why", "decides", "verdict", "status"), "") | {
 CLAIM |= {"difference": 0.1, "low": 0.0, "high": 0.2, "level": 0.95}
 
 
-def test_claims_for_reading_begin_with_the_verdict():
-    shown = tables.claims_table(pd.DataFrame([CLAIM]))
-    columns = ["claim", "verdict", "quantity", "ours", "expected", "why", "what would decide", "published", "by"]
-    assert [*shown.data] == [*columns, "runs", "images"]
-    assert shown.data["why"].isna().all()  # shown as a dash
-    assert "few runs (5)" in shown.caption
+def test_claims_for_reading_show_the_verdict_and_what_it_rests_on():
+    shown = tables.claims_table(pd.DataFrame([CLAIM | {"verdict": "supported"}]))
+    page = shown.to_html()
+    assert re.findall(r"<th scope=.col.>([^<]*)", page) == ["claim", "verdict", "ours", "quantity"]
+    assert "<b>expected</b> x; <b>published</b> x; <b>by</b> x</div></td>" in page  # and no word on what is empty
+    assert shown.notes[:2] == ["5 runs, 60 images.", "Few runs (5)."]
     two = pd.DataFrame([CLAIM, CLAIM | {"detector": "other", "variant": "corrected"}])
-    assert [*tables.claims_table(two).data][2:4] == ["variant", "detector"]
+    assert [*tables.claims_table(two).data][4:6] == ["variant", "detector"]
 
 
 def test_verdicts_are_words_in_cells_of_different_lightness():
@@ -214,8 +219,8 @@ def test_differences_have_a_line_at_zero(table):
 def test_differences_of_claims_become_text_and_marks_when_shown(monkeypatch):
     monkeypatch.setattr(tables.coverage, "held", lambda kind, runs: (0.9 if kind == "pairs" else 0.95, 0.99))
     cases = [  # difference, low, high, level, kind of the interval, and the text
-        (0.2, 0.1, 0.3, 0.95, "pairs", "+0.200 [+0.100, +0.300]†"),
-        (-0.2, -0.3, -0.1, 0.95, "difference", "-0.200 [-0.300, -0.100]"),
+        (0.2, 0.1, 0.3, 0.95, "pairs", "+0.20 [+0.10, +0.30]†"),
+        (-0.2, -0.3, -0.1, 0.95, "difference", "-0.20 [-0.30, -0.10]"),
         (0.01, -0.02, 0.04, 0.9, None, "+0.010 [-0.020, +0.040] (90 %)"),
         (0.1, np.nan, np.nan, 0.95, "pairs", "+0.100 (1 run)"),
         (np.nan, np.nan, np.nan, np.nan, None, "–"),
@@ -225,7 +230,7 @@ def test_differences_of_claims_become_text_and_marks_when_shown(monkeypatch):
     about = {name: value for name, value in CLAIM.items() if name not in table} | {"note": "1 run"}
     shown = tables.claims_table(table.assign(**about))
     assert shown.data["ours"].fillna("–").tolist() == expected
-    assert "†" in shown.caption
+    assert "†" in shown.notes[-1]
 
 
 def test_dots_stand_on_the_line_of_their_name(table):
@@ -306,10 +311,54 @@ def test_roc_curves_are_steps_with_bands_beside_chance():
 def test_tables_and_panels_speak_of_methods_and_regimes_in_words(table):
     named = table.assign(salience="GradCAMpp", level="shift_down")
     shown = tables.interval_table(named, rows=["salience", "source", "level"]).to_html()
-    assert ">Grad-CAM++<" in shown
-    assert ">cross-entropy<" in shown
-    assert ">CYBORG<" in shown
-    assert ">shift down<" in shown
+    # What is the same in all rows is said once.
+    assert "In all rows: salience method Grad-CAM++; level shift down." in shown
+    assert re.findall(r"<th scope=.col.>([^<]*)", shown) == ["source", "cross-entropy", "CYBORG"]
     assert figures.intervals(named, x="source", ylabel="y", column="salience").axes[0].get_title() == "Grad-CAM++"
     assert tables._chance(0.0004) == "< 0.001"
     assert tables._chance(0.0123) == "0.012"
+
+
+def test_no_text_of_a_figure_is_smaller_than_a_page_can_show(table, timed):
+    columns = pd.MultiIndex.from_product([["published", "corrected"], ["GradCAM", "masker"]])
+    said = pd.DataFrame([["supported", "contradicted", "inconclusive", "untestable"]], index=["f"], columns=columns)
+    marks = pd.DataFrame({"label": ["floor"], "value": [0.1]})
+    faces = np.zeros((2, 16, 16, 3), np.uint8)
+    drawn = [
+        figures.intervals(table, x="source", ylabel="value", marks=marks),
+        figures.forest(table.assign(row=table["source"], detector="d")),
+        figures.dots(table, "source", "regime"),
+        figures.verdicts(said),
+        figures.ratios(timed, "speed-up", "times faster"),
+        figures.salience_grid(faces, {"map": np.zeros((2, 4, 4))}, ["a", "b"]),
+    ]
+    for figure in drawn:
+        sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+        assert min(sizes) >= figures.SMALLEST
+
+
+def test_a_grid_of_salience_says_its_scale_and_the_size_of_its_maps():
+    faces, maps = np.zeros((2, 16, 16, 3), np.uint8), {"a": np.zeros((2, 7, 7)), "b": np.zeros((2, 4, 5))}
+    *_, bar = figures.salience_grid(faces, maps | {"noisy": faces}, ["x", "y"]).axes
+    assert bar.get_xlabel() == "salience, scaled for each map; maps of 7 × 7, 4 × 5 cells, enlarged"
+    assert len(figures.salience_grid(faces, {"noisy": faces}, ["x", "y"]).axes) == 4  # without maps, no bar
+
+
+def test_plots_are_drawings_and_faces_are_pictures(table):
+    plot = figures.intervals(table, x="source", ylabel="value")
+    grid = figures.contact_sheet({"s": np.zeros((2, 8, 8, 3), np.uint8)}, columns=2)
+    assert [figures._kind(figure) for figure in (plot, grid)] == ["image/svg+xml", "image/png"]
+    assert figures._drawn("image/png", plot) is None
+    assert figures._drawn("image/svg+xml", plot).lstrip().startswith("<?xml")
+    # Equal figures, drawn anew, give equal bytes.
+    again = figures.intervals(table, x="source", ylabel="value")
+    assert figures._drawn("image/svg+xml", plot) == figures._drawn("image/svg+xml", again)
+
+
+def test_a_network_has_one_colour_and_no_regime_shares_it(monkeypatch):
+    colours = {name: figures.network_colour(name) for name in plugins.names("detector")}
+    assert len(set(colours.values())) == len(colours)
+    assert not {colour for _, colour, _ in figures.regime_style(plugins.names("regime")).values()} & set(
+        figures._NETWORKS
+    )
+    assert figures.network_colour("timm:convnext") == figures.network_colour("timm:convnext")

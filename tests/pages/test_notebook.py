@@ -1,9 +1,13 @@
 """Notebooks of a few cells: parameters arrive, a failure is kept for inspection, nothing else is left behind."""
 
+import html
 import json
 import os
 import re
 import shutil
+import string
+import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +16,10 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from e2m.experiment.results import Experiment
 from e2m.pages import notebook
@@ -63,6 +70,22 @@ def test_parameters_arrive_in_code_and_text(template, roots, tmp_path):
     assert path.read_bytes() == before
 
 
+@given(st.text(alphabet=f"{string.punctuation}ab1 é"))
+@example("<script>alert(1)</script>")
+@example("[a](javascript:b) `c` {eval}`d` $e$ **f** &lt;")
+def test_text_in_markdown_is_text(text):
+    """Markdown may hold HTML."""
+    shown = MarkdownIt("commonmark").render(f"1{notebook.markdown(text)}1")
+    assert re.findall("<[^>]*>", shown) == ["<p>", "</p>"]
+    assert html.unescape(re.sub("</?p>|\n", "", shown)) == f"1{' '.join(text.split())}1"
+
+
+def test_a_parameter_is_text_in_markdown(template):
+    path = template()
+    content = notebook._filled(path, {"profile": "<b>", "amount": 0.5})
+    assert content.cells[1].source == r"# \<b\> at 0\.5, {{ unknown }}"
+
+
 def test_an_executed_notebook_names_no_path_of_this_machine(template, roots, tmp_path):
     done = notebook.run(template("print(1)"), output=tmp_path / "out" / "page.ipynb")
     metadata = nbformat.read(done, as_version=4).metadata
@@ -100,11 +123,12 @@ def test_runs_side_by_side_do_not_disturb_each_other(template, roots, monkeypatc
 def test_a_failure_is_kept_for_inspection(template, roots, code, words):
     folder = roots / "results" / "notebooks"
     folder.mkdir(parents=True)
-    (folder / "tiny.ipynb").write_text("the last good one")
+    good = '{"cells": [], "metadata": {"papermill": {"the": "last good one"}}}'
+    (folder / "tiny.ipynb").write_text(good)
     with pytest.raises(NotebookError, match=words):
         notebook.run(template(code, "print('never')"))
     assert sorted(path.name for path in folder.iterdir()) == ["tiny.failed.ipynb", "tiny.ipynb"]
-    assert (folder / "tiny.ipynb").read_text() == "the last good one"
+    assert (folder / "tiny.ipynb").read_text() == good
     assert code in (folder / "tiny.failed.ipynb").read_text()
     assert printed(folder / "tiny.failed.ipynb") == []
 
@@ -122,7 +146,7 @@ def test_a_failure_is_kept_for_inspection(template, roots, code, words):
         ({"amount": "much"}, "parameter amount: 'much' arrived; a number fits"),
         ({"amount": True}, "parameter amount: true arrived; a number fits"),
         ({"amount": float("nan")}, "parameter amount: nan arrived; a number fits"),
-        ({"profile": 3}, "parameter profile: 3 arrived; text fits"),
+        ({"profile": 3}, r"parameter profile: 3 arrived, which was read as a number \(quote it\); text fits"),
         ({"profile": None}, "parameter profile: null arrived; text fits"),
         ({"levels": 0.1}, "parameter levels: 0.1 arrived; a list fits"),
         ({"fast": 1}, "parameter fast: 1 arrived; true or false fits"),
@@ -251,7 +275,77 @@ def test_notebooks_are_found_by_name(tmp_path, monkeypatch):
 def test_provenance_names_code_machine_and_packages():
     table = notebook.provenance(profile="demo", seed=3).data.set_index("this page")["came from"]
     assert table.loc[["profile", "seed"]].tolist() == ["demo", "3"]
-    assert table["code"].startswith("e2m 0.")
+    assert re.match(r"e2m 0\.[\d.]+, content [0-9a-f]{8} of \d+ files", table["code"])
     assert all(f"{name} " in table["packages"] for name in ("numpy", "pandas", "torch"))
     assert table["executed"].startswith(time.strftime("%Y-%m-", time.gmtime()))
     assert "cores" in table["hardware"]
+
+
+@pytest.mark.parametrize("prefers_home", ["0", "1"])
+def test_settings_of_a_person_and_long_names_of_folders_do_not_count(
+    template, roots, tmp_path, monkeypatch, prefers_home
+):
+    """Kernels that a person registered under the same name, settings of IPython and Matplotlib, a long TMPDIR."""
+    home, kernel = tmp_path / "home", {"argv": ["false"], "display_name": "theirs", "language": "python"}
+    for name, text in {
+        ".local/share/jupyter/kernels/python3/kernel.json": json.dumps(kernel),
+        ".ipython/profile_default/startup/theirs.py": "raise SystemExit",
+        ".config/matplotlib/matplotlibrc": "figure.facecolor: red",
+    }.items():
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_text(text)
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR", "IPYTHONDIR", "MPLCONFIGDIR", "XDG_CONFIG_HOME", "MATPLOTLIBRC"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": home, "TMPDIR": long, "JUPYTER_PREFER_ENV_PATH": prefers_home}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # read TMPDIR again
+    code = "import e2m.pages.figures, matplotlib, sys; print(sys.executable, matplotlib.rcParams['figure.facecolor'])"
+    assert printed(notebook.run(template(code))) == [f"{sys.executable} white"]
+    assert list(long.iterdir()) == []
+
+
+def test_a_folder_may_have_any_name(template, roots, tmp_path):
+    """Papermill would fill braces with values of parameters."""
+    folder = tmp_path / "a [b] {amount} {c} $HOME; l'été"
+    folder.mkdir()
+    path = Path(shutil.copy(template("print(amount)"), folder / "in {0}.ipynb"))
+    assert notebook.run(path, {"amount": 0.5}, folder / "out {profile}.ipynb") == folder / "out {profile}.ipynb"
+    assert printed(folder / "out {profile}.ipynb") == ["0.5"]
+    assert sorted(file.name for file in folder.iterdir()) == ["in {0}.ipynb", "out {profile}.ipynb"]
+
+
+def cell_with(outputs, **metadata):
+    return new_code_cell("draw()", outputs=outputs, metadata=metadata)
+
+
+def test_every_picture_of_a_cell_becomes_a_figure_of_its_own():
+    picture = [new_output("display_data", {"image/png": text}, metadata={"e2m": {"alt": text}}) for text in "ab"]
+    number = new_output("display_data", {"text/plain": "3"})
+    alone = new_output("display_data", {"image/svg+xml": "<svg/>"})
+    static = {"image": {"alt": "of the cell"}, "figure": {"caption": "said by the cell"}}
+    cells = [cell_with([picture[0], number, picture[1]], tags=["hide-output"]), cell_with([alone], mystnb=static)]
+    book = notebook._for_the_book(new_notebook(cells=cells), "a_page")
+    assert [[*(out["data"] for out in cell.outputs)] for cell in book.cells] == [
+        [{"text/plain": "3"}],
+        [{"image/png": "a"}],
+        [{"image/png": "b"}],
+        [{"image/svg+xml": "<svg/>"}],
+    ]
+    assert [cell.source for cell in book.cells] == ["draw()", "", "", "draw()"]
+    assert [cell.metadata["tags"] for cell in book.cells] == [
+        ["hide-output", "hide-input"],
+        *[["remove-input", "hide-output"]] * 2,
+        ["hide-input"],
+    ]
+    figures = [cell.metadata["mystnb"] for cell in book.cells[1:]]
+    assert [figure["figure"]["name"] for figure in figures] == ["fig-a-page-1", "fig-a-page-2", "fig-a-page-3"]
+    assert [figure["image"]["alt"] for figure in figures] == ["a", "b", "of the cell"]
+    assert [figure["figure"]["caption"] for figure in figures] == ["a", "b", "said by the cell"]
+    assert len({cell.id for cell in book.cells}) == 4
+
+
+def test_a_notebook_about_code_shows_it():
+    book = notebook._for_the_book(new_notebook(cells=[cell_with([])], metadata={"e2m": {"code": "open"}}), "page")
+    assert "tags" not in book.cells[0].metadata
