@@ -127,7 +127,7 @@ def trained(experiment: Experiment, alpha: float, run: int) -> Path:
     network = experiment.detectors[0]
     if alpha in OWN:
         return experiment.checkpoint(ModelKey(network, OWN[alpha], run))
-    path = paths.RESULTS / experiment.profile / "studies" / "alpha" / f"alpha-{alpha:g}-run-{run}.pt"
+    path = paths.results(experiment.profile) / "studies" / "alpha" / f"alpha-{alpha:g}-run-{run}.pt"
     variant = partial(guided_loss, alpha=alpha), path
     return train.train(experiment, ModelKey(network, GUIDED, run), progress=False, variant=variant)[1]
 

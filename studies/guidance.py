@@ -71,7 +71,9 @@ def guidance(experiment: Experiment) -> pd.DataFrame:
             alone = of_regime(experiment, regime)
             means = selection.headlines(alone, alone.scores(), method, LEVELS)
             parts.append(means.assign(salience=method, against=""))
-        apart = selection.differences(experiment, method, LEVELS)
+        # With all runs of the study, of which pages show fewer.
+        runs = {regime: experiment.counts[regime] for regime in experiment.controls}
+        apart = selection.differences(replace(experiment, controls=runs), method, LEVELS)
         parts.append(apart.assign(regime=experiment.roles["guided"]))
     table = pd.concat(parts, ignore_index=True)
     first = ["salience", "detector", "row", "regime", "against"]

@@ -70,7 +70,6 @@ from e2m.training import masker, objectives
 from e2m.training import settings as training
 from e2m.types import LABELS, MASKER, Detector
 
-RUNS = 5
 REFERENCE = "both"
 """The masker with the settings of the profile."""
 STRETCHED = "both, stretched"
@@ -162,14 +161,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="demo", help="profile whose detectors are read [demo]")
     parser.add_argument("--regime", default="cyborg", help="regime whose detectors get more maskers [cyborg]")
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"detectors, and maskers of each variant [{RUNS}]")
+    parser.add_argument("--runs", type=int, help="detectors, and maskers of each variant [as in the profile]")
     parser.add_argument("--workers", type=int, default=2, help="processes [2]")
     parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="folder of the tables [data/studies]")
     options = parser.parse_args(arguments)
     experiment = Experiment.load(options.profile)
-    about = {"command": "make study", "profile": experiment.profile, "regime": options.regime, "runs": options.runs}
+    # The study has more runs than the book, and `make study` trains the maskers of these, too.
+    runs = options.runs or experiment.masker["runs"]
+    experiment = replace(experiment, masker=experiment.masker | {"runs": runs})
+    about = {"command": "make study", "profile": experiment.profile, "regime": options.regime, "runs": runs}
     about |= {"data": experiment.data_hash(), "masker": experiment.masker}
-    for name, table in tables(experiment, options.regime, options.runs, options.workers).items():
+    for name, table in tables(experiment, options.regime, runs, options.workers).items():
         print(studies.save(name, table, options.folder, **about))
 
 
@@ -390,7 +392,7 @@ def train_variant(experiment: Experiment, one: ModelKey, task: Task, detector: D
         training.INFILLS[:] = objectives.INFILLS
     settings = replace(experiment.masker_settings(one), **changed)
     validate = load_dataset(experiment.dataset, split="validate", **experiment.options)
-    folder = paths.RESULTS / experiment.profile / "masking" / re.sub(r"\W+", "-", f"{task.study} {task.name}")
+    folder = paths.results(experiment.profile) / "masking" / re.sub(r"\W+", "-", f"{task.study} {task.name}")
     path = folder / one.regime / f"{paths.run_name(task.run)}.masker.pt"
     origin = f"{task.study}, {task.name}, code {disk.short_hash(code('studies.masking'))}"
     about = {"regime": one.regime, "run": task.run, "origin": origin, "progress": False}

@@ -16,6 +16,7 @@ from skimage.metrics import structural_similarity
 
 from e2m.arrays.maps import min_max, quantise, upsample
 from e2m.experiment.profile import ModelKey
+from e2m.experiment.results import Experiment
 from e2m.measures.localisation import BETTER, pixel_counts, pooled_pxap
 from e2m.networks.checkpoints import MASKER_FORMAT, weights_hash
 from e2m.networks.inputs import as_input
@@ -299,3 +300,17 @@ def test_the_four_tables(monkeypatch, random, tmp_path):
     for name, table in tables.items():
         studies.save(name, table, tmp_path)
         pd.testing.assert_frame_equal(studies.load(name, tmp_path)[0], table, check_dtype=False)
+
+
+def test_every_run_of_the_study_has_a_masker(monkeypatch, tmp_path):
+    asked = []
+
+    def tables(experiment, regime, runs, workers):
+        asked.append([run for run in range(9) if experiment.has_masker(ModelKey("mobilenet_v2", regime, run))])
+        return {}
+
+    monkeypatch.setattr(masking, "tables", tables)
+    monkeypatch.setattr(Experiment, "data_hash", lambda self: "")
+    masking.main(["--profile", "demo", "--runs", "5"])
+    masking.main(["--profile", "demo"])
+    assert asked == [[0, 1, 2, 3, 4], [0, 1, 2]]
