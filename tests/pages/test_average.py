@@ -65,7 +65,11 @@ def test_every_image_of_every_source_counts_once(monkeypatch):
     monkeypatch.setattr(Experiment, "annotated", {"orl"})
     monkeypatch.setattr(average, "mean_human", lambda _, sources, shape: np.full(shape, len(sources)))
     rows = average.averages(experiment, "demo_cnn", "CAM")
-    assert [(line.title, len(line.runs)) for line in rows] == [("cross-entropy", 2), ("CYBORG", 2), ("fixed map", 1)]
+    assert [(line.title, len(line.runs)) for line in rows] == [
+        ("cross-entropy", 2),
+        ("CYBORG", 2),
+        ("one fixed map", 1),
+    ]
     np.testing.assert_allclose(rows[0].runs, [ramp + 0.48, ramp + 0.49])
     np.testing.assert_allclose(rows[0].mean, ramp + 0.485)
     assert (rows[0].images, rows[0].missing) == (6, 2)
