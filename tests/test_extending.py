@@ -1,4 +1,4 @@
-"""The examples of "Add your own parts" and of the README work as printed."""
+"""The examples of "Your images, detector and maps", of "Add your own parts", and of short pages work as printed."""
 
 import re
 import sys
@@ -15,7 +15,8 @@ from e2m import InputError, load_dataset, plugins
 from e2m.store.paths import CHECKOUT
 from e2m.training.detector import Batch
 
-PAGE = (CHECKOUT / "book" / "extending.md").read_text()
+# The second page goes on where the first ends.
+PAGE = "".join((CHECKOUT / "book" / name).read_text() for name in ("yours.md", "extending.md"))
 FILES = dict(re.findall(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
 
@@ -81,9 +82,10 @@ def test_a_reader_can_type_the_page(reader):
     assert list(seen["samples"]["source"]) == ["real", "stylegan"]
 
 
-def test_a_reader_can_type_the_readme(reader):
+@pytest.mark.parametrize("page", ["README.md", "book/quickstart.md"])
+def test_a_reader_can_type_the_short_page(reader, page):
     seen = {}
-    for block in calls((CHECKOUT / "README.md").read_text()):
+    for block in calls((CHECKOUT / page).read_text()):
         exec(block, seen)
     assert seen["explanation"].maps.shape == (2, 7, 7)
 

@@ -21,8 +21,8 @@ from e2m.store.paths import CHECKOUT
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 CORE, COMPANION = PROJECT["dependencies"], PROJECT["optional-dependencies"]["companion"]
 BUILD = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
-BROUGHT = {"markupsafe", "nbclient", "nbformat", "traitlets"}
-"""Imported, and brought by jinja2 and papermill, which pass their objects on."""
+BROUGHT = {"ipython", "markupsafe", "nbclient", "nbformat", "traitlets"}
+"""Imported, and brought by ipykernel, jinja2 and papermill, which pass their objects on."""
 
 
 @pytest.fixture(scope="module")

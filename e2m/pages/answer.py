@@ -15,10 +15,10 @@ RULE = """
 1. *Equal accuracy.* Two one-sided tests ask whether the in-set AUCs are equal up to the margin. If the AUCs differ, the
    more accurate group is preferred, and the measures decide nothing. If neither is shown, there is no reason to prefer
    either.
-2. *Beyond the controls.* A quantity separates the groups if guided detectors differ from traditional ones **and** from
-   those trained with each kind of wrong map, in the same direction: all 95 % intervals lie on the same side of 0.
-3. *One direction.* If all quantities that separate the groups favour the same group, it is preferred. If none
-   separates them, or if they contradict each other, there is no reason to prefer either.
+2. *Beyond wrong maps.* A quantity counts if guided detectors differ from traditional ones **and** from those trained
+   with each kind of wrong map, in the same direction. All these 95 % intervals lie on the same side of 0.
+3. *One direction.* If all quantities that count favour the same group, it is preferred. If none counts, or if they
+   contradict each other, there is no reason to prefer either.
 """
 """The rule, in words."""
 
@@ -107,20 +107,20 @@ def answer(equal: pd.Series, differences: pd.DataFrame, *, guided: str, traditio
     measures = _of_measures(judged, controls, guided, traditional)
     if equal["verdict"] == "different":
         preferred = guided if equal["AUC difference"] > 0 else traditional
-        verdict = f"By the rule of the page, {_label(preferred)} is preferred, because it is more accurate."
+        verdict = f"By the written rule, {_label(preferred)} is preferred, because it is more accurate."
     elif equal["verdict"] != "equal":
         preferred = None
         verdict = _nothing("equal accuracy was not shown, so that a preference could cost accuracy")
     elif len(favoured) == 1:
         (preferred,) = favoured
         verdict = (
-            f"By the rule of the page, {_label(preferred)} is preferred: as accurate, and better in what separates the "
-            "groups beyond any pull on the map."
+            f"By the written rule, {_label(preferred)} is preferred: it is as accurate, and better in every "
+            "quantity that differs from wrong maps too."
         )
     else:
         preferred = None
-        apart = "what separates the groups points in both directions"
-        verdict = _nothing(apart if favoured else "nothing separates the groups beyond the controls")
+        apart = "the quantities that differ point in both directions"
+        verdict = _nothing(apart if favoured else "no difference goes beyond what wrong maps do too")
     return Answer(preferred, accuracy, measures, verdict)
 
 
@@ -200,6 +200,46 @@ def _between(equal: pd.Series | None, differences: pd.DataFrame, first: str, sec
 _NEITHER = "There is no reason to prefer either"
 
 
+def compared(differences: pd.DataFrame, *, guided: str, other: str) -> str:
+    """What the measures say of guided detectors beside those of one other regime, in two sentences.
+
+    Args:
+        differences: guided minus every regime, as in ``answer``, of one detector and one salience method.
+        guided, other: the regimes.
+
+    Returns:
+        Which quantities favour which of the two: those whose 95 % interval excludes 0. Quantities without a better
+        direction are left out.
+    """
+    decided = (differences["letter"] != "") & (differences["better"] != "")
+    rows = differences[decided & (differences["against"] == other)]
+    sign = [_sign(low, high) for low, high in zip(rows["low"], rows["high"], strict=True)]
+    favour = np.array(sign) * rows["better"].map({"higher": 1, "lower": -1}).to_numpy(float)
+    better, worse = (list(rows["row"][favour == side].str.rstrip(" ↑↓")) for side in (-1, 1))
+    first = f"Training with {_label(other)} does better than {_label(guided)} in "
+    second = f"No clear difference shows in the other {len(rows) - len(better) - len(worse)}."
+    return f"{first}{_listed(better, f' of {len(rows)} quantities')}, and worse in {_listed(worse)}. {second}"
+
+
+def conclusion(judged: pd.DataFrame) -> str:
+    """What the result of ``beyond`` says of all quantities: whether it matters where the guiding maps point."""
+    names = list(judged.loc[judged["claimed"], "row"].str.rstrip(" ↑↓"))
+    if not names:
+        return (
+            "No quantity differs in one direction from training without maps and from training with wrong maps: "
+            "nothing here shows that it matters where the guiding maps point."
+        )
+    return (
+        f"It matters where the guiding maps point for {_listed(names)}: there, guided detectors differ from all other "
+        "groups, in one direction."
+    )
+
+
+def _listed(names: Sequence[str], what: str = "") -> str:
+    """How many, of what, and their names in parentheses: "2 of 10 quantities (x; y)"; "none of 10 quantities"."""
+    return f"{len(names) or 'none'}{what}" + (f" ({'; '.join(names)})" if names else "")
+
+
 def _of_counted(differences: pd.DataFrame, counts: pd.Series, sign: pd.Series, first: str, second: str) -> str:
     """What differs between two groups, in a sentence."""
     total, differ = int(differences["p_corrected"].notna().sum()), int(counts.sum())
@@ -233,25 +273,25 @@ def _of_accuracy(equal: pd.Series, first: str, second: str, what: str) -> str:
 
 def _of_measures(judged: pd.DataFrame, controls: Sequence[str], guided: str, traditional: str) -> str:
     total, differ = len(judged), int((judged["sign"].abs() == 1).sum())
-    first = f"Of {total} quantities of the measures, {differ or 'none'} differ{'s' * (differ < 2)} between the groups"
+    first = f"{differ or 'None'} of {total} quantities of the measures differ{'s' * (differ < 2)} between the groups"
     if judged["sign"].isna().all():
         return "The measures cannot be compared: no difference between the groups has an interval."
     if not differ:
         return f"{first} by more than its interval allows for."
     if not controls:
-        return f"{first}; no detectors with wrong maps were trained, so that guidance cannot be told from any pull."
+        return f"{first}. No detectors were trained with wrong maps, so that any pull on the map may be the cause."
     claimed = judged[judged["claimed"]]
-    kinds = " and ".join(map(_label, controls))
+    kinds = ", ".join(map(_label, controls))
     if claimed.empty:
-        return f"{first}, and none of them beyond the controls ({kinds}): any pull on the map may do as much."
+        return f"{first}. None goes beyond what wrong maps do too ({kinds}): any pull on the map may be the cause."
     named = "; ".join(
         f"{row.row.rstrip(' ↑↓')}, {_WORDS[row.sign]} with {_label(guided)}" for row in claimed.itertuples()
     )
-    return f"{first}, and {len(claimed)} also beyond the controls ({kinds}): {named}."
+    return f"{first}. {len(claimed)} of them go{'es' * (len(claimed) == 1)} beyond wrong maps ({kinds}): {named}."
 
 
 def _nothing(reason: str) -> str:
-    return f"By the rule of the page, there is no reason to prefer either: {reason}."
+    return f"By the written rule, there is no reason to prefer either: {reason}."
 
 
 def _sign(low: float, high: float) -> float:
@@ -266,18 +306,18 @@ def _claim(signs: Mapping[str, float], unguided: str, controls: Sequence[str]) -
     kinds = "either kind of wrong map" if len(controls) > 1 else " and ".join(map(_label, controls))
     beyond = [signs[regime] for regime in controls]
     if not controls:
-        return False, f"{_WORDS[sign]} than without maps; no controls" if sign else "not told apart; no controls"
+        return False, f"{_WORDS[sign]} than without maps; no controls" if sign else "no clear difference; no controls"
     if sign and all(other == sign for other in beyond):
         return True, f"an effect of guidance: {_WORDS[sign]} than without maps, and than with {kinds}"
     if sign:
-        alike = ", ".join(_label(regime) for regime in controls if signs[regime] != sign)
-        return False, f"any pull may be all: {_WORDS[sign]} than without maps, but not than with: {alike}"
+        alike = " or ".join(_label(regime) for regime in controls if signs[regime] != sign)
+        return False, f"any pull may be the cause: {_WORDS[sign]} than without maps, but not than with {alike}"
     if beyond[0] and all(other == beyond[0] for other in beyond):
         return (
             False,
-            f"no effect shown: {_WORDS[beyond[0]]} than with wrong maps, not told apart from training without maps",
+            f"no effect shown: {_WORDS[beyond[0]]} than with wrong maps, but not than without maps",
         )
-    return False, "no effect shown: not told apart from training without maps"
+    return False, "no effect shown: no clear difference from training without maps"
 
 
 def _label(regime: str) -> str:

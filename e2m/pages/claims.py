@@ -73,7 +73,7 @@ PROPERTIES = {
 }
 """Letter of a measure -> the property that it measures, in words."""
 
-NO_THRESHOLD = "the text names no figure, so that no number can support or contradict it"
+NO_THRESHOLD = "the text names no figure, so no number can support or contradict it"
 GOOD = [
     Claim(f"A good model {what}", PAPER, README, reason=NO_THRESHOLD, needs=f"a stated figure; the page on {page}")
     for what, page in (
@@ -101,7 +101,7 @@ EXPECTED = [
         "d",
     ),
     Claim(
-        "It is because people looked there that guidance helps",
+        "Guidance helps because people looked there",
         OURS,
         "this book",
         reason="annotations are simulated: that of a composite is its true region",
@@ -114,7 +114,7 @@ MORE_DATA = [
         CYBORG,
         CYBORG_ABSTRACT,
         figures=AUCS,
-        reason="there are no seven times as many photographs to train on",
+        reason="the embedded data do not have seven times as many photographs",
         needs="seven times as many training images of the same sources",
     ),
     Claim(
@@ -138,7 +138,7 @@ def of(experiment: Experiment) -> list[Claim]:
         together = replace(together, expected="", test="", **nothing)
     return [
         Claim(
-            f"Models can be equally accurate, so that accuracy cannot choose (AUC, {experiment.synthetic})",
+            f"Models can be equally accurate, so accuracy cannot choose between them (AUC, {experiment.synthetic})",
             PAPER,
             ABSTRACT,
             "equal",
@@ -152,7 +152,7 @@ def of(experiment: Experiment) -> list[Claim]:
             Claim(f"(e) {what}: {figures.regime_label(regime)}", PAPER, README, expected, f"blur {region}, {regime}")
             for what, region, expected in (
                 ("Removing salient regions hurts classification", "salient", "lower"),
-                ("Removing other regions does not", "background", "equal"),
+                ("Removing other regions does not hurt it", "background", "equal"),
             )
             for regime in experiment.roles.values()
         ),
@@ -277,8 +277,9 @@ def decides(expected: str, row: pd.Series) -> str:
     if plan.images:
         return f"{images}; more runs alone cannot decide it"
     if plan.both:
-        return f"{plan.both} runs and {row['images'] * plan.both / row['runs']:.0f} images together; neither alone can"
-    return f"more than {MOST} runs, whatever the images: the difference is too close to what it has to exclude"
+        both = f"{plan.both} runs and {row['images'] * plan.both / row['runs']:.0f} images together"
+        return f"{both}; neither is enough alone"
+    return f"more than {MOST} runs, however many images: the difference is too close to what it has to exclude"
 
 
 def matrix(table: pd.DataFrame) -> pd.DataFrame:

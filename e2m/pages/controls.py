@@ -24,7 +24,7 @@ LABELS = {
     "oracle": "true region",
     "centre": "centre",
     "random": "random maps",
-    "fixed": "one fixed map",
+    "fixed": "one arbitrary map",
     "edges": "edges",
     "random_weights": "random weights",
     "shuffled_labels": "shuffled labels",
@@ -64,7 +64,8 @@ def headlines(table: pd.DataFrame, method: str, source: str, levels: Mapping[str
         levels: measure -> level that replaces the one of its headlines: ``{"noise": 0.25}``.
 
     Returns:
-        The matching rows of ``table``, measure by measure, with the quantity's name as ``row``.
+        The matching rows of ``table``, measure by measure. The quantity's name as ``row`` has the source, because the
+        same quantity on other images is another number.
     """
     for column, value in (("salience", method), ("source", source)):
         selection.existing(table, column, value)
@@ -76,7 +77,7 @@ def headlines(table: pd.DataFrame, method: str, source: str, levels: Mapping[str
             if of_variant.empty or not headline.controls:
                 continue
             level = selection.chosen_level(headline, name, levels, of_variant[of_variant["level"] != "0"])
-            title = f"({module.LETTER}) {headline.title.format(level=level)}"
+            title = f"({module.LETTER}) {headline.title.format(level=level)}, {source}"
             at = level if isinstance(level, str) else f"{level:g}"
             wanted.append((name, headline.variant, headline.region, at, title))
     keys = ["measure", "variant", "region", "level"]
@@ -120,7 +121,7 @@ def cascade(experiment: Experiment) -> pd.DataFrame:
         path: case for detector in experiment.detectors for path, case in cascade_files(experiment, detector).items()
     }
     for path, case in files.items():
-        experiment.check_file(path, disk.made_of(path), *case)
+        experiment.check_file(path, disk.made_of(path), *case, measure="cascade")
     rows = statistics.ranged(disk.read_rows(files), {"ssim": (-1, 1), "rank_correlation": (-1, 1)})
     return pd.concat(_over_images(experiment, rows), ignore_index=True)
 

@@ -58,6 +58,11 @@ def mark(kind: str, runs: float) -> str:
     return MARK if short and len(_study()) else ""
 
 
+def short(coverage: float) -> str:
+    """A coverage as text, marked where it is below ``BAND``."""
+    return f"{coverage:.3f}" + MARK * (coverage < BAND[0])
+
+
 def footnote(table: pd.DataFrame) -> str:
     """The meaning of the mark for a table with the columns ``kind`` and ``runs``; "" if no row has one."""
     cases = []
@@ -75,11 +80,16 @@ def sentence(table: pd.DataFrame) -> str:
     for kind, runs in _cases(table):
         least, most = held(kind, runs)
         if np.isfinite(least):
-            ends = dict.fromkeys(f"{100 * share:.0f}" for share in (least, most))
-            cases.append(f"of {KINDS[kind]} from {runs:g} runs in {' to '.join(ends)} %")
+            cases.append((least, most, f"{KINDS[kind]} from {runs:g} runs, {_share(least, most)}"))
     if not cases:
         return "How often such intervals hold the truth with so few runs was never simulated."
-    return f"In simulations, 95 % intervals held the truth: those {', '.join(cases)}."
+    least, most, lines = zip(*cases, strict=True)
+    share = _share(min(least), max(most))
+    return f"In simulations, 95 % intervals of these kinds held the truth in {share} of cases ({'; '.join(lines)})."
+
+
+def _share(least: float, most: float) -> str:
+    return " to ".join(dict.fromkeys(f"{100 * share:.0f}" for share in (least, most))) + " %"
 
 
 def at_hand(runs: int) -> pd.DataFrame:
@@ -87,8 +97,8 @@ def at_hand(runs: int) -> pd.DataFrame:
     rows = []
     for kind, words in KINDS.items():
         least, most = held(kind, runs)
-        short = "falls short where worst" if least < BAND[0] else ""
-        long = "longer than need be where best" if most > BAND[1] else ""
+        short = "too short in the worst setting" if least < BAND[0] else ""
+        long = "longer than necessary in the best setting" if most > BAND[1] else ""
         verdict = "; ".join(filter(None, [short, long])) or "as promised"
         rows.append((words, least, most, verdict if np.isfinite(least) else "never simulated with so few"))
     return pd.DataFrame(rows, columns=["95 % intervals of", "least", "most", "verdict"])

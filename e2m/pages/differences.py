@@ -24,6 +24,7 @@ from e2m.experiment.results import Experiment, correct
 from e2m.measures.degradation import degrade
 from e2m.measures.entropy import grey_level_entropy, spatial_entropy
 from e2m.measures.stability import stability
+from e2m.pages import tables
 from e2m.salience.engine import explain
 from e2m.store import studies
 from e2m.types import MASKER
@@ -86,11 +87,11 @@ def shown(differences: Sequence[Difference], effects: pd.DataFrame, here: str = 
     for entry in differences:
         lines = [_in_words(row) for _, row in effects[effects["what"] == entry.what].iterrows()]
         missing = "not measured: this profile or study lacks what it needs" if entry.effect else "not measured"
-        effect = "<br>".join(lines) or missing
+        effect = lines or missing
         rows.append((entry.what, entry.released, entry.here, entry.why, effect))
-    table = pd.DataFrame(rows, columns=["what", "the release", here, "why", f"effect: as released → {here}"])
-    style = table.style.hide(axis="index").set_properties(**{"white-space": "normal", "vertical-align": "top"})
-    return style.set_properties(subset=list(table.columns[1:]), **{"min-width": "12rem"})
+    below = ["why", f"effect: as released → {here}"]
+    table = pd.DataFrame(rows, columns=["what", "the release", here, *below])
+    return tables.Table(table, ["what"], details=below)
 
 
 def _in_words(effect: pd.Series) -> str:

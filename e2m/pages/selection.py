@@ -5,7 +5,7 @@ Groups of detectors are compared. Regimes are one way to make groups; ``e2m.audi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 
@@ -51,6 +51,26 @@ def headlines(
         return _in_order(means)
     aucs = statistics.summarise_auc(scores, ["detector", "regime"], against, **experiment.resampling)
     return _in_order(pd.concat([means, _named(aucs)], ignore_index=True)[means.columns])
+
+
+def means(experiment: Experiment, levels: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """``headlines`` with every salience method: of both groups, and of all regimes that guided detectors are beside.
+
+    Args:
+        experiment, levels: as in ``headlines``.
+
+    Returns:
+        The columns of ``headlines``, and salience. No regime of the controls has maskers.
+    """
+    parts = []
+    for method in methods(experiment):
+        family = with_method(experiment, method)
+        others = experiment.comparators if method in experiment.methods else {}
+        alone = [
+            replace(family, regimes=[name], runs=runs) for name, runs in others.items() if name not in family.regimes
+        ]
+        parts += [headlines(one, one.scores(), method, levels).assign(salience=method) for one in (family, *alone)]
+    return pd.concat(parts, ignore_index=True)
 
 
 def differences(experiment: Experiment, method: str, levels: Mapping[str, float] | None = None) -> pd.DataFrame:
@@ -280,40 +300,6 @@ def equal_accuracy(experiment: Experiment, scores: pd.DataFrame, margin: float) 
     settings = {**experiment.pair, **experiment.resampling}
     table = statistics.equal_auc(scores, ["detector"], experiment.against, margin, **settings)
     return table.rename(columns={"difference": "AUC difference", "low_90": "90 % low", "high_90": "90 % high"})
-
-
-def glue_summary(glue: Callable, headlines: pd.DataFrame, differences: pd.DataFrame, synthetic: str) -> None:
-    """Glue the numbers that the introduction quotes: means, intervals and differences of the first detector.
-
-    Args:
-        glue: ``myst_nb.glue``.
-        headlines, differences: the results of these functions, differences to the traditional regime alone.
-        synthetic: the synthetic in-set source, whose AUC is quoted.
-    """
-    first = headlines["detector"].iloc[0]
-    quoted = {
-        "entropy": lambda table: (table["letter"] == "a") & table["published"],
-        "stability": lambda table: (table["letter"] == "d") & table["published"],
-        "auc": lambda table: table["row"] == f"AUC, {synthetic} ↑",
-    }
-    for key, chosen in quoted.items():
-        for _, line in headlines[chosen(headlines) & (headlines["detector"] == first)].iterrows():
-            glue(f"{key}_{line['regime']}", float(line["mean"]))
-            glue(f"{key}_{line['regime']}_low", float(line["low"]))
-            glue(f"{key}_{line['regime']}_high", float(line["high"]))
-        for _, apart in differences[chosen(differences) & (differences["detector"] == first)].head(1).iterrows():
-            glue(f"verdict_{key}", verdict(apart))
-    glue("runs", int(headlines["runs"].max()))
-
-
-def verdict(difference: pd.Series, digits: int = 2) -> str:
-    """One row of ``statistics.compare`` in words: "higher (difference +0.05, 95 % interval +0.01 to +0.09)"."""
-    low, high = difference["low"], difference["high"]
-    value = f"difference {difference['difference']:+.{digits}f}"
-    if not np.isfinite(low):
-        return f"not comparable ({value}; {difference['note']})"
-    word = "higher" if low > 0 else "lower" if high < 0 else "not clearly different"
-    return f"{word} ({value}, 95 % interval {low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def at_level(rows: pd.DataFrame, level: float) -> pd.DataFrame:

@@ -37,16 +37,16 @@ def equal(verdict="equal", difference=0.01):
         (
             (HIGHER, HIGHER, NONE),
             False,
-            "any pull may be all: higher than without maps, but not than with: fixed map",
+            "any pull may be the cause: higher than without maps, but not than with one fixed map",
         ),
-        ((HIGHER, NONE, NONE), False, "with: shuffled maps, fixed map"),
-        ((HIGHER, LOWER, HIGHER), False, "with: shuffled maps"),
-        ((LOWER, HIGHER, HIGHER), False, "with: shuffled maps, fixed map"),
-        ((NONE, HIGHER, HIGHER), False, "no effect shown: higher than with wrong maps, not told apart"),
-        ((NONE, LOWER, NONE), False, "no effect shown: not told apart from training without maps"),
-        ((NONE, HIGHER, LOWER), False, "no effect shown: not told apart from training without maps"),
-        ((NONE, NONE, NONE), False, "no effect shown: not told apart from training without maps"),
-        ((HIGHER, HIGHER, UNKNOWN), False, "nothing can be said: no interval against fixed map"),
+        ((HIGHER, NONE, NONE), False, "but not than with shuffled maps or one fixed map"),
+        ((HIGHER, LOWER, HIGHER), False, "but not than with shuffled maps"),
+        ((LOWER, HIGHER, HIGHER), False, "but not than with shuffled maps or one fixed map"),
+        ((NONE, HIGHER, HIGHER), False, "no effect shown: higher than with wrong maps, but not than without maps"),
+        ((NONE, LOWER, NONE), False, "no effect shown: no clear difference from training without maps"),
+        ((NONE, HIGHER, LOWER), False, "no effect shown: no clear difference from training without maps"),
+        ((NONE, NONE, NONE), False, "no effect shown: no clear difference from training without maps"),
+        ((HIGHER, HIGHER, UNKNOWN), False, "nothing can be said: no interval against one fixed map"),
     ],
 )
 def test_guidance_is_claimed_only_beyond_every_control(ends, claimed, words):
@@ -88,33 +88,39 @@ def test_measures_are_judged_one_by_one_in_their_order():
             0.01,
             [differences(HIGHER, HIGHER, HIGHER)],
             "cyborg",
-            "CYBORG is preferred: as accurate, and better",
+            "CYBORG is preferred: it is as accurate, and better",
         ),
-        ("equal", 0.01, [differences(LOWER, LOWER, LOWER)], "cross_entropy", "cross-entropy is preferred: as accurate"),
+        (
+            "equal",
+            0.01,
+            [differences(LOWER, LOWER, LOWER)],
+            "cross_entropy",
+            "cross-entropy is preferred: it is as accurate",
+        ),
         (
             "equal",
             0.01,
             [differences(LOWER, LOWER, LOWER, row="(a) entropy ↓", better="lower", letter="a")],
             "cyborg",
-            "CYBORG is preferred: as accurate",
+            "CYBORG is preferred: it is as accurate",
         ),
         # A quantity that separates nothing changes nothing.
         ("equal", 0.01, [differences(HIGHER, HIGHER, HIGHER), differences(LOWER, NONE, NONE, row="(b)")], "cyborg", ""),
         # Nothing beyond the controls.
-        ("equal", 0.01, [differences(HIGHER, HIGHER, NONE)], None, "nothing separates the groups beyond the controls"),
-        ("equal", 0.01, [differences(NONE, NONE, NONE)], None, "nothing separates the groups"),
-        ("equal", 0.01, [differences(HIGHER)], None, "nothing separates the groups"),  # no controls
-        ("equal", 0.01, [differences(HIGHER, UNKNOWN, HIGHER)], None, "nothing separates the groups"),
+        ("equal", 0.01, [differences(HIGHER, HIGHER, NONE)], None, "no difference goes beyond what wrong maps do too"),
+        ("equal", 0.01, [differences(NONE, NONE, NONE)], None, "no difference goes beyond"),
+        ("equal", 0.01, [differences(HIGHER)], None, "no difference goes beyond"),  # no controls
+        ("equal", 0.01, [differences(HIGHER, UNKNOWN, HIGHER)], None, "no difference goes beyond"),
         # Accuracy is no measure, and a quantity without a better direction decides nothing.
-        ("equal", 0.01, [differences(HIGHER, HIGHER, HIGHER, better="")], None, "nothing separates the groups"),
-        ("equal", 0.01, [differences(HIGHER, HIGHER, HIGHER, letter="")], None, "nothing separates the groups"),
+        ("equal", 0.01, [differences(HIGHER, HIGHER, HIGHER, better="")], None, "no difference goes beyond"),
+        ("equal", 0.01, [differences(HIGHER, HIGHER, HIGHER, letter="")], None, "no difference goes beyond"),
         # Contradictions.
         (
             "equal",
             0.01,
             [differences(HIGHER, HIGHER, HIGHER), differences(LOWER, LOWER, LOWER, row="(b) SSIM ↑")],
             None,
-            "points in both directions",
+            "point in both directions",
         ),
         # Accuracy comes first.
         ("different", 0.08, [differences(LOWER, LOWER, LOWER)], "cyborg", "CYBORG is preferred, because it is more"),
@@ -158,21 +164,22 @@ def test_the_sentence_on_accuracy_follows_from_the_test():
 def test_the_sentence_on_measures_counts_and_names():
     rows = {"(a) ↓": (LOWER, LOWER, LOWER), "(b) ↑": (HIGHER, HIGHER, NONE), "(c) ↑": (NONE, NONE, NONE)}
     tables = {row: differences(*ends, row=row) for row, ends in rows.items()}
-    kinds = "beyond the controls (shuffled maps and fixed map)"
+    kinds = "(shuffled maps, one fixed map)"
 
     def said(*names):
         return answer.answer(equal(), pd.concat([tables[name] for name in names]), **ROLES).measures
 
     assert said(*rows) == (
-        f"Of 3 quantities of the measures, 2 differ between the groups, and 1 also {kinds}: (a), lower with CYBORG."
+        "2 of 3 quantities of the measures differ between the groups. "
+        f"1 of them goes beyond wrong maps {kinds}: (a), lower with CYBORG."
     )
     assert said("(b) ↑", "(c) ↑") == (
-        f"Of 2 quantities of the measures, 1 differs between the groups, and none of them {kinds}: any pull on the map "
-        "may do as much."
+        "1 of 2 quantities of the measures differs between the groups. "
+        f"None goes beyond what wrong maps do too {kinds}: any pull on the map may be the cause."
     )
-    assert said("(c) ↑").startswith("Of 1 quantities of the measures, none differs between the groups by more than")
+    assert said("(c) ↑").startswith("None of 1 quantities of the measures differs between the groups by more than")
     no_controls = pd.concat([tables["(a) ↓"], tables["(c) ↑"]]).query("against == 'cross_entropy'")
-    assert "no detectors with wrong maps were trained" in answer.answer(equal(), no_controls, **ROLES).measures
+    assert "No detectors were trained with wrong maps" in answer.answer(equal(), no_controls, **ROLES).measures
     unknown = differences(UNKNOWN, UNKNOWN, UNKNOWN)
     assert "cannot be compared" in answer.answer(equal(), unknown, **ROLES).measures
 

@@ -80,7 +80,7 @@ def test_what_would_decide_is_planned_from_the_variances():
     said = claims.decides("lower", pd.Series(row(0.02, -0.1, 0.3, run_variance=0.001, image_variance=0.001)))
     plan = needed(0.02, 0.001, 0.001, 5, 12)
     assert (plan.runs, plan.images) == (None, None)
-    assert said == f"{plan.both} runs and {12 * plan.both} images together; neither alone can"
+    assert said == f"{plan.both} runs and {12 * plan.both} images together; neither is enough alone"
     assert "too close to what it has to exclude" in claims.decides("lower", pd.Series(row(0.0, -0.1, 0.3)))
     # The distance of an equality is that to its margin, from inside and from outside.
     for difference in (0.03, 0.07, -0.03, -0.07):

@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 from scipy import stats
 
@@ -19,6 +18,7 @@ from e2m.measures.entropy import spatial_entropy
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT
 from e2m.pages import controls
 from e2m.store import paths
+from e2m.training import loop
 
 DATA = """
 import pandas as pd
@@ -69,10 +69,8 @@ def measured(tmp_path_factory, photographs, regions):
 def stand_in(experiment, one):
     """What a training would leave behind: a checkpoint, here of fresh weights; and the detector."""
     detector = load_detector(one.detector, seed=one.run + 10 * len(one.regime), device="cpu")
-    path = experiment.checkpoint(one)
-    path.parent.mkdir(parents=True, exist_ok=True)
     weights = detector.model.state_dict()
-    torch.save({"format": CHECKPOINT_FORMAT, "detector": one.detector, "weights": weights}, path)
+    loop.save({"format": CHECKPOINT_FORMAT, "detector": one.detector, "weights": weights}, experiment.checkpoint(one))
     return detector
 
 
@@ -162,10 +160,10 @@ def test_the_cascade_of_a_profile(measured):
 def test_reference_lines_and_headlines(measured):
     experiment, table = measured
     lines = controls.marks(table, "noise", ["fixed", "random"], variant="ssim")
-    assert lines["label"].tolist() == ["random maps", "one fixed map"]
-    assert lines.set_index("label")["value"]["one fixed map"] == pytest.approx(1)
+    assert lines["label"].tolist() == ["random maps", "one arbitrary map"]
+    assert lines.set_index("label")["value"]["one arbitrary map"] == pytest.approx(1)
     shown = controls.headlines(table, "CAM", "swap", {"noise": 0.1})
-    assert shown["row"].iloc[0] == "(a) grey-level entropy"
+    assert shown["row"].iloc[0] == "(a) grey-level entropy, swap"
     assert not shown.duplicated(["row", "control"]).any()
     ends = controls.extremes(shown, experiment.regimes).set_index("quantity")
-    assert ends.loc["(d) SSIM between runs", "ceiling"] == "1.00: true region, centre, one fixed map, edges"
+    assert ends.loc["(d) SSIM between runs, swap", "ceiling"] == "1.00: true region, centre, one arbitrary map, edges"

@@ -67,7 +67,8 @@ def test_the_footnote_of_a_table():
     few = coverage.footnote(table(("mean", 2, 0.1), ("mean", 3, 0.1)))
     assert few.endswith("simulations: of means from 2 runs, never simulated.")
     assert coverage.sentence(table(("mean", 5, 0.1), ("contrast", 5, 0.1))) == (
-        "In simulations, 95 % intervals held the truth: those of means from 5 runs in 94 to 99 %."
+        "In simulations, 95 % intervals of these kinds held the truth in 94 to 99 % of cases "
+        "(means from 5 runs, 94 to 99 %)."
     )
 
 
@@ -77,8 +78,8 @@ def test_kinds_that_were_never_simulated():
 
 def test_a_verdict_for_each_kind_at_a_number_of_runs():
     result = coverage.at_hand(5).set_index("95 % intervals of")
-    assert result.loc["means"].tolist() == [0.94, 0.99, "longer than need be where best"]
-    assert result.loc["means over pairs of runs"].tolist() == [0.90, 0.95, "falls short where worst"]
+    assert result.loc["means"].tolist() == [0.94, 0.99, "longer than necessary in the best setting"]
+    assert result.loc["means over pairs of runs"].tolist() == [0.90, 0.95, "too short in the worst setting"]
     assert result.loc["AUCs", "verdict"] == "never simulated with so few"
     many = coverage.at_hand(10).set_index("95 % intervals of")["verdict"]
     assert many["means over pairs of runs"] == "as promised"

@@ -87,6 +87,19 @@ def test_headlines_name_the_quantity(experiment):
     assert np.isfinite(ends).any()
 
 
+def test_means_of_every_method_and_of_all_regimes_that_are_compared(experiment):
+    table = selection.means(experiment)
+    assert list(dict.fromkeys(table["salience"])) == selection.methods(experiment)
+    regimes = table.groupby("salience")["regime"].unique().map(set)
+    assert regimes["masker"] == {"cross_entropy", "cyborg"}
+    assert all(regimes[method] == set(RUNS) for method in experiment.methods)
+    of_method = table[table["salience"] == "CAM"]
+    assert of_method.drop_duplicates("regime").set_index("regime")["runs"].to_dict() == RUNS
+    headlines = selection.headlines(experiment, experiment.scores(), "CAM")
+    both = of_method[of_method["regime"].isin(experiment.regimes)].drop(columns="salience").reset_index(drop=True)
+    pd.testing.assert_frame_equal(both, headlines)
+
+
 def test_the_masker_is_compared_where_both_groups_have_one(experiment):
     assert selection.methods(experiment) == [*experiment.methods, "masker"]
     masked = selection.with_method(experiment, "masker")
