@@ -1,7 +1,7 @@
 """Reading, checking and resizing images and maps. Plain arrays: no torch here.
 
-Every reader of pixels is here: training, validation, salience, measures and galleries read a file with ``read_image``
-and change its size with ``resized``, so that all of them see the same values.
+Every reader of pixels is here. Training, validation, salience, measures and galleries read a file with ``read_image``
+and change its size with ``resized``. So all of them see the same values.
 """
 
 from __future__ import annotations

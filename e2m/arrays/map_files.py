@@ -6,15 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from PIL import Image
-from scipy.spatial import cKDTree
 
 from e2m.arrays.images import array_shape, check_alone, is_array, map_sides, open_array, opened, upright
 from e2m.arrays.maps import min_max
 from e2m.types import InputError
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 Normalisation = Literal["minmax", "max", "sum", "none"]
 Signs = Literal["refuse", "absolute", "positive"]
@@ -232,9 +234,9 @@ def _from_image(path: str | Path, image: Image.Image) -> tuple[np.ndarray, str]:
 def _from_colours(path: str | Path, colours: np.ndarray) -> tuple[np.ndarray, str]:
     """A map of 8 bits from a picture in the colours of a scale, (h, w, 3) uint8."""
     distinct, where = np.unique(colours.reshape(-1, 3), axis=0, return_inverse=True)
-    found = {name: tree.query(distinct) for name, tree in _colour_scales().items()}
-    name = min(found, key=lambda scale: found[scale][0][where].mean())
-    distances, levels = found[name]
+    nearest = {name: tree.query(distinct) for name, tree in _colour_scales().items()}
+    name = min(nearest, key=lambda scale: nearest[scale][0][where].mean())
+    distances, levels = nearest[name]
     if np.quantile(distances[where], 0.95) > _FAR:
         raise InputError(
             f"{path}: a picture in colours of no known scale ({', '.join(COLOUR_SCALES)}), such as a map laid over its "
@@ -247,6 +249,7 @@ def _from_colours(path: str | Path, colours: np.ndarray) -> tuple[np.ndarray, st
 def _colour_scales() -> dict[str, cKDTree]:
     """The 256 colours of every scale that is read back, lowest first, for the search of the nearest."""
     from matplotlib import colormaps
+    from scipy.spatial import cKDTree  # not at the top: few maps come in colours, and it takes a third of a second
 
     scales = {name: colormaps[name](np.arange(256), bytes=True)[:, :3] for name in COLOUR_SCALES}
     steps = np.linspace(0, 1, 256)[:, None]

@@ -51,8 +51,9 @@ def with_human(maps: np.ndarray, human: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def similarity(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
-    """SSIM of the 8-bit maps, scikit-image's defaults: (N,) in [-1, 1]."""
-    return ssim(quantise(maps), quantise(human), data_range=255)
+    """SSIM of the 8-bit maps, scikit-image's defaults: (N,) in [-1, 1]; NaN where one of both is constant."""
+    grey, of_people = quantise(maps), quantise(human)
+    return np.where(dead(grey) | dead(of_people), np.nan, ssim(grey, of_people, data_range=255))
 
 
 def divergence(maps: np.ndarray, human: np.ndarray) -> np.ndarray:

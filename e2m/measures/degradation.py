@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import compress, product
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Interval, MinLen
 from scipy.ndimage import gaussian_filter
 
+from e2m.arrays.keyed import seed_of
 from e2m.arrays.maps import checked, dead, pixels, quantise, relative, upsample
 from e2m.types import Headline, InputError, Perturbation
 
@@ -161,7 +161,8 @@ def sharpness(maps: np.ndarray, region: str = "salient", max_sigma: float = 10.0
     # Divided in this order, so that ties round as in the release.
     levels = np.rint(np.around(smooth / (largest / max_sigma), 1) * _STEPS).astype(np.uint16)
     if region == "random":
-        return np.stack([_dealt(plane, _random_order(map_, seed)) for plane, map_ in zip(levels, maps, strict=True)])
+        orders = (_random_order(seed_of(map_, int(seed)), map_.shape) for map_ in maps)
+        return np.stack([_dealt(plane, order) for plane, order in zip(levels, orders, strict=True)])
     if region == "centre":
         return np.stack([_dealt(plane, _central_order(height, width)) for plane in levels])
     return levels
@@ -210,16 +211,19 @@ def perturbations(
     Raises:
         InputError: an unknown region, or a negative sigma.
     """
-    alive = {method: ~dead(stack) for method, stack in maps.items()}
+    if not maps:
+        return
+    alive = np.stack([~dead(stack) for stack in maps.values()], axis=1)
     for max_sigma in max_sigmas:
-        blurred = {}
-        for where in np.unique(list(alive.values()), axis=0):
-            methods = [method for method in maps if np.array_equal(alive[method], where)]
-            wanted = [(method, region) for method in methods for region in regions]
+        blurred = {key: images.copy() for key in product(maps, regions)}
+        # Images with the same live maps together, so that each image is blurred once for all of its maps.
+        for living in np.unique(alive, axis=0):
+            where = (alive == living).all(axis=1)
+            wanted = list(product(compress(maps, living), regions))
             requests = [(maps[method][where], region) for method, region in wanted]
-            for key, changed in zip(wanted, degrade_many(images[where], requests, max_sigma, seed), strict=True):
-                blurred[key] = images.copy()
-                blurred[key][where] = changed
+            changed = degrade_many(images[where], requests, max_sigma, seed) if wanted else []
+            for key, stack in zip(wanted, changed, strict=True):
+                blurred[key][where] = stack
         for method, region in product(maps, regions):
             yield Perturbation(blurred[method, region], level=f"{max_sigma:g}", guide=method, region=region)
 
@@ -255,15 +259,10 @@ def _dealt(levels: np.ndarray, order: np.ndarray) -> np.ndarray:
     return out
 
 
-def _random_order(map_: np.ndarray, seed: int) -> np.ndarray:
-    """Pixels sorted by a smooth random field, keyed by the map."""
-    key = hashlib.blake2b(f"{int(seed)} ".encode() + map_.tobytes(), digest_size=16)
-    return _order_of(key.digest(), map_.shape)
-
-
 @lru_cache(maxsize=256)  # every level of blur asks for it again; that is 100 KB for a map of 112 px
-def _order_of(key: bytes, shape: tuple[int, int]) -> np.ndarray:
-    draw = np.random.default_rng(int.from_bytes(key, "little")).standard_normal(shape, np.float32)
+def _random_order(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    """Pixels sorted by a smooth random field."""
+    draw = np.random.default_rng(seed).standard_normal(shape, np.float32)
     return np.argsort(gaussian_filter(draw, pixels(_BLOBS, shape[0])), axis=None, kind="stable")
 
 

@@ -46,7 +46,6 @@ SMALLEST_AREA = 0.05
 def with_region(
     maps: np.ndarray,
     regions: np.ndarray,
-    boxes: Sequence[np.ndarray] | None = None,
     correct: np.ndarray | None = None,
     probability: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
@@ -64,7 +63,6 @@ def with_region(
     Args:
         maps: (N, h, w) float in [0, 1] or uint8.
         regions: (N, H, W) bool, the true regions at the images' size; empty where none is known.
-        boxes: N arrays (K, 4) of true boxes; by default ``true_boxes`` of ``regions``.
         correct: (N,) bool, whether the image is classified correctly; without it there is no ``om``.
         probability: (N,) of the true class for the image cropped to the map's box, see ``crops``; without it there is
             no ``sm``, ``sm1`` and ``sm2``.
@@ -77,14 +75,13 @@ def with_region(
     """
     maps, regions = checked(maps), _regions(regions, len(maps))
     large = enlarged(maps, regions.shape[1:])
-    boxes = true_boxes(regions) if boxes is None else boxes
-    predicted = predicted_boxes(large)
-    scores = [np.where(dead(large), np.nan, values) for values in f1(large, boxes)]
+    boxes, predicted = true_boxes(regions), predicted_boxes(large)
+    best, mean = (np.where(dead(large), np.nan, values) for values in f1(large, boxes))
     values = {
         "le": localisation_error(predicted, boxes),
         "le_published": localisation_error(predicted_boxes(large, published=True), boxes),
-        "f1": scores[0],
-        "f1a": scores[1],
+        "f1": best,
+        "f1a": mean,
         "pxap": pxap(large, regions),
         "pointing": pointing_game(large, regions),
         "energy": energy(large, regions),
@@ -92,10 +89,10 @@ def with_region(
     if correct is not None:
         values |= {f"om{kind}": official_metric(values[f"le{kind}"], correct) for kind in ("", "_published")}
     if probability is not None:
-        known = np.array([len(of_image) > 0 for of_image in boxes], bool)
+        known = regions.any(axis=(1, 2))
         terms = saliency_metric(predicted, regions.shape[1:], probability)
-        terms = [np.where(known, term, np.nan) for term in terms]
-        values |= {"sm": terms[0] - terms[1], "sm1": terms[0], "sm2": terms[1]}
+        area, decided = (np.where(known, term, np.nan) for term in terms)
+        values |= {"sm": area - decided, "sm1": area, "sm2": decided}
     return {name: values[name] for name in BETTER if name in values}
 
 

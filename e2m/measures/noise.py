@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import numpy as np
 from annotated_types import MinLen
 
+from e2m.arrays.keyed import seed_of
 from e2m.arrays.maps import checked, dead, quantise, relative
 from e2m.arrays.ssim import ssim
 from e2m.checks import Share
@@ -55,11 +55,13 @@ def salt_and_pepper(images: np.ndarray, amount: float, seed: int) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim != 4 or images.dtype != np.uint8:
         raise InputError(f"images are {images.dtype} of shape {images.shape}; give uint8 of shape (N, H, W, 3)")
-    if _share(amount) == 0:
+    # A Python number, whose type does not decide how it is compared with draws in single precision.
+    amount = _share(amount)
+    if amount == 0:
         return images
     noisy = images.copy()
     for image, changed in zip(images, noisy, strict=True):
-        draw = _generator(seed, amount, image).random(image.shape, np.float32)
+        draw = np.random.default_rng(seed_of(image, int(seed), amount)).random(image.shape, np.float32)
         changed[draw < amount] = 255
         changed[draw < amount / 2] = 0
     return noisy
@@ -109,12 +111,6 @@ def _share(amount: float) -> float:
     if not 0 <= amount <= 1:
         raise InputError(f"amount of noise is {amount}; give a share from 0 to 1")
     return float(amount)
-
-
-def _generator(seed: int, amount: float, image: np.ndarray) -> np.random.Generator:
-    key = hashlib.blake2b(f"{int(seed)} {float(amount)!r} ".encode(), digest_size=16)
-    key.update(np.ascontiguousarray(image))
-    return np.random.default_rng(int.from_bytes(key.digest(), "little"))
 
 
 def _dead(maps: np.ndarray) -> np.ndarray:

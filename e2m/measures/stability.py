@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -31,7 +30,7 @@ HEADLINES = (
 _CHUNK = 1 << 22  # pixels of all runs held at once
 
 
-def stability(maps: np.ndarray, runs: Sequence | None = None) -> pd.DataFrame:
+def stability(maps: np.ndarray) -> pd.DataFrame:
     """Structural similarity of the native 8-bit maps of every pair of runs, image by image.
 
     On 7 x 7 maps the window covers the whole map (Crum et al. 2023 average over images and pairs). Each map is divided
@@ -39,30 +38,26 @@ def stability(maps: np.ndarray, runs: Sequence | None = None) -> pd.DataFrame:
 
     Args:
         maps: (R, N, h, w) float in [0, 1], quantised first, or uint8: the maps of R runs on the same N images.
-        runs: R different names; 0 to R - 1 if not given.
 
     Returns:
-        One row for each pair and image: run, run_other, image (index, 0 to N - 1), value in [-1, 1]; NaN where either
-        map is dead, that is, not finite, or constant as an 8-bit image.
+        One row for each pair and image: run, run_other (numbers, 0 to R - 1), image (index, 0 to N - 1), value in
+        [-1, 1]; NaN where either map is dead, that is, not finite, or constant as an 8-bit image.
 
     Raises:
-        InputError: one run, names that do not fit, maps smaller than 7 x 7 pixels, or values outside [0, 1].
+        InputError: one run, maps smaller than 7 x 7 pixels, or values outside [0, 1].
     """
     maps = checked(maps, ndim=4)
     count, images = maps.shape[:2]
     if count < 2:
         raise InputError(f"stability compares runs and needs two runs or more; the maps hold {count}")
-    names = list(range(count)) if runs is None else list(runs)
-    if len(names) != count or len(set(names)) != count:
-        raise InputError(f"{count} runs of maps, but the names are {names}; give {count} different ones")
     pairs = list(combinations(range(count), 2))
     step = max(1, _CHUNK // maps[:, 0].size) if images else 1
     chunks = [_of_pairs(maps[:, start : start + step], pairs) for start in range(0, images, step)]
     values = np.concatenate(chunks, axis=1) if chunks else np.empty((len(pairs), 0))
     return pd.DataFrame(
         {
-            "run": np.repeat([names[i] for i, _ in pairs], images),
-            "run_other": np.repeat([names[j] for _, j in pairs], images),
+            "run": np.repeat([i for i, _ in pairs], images),
+            "run_other": np.repeat([j for _, j in pairs], images),
             "image": np.tile(np.arange(images), len(pairs)),
             "value": values.ravel(),
         }

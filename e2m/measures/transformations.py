@@ -167,7 +167,7 @@ def perturbations(
         yield Perturbation(moved, level=name, undo=transformation.undo, move=transformation.apply, valid=valid)
 
 
-def interpolation_ceiling(maps: np.ndarray, side: int, cells: int | tuple[int, int] | None = None) -> pd.DataFrame:
+def interpolation_ceiling(maps: np.ndarray, side: int) -> pd.DataFrame:
     """The similarity that a perfectly equivariant detector reaches with such coarse maps.
 
     Its map of the moved image is the surface through the map's values (the upsampled map), moved, and read at the
@@ -178,7 +178,6 @@ def interpolation_ceiling(maps: np.ndarray, side: int, cells: int | tuple[int, i
     Args:
         maps: (N, h, w) native maps, float in [0, 1] or uint8.
         side: of the square image, in pixels.
-        cells: (h, w) cells of the moved image's maps, or one number for both; by default the size of the maps.
 
     Returns:
         One row for each transformation, variant and map: transformation, variant ("whole", or "valid" for the part of
@@ -189,8 +188,7 @@ def interpolation_ceiling(maps: np.ndarray, side: int, cells: int | tuple[int, i
     """
     maps = checked(maps)
     grey = quantise(relative(maps))
-    size = maps.shape[1:] if cells is None else tuple(np.broadcast_to(cells, 2).tolist())
-    readers = _centres(size[0], side), _centres(size[1], side)
+    readers = [_centres(cells, side) for cells in maps.shape[1:]]
     original = upsample(grey, side, side)
     moments = local_moments(original)
     is_dead = dead(maps) | dead(grey)

@@ -7,13 +7,14 @@ torch, inside functions, so that a profile is checked without them.
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from e2m.arrays.keyed import seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,11 +62,7 @@ class ForwardPass:
 
     def random(self) -> list[np.random.Generator]:
         """One generator an image, keyed by the seed and the image's bytes, so that batch and order change no draw."""
-        keys = (
-            hashlib.blake2b(f"{self.seed} ".encode() + np.ascontiguousarray(image).tobytes(), digest_size=16)
-            for image in self.images
-        )
-        return [np.random.default_rng(int.from_bytes(key.digest(), "little")) for key in keys]
+        return [np.random.default_rng(seed_of(image, self.seed)) for image in self.images]
 
 
 class Method(ABC):

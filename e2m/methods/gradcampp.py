@@ -7,8 +7,8 @@ With features A_k(i, j) of the layer and g_k(i, j) = dz_c / dA_k(i, j), the grad
     map(x, y)     = relu(sum_k w_k A_k(x, y))
 
 The paper differentiates exp(z_c), so that the second and third derivatives are powers of g. Its factor exp(z_c) scales
-the whole map and vanishes when maps are normalised. TorchCAM adds 1e-8 to the denominator, which is as large as g^2 for
-a layer of 7x7 cells and averages: that changed normalised maps of our networks by up to 0.2. It is left out here.
+the whole map and vanishes when maps are normalised. TorchCAM adds 1e-8 to the denominator. For a layer
+of 7x7 cells, that is as large as g^2, and it changed normalised maps of our networks by up to 0.2. It is left out here.
 """
 
 from __future__ import annotations

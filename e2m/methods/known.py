@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from skimage.filters import sobel
-from skimage.transform import resize_local_mean
 
 from e2m.methods import ForwardPass
 from e2m.methods import Method as Base
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 def oracle(forward: ForwardPass) -> np.ndarray:
     """The true region: the share of each cell that it covers; 0 everywhere if an image has none."""
     regions = np.zeros(forward.images.shape[:3]) if forward.regions is None else forward.regions
-    return resize_local_mean((regions > 0).astype(np.float32), forward.shape, channel_axis=0)
+    return _reduced((regions > 0).astype(np.float32), forward.shape)
 
 
 def centre(forward: ForwardPass) -> np.ndarray:
@@ -40,8 +38,18 @@ def fixed(forward: ForwardPass) -> np.ndarray:
 
 def edges(forward: ForwardPass) -> np.ndarray:
     """The Sobel magnitude of the grey image, averaged over the area of each cell."""
+    from skimage.filters import sobel
+
     strength = np.stack([sobel(image.mean(axis=2)) for image in forward.images])
-    return resize_local_mean(strength, forward.shape, channel_axis=0)
+    return _reduced(strength, forward.shape)
+
+
+def _reduced(stack: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(n, H, W) reduced to (n, h, w) by area."""
+    # Not at the top: every job that looks up a method imports this file, and skimage takes most of a second.
+    from skimage.transform import resize_local_mean
+
+    return resize_local_mean(stack, shape, channel_axis=0)
 
 
 CONTROLS = {"oracle": oracle, "centre": centre, "random": random, "fixed": fixed, "edges": edges}

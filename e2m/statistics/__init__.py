@@ -4,8 +4,8 @@ A table of values is (R, N), run r's value on image n, NaN where it is dead or m
 
     value[r, n] = mean + run[r] + image[n] + residual[r, n]
 
-Runs and images are crossed, because every run sees every image: values of one run share ``run[r]``, values of one
-image share ``image[n]``, and images of one subject share a part of theirs. It would be wrong to resample the R * N
+Runs and images are crossed, because every run sees every image. Values of one run share ``run[r]``, and values of one
+image share ``image[n]``. Images of one subject share a part of theirs. It would be wrong to resample the R * N
 values, or the R (R - 1) / 2 pairs of runs, as if they were independent. Every image or pair added would shrink the
 interval although it brings no new run, and the interval would be far too short. Runs and images (or clusters of
 images: subjects) are therefore resampled independently of each other, as in the pigeonhole bootstrap (Owen 2007,
@@ -18,8 +18,8 @@ the degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2, 110) gives
     degrees of freedom = (sum v_k)^2 / sum(v_k^2 / (n_k - 1))
 
 No interval leaves the range that its quantity can have. The interval of a mean of values within limits (SSIM, entropy,
-shares), or of an AUC, is computed on the log odds of its position between them; ends of a difference are clipped to the
-largest difference that there can be, beyond which no truth lies. Tidy rows carry the limits of their quantity in the
+shares), or of an AUC, is computed on the log odds of its position between them. Ends of a difference are clipped to the
+largest difference that there can be; no truth lies beyond it. Tidy rows carry the limits of their quantity in the
 columns ``least`` and ``most``. Percentiles of joint resamples ignore the small number of runs and
 cover the value far less often than stated: ``studies/coverage.py`` compares both methods, and others. If the residual
 is larger than the effects of runs and images, the sum counts it twice and the interval is longer than necessary.
@@ -40,7 +40,7 @@ Functions of run-level values (R,), one mean or AUC a run, generalise to other r
 
 ``intervals`` holds the intervals, and ``runs`` the functions of run-level values. ``rows`` derives tidy rows from tidy
 rows, and ``tables`` summarises and compares groups of tidy rows. ``detection`` holds rates of detection at thresholds.
-``planning`` says how many runs or images would decide a question.
+``planning`` says how many runs or images would decide a question, and ``components`` how many images are enough.
 """
 
 from e2m.statistics.intervals import (

@@ -19,16 +19,17 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from e2m.statistics.intervals import (
     Interval,
     Statistic,
     alive,
     as_table,
+    both_classes,
     contrast_interval,
     interval,
     mean_interval,
+    within,
 )
 from e2m.types import InputError
 
@@ -80,13 +81,11 @@ def detection_rate_interval(
         fdr: as in ``detection_rate``.
 
     Raises:
-        InputError: scores that are not (R, N); an FDR outside [0, 1].
+        InputError: scores that are not (R, N); classes of another length; an FDR outside [0, 1].
     """
     _check_fdr(fdr)
-    table, classes = as_table(scores), np.asarray(synthetic, bool)
-    live = np.isfinite(table)
-    both = live[:, classes].any(axis=1) & live[:, ~classes].any(axis=1)
-    tables = [np.where(both[:, None], table, np.nan)]
+    classes = np.asarray(synthetic, bool)
+    tables = [both_classes(as_table(scores), classes)]
     return interval(tables, partial(_rates_of, classes, fdr), clusters, resamples, seed, level, _inside)
 
 
@@ -184,10 +183,9 @@ def _from_the_top(scores: np.ndarray, synthetic: np.ndarray) -> tuple[np.ndarray
 
 def _inside(estimate: float, reach: float) -> tuple[float, float]:
     """Ends on log odds (delta method); a rate of 0 or 1 has none, and its ends are clipped."""
-    if not 0 < estimate < 1:
-        return max(0.0, estimate - reach), min(1.0, estimate + reach)
-    middle, half = special.logit(estimate), reach / (estimate * (1 - estimate))
-    return float(special.expit(middle - half)), float(special.expit(middle + half))
+    if 0 < estimate < 1:
+        return within(estimate, reach, (0, 1))
+    return max(0.0, estimate - reach), min(1.0, estimate + reach)
 
 
 def _check_both(authentic: np.ndarray, synthetic: np.ndarray, what: str) -> None:

@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from e2m.types import InputError
 
@@ -91,7 +91,7 @@ class Interval:
         It is below 0.05 where the 95 % interval excludes 0, if no limit of the quantity bends the interval.
         """
         error = np.sqrt(self.run_variance + self.image_variance)
-        return float(2 * stats.t.sf(abs(self.mean) / error, self.freedom)) if error > 0 else np.nan
+        return float(2 * special.stdtr(self.freedom, -abs(self.mean) / error)) if error > 0 else np.nan
 
     def as_row(self) -> dict:
         """The attributes by name, for a row of a table; the status is plain text."""
@@ -109,7 +109,7 @@ def mean_interval(
 ) -> Interval:
     """Mean of all live values, with an interval over other runs and other images.
 
-    If all values are 0 or 1, they are shares, with the limits 0 and 1.
+    If all values are 0 or 1 and no other limits are given, they are shares, with the limits 0 and 1.
 
     Args:
         values: (R, N), NaN where dead or missing.
@@ -205,7 +205,7 @@ def contrast_interval(
         InputError: as ``mean_interval``; also images of one class only.
     """
     classes = _two_classes(second, "contrast", "first", "second")
-    tables = [_both_classes(as_table(values, limits), classes)]
+    tables = [both_classes(as_table(values, limits), classes)]
     if clusters is not None:
         clusters = 2 * np.unique(_labels(tables, clusters), return_inverse=True)[1] + classes
     statistic = partial(_contrasts_of, classes)
@@ -252,7 +252,7 @@ def auc_interval(
         InputError: as ``mean_interval``; also images of one class only.
     """
     classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
-    tables = [_both_classes(as_table(scores), classes)]
+    tables = [both_classes(as_table(scores), classes)]
     statistic = partial(_aucs_of, classes)
     ends = partial(within, limits=(0, 1))
     return interval(tables, statistic, clusters, resamples, seed, level, ends, kind="AUC", over=over)
@@ -274,7 +274,7 @@ def auc_difference_interval(
     Arguments and errors as in ``auc_interval`` and ``difference_interval``.
     """
     classes = _two_classes(synthetic, f"AUC of {source}", "authentic", "synthetic")
-    tables = [_both_classes(as_table(scores), classes) for scores in (first, second)]
+    tables = [both_classes(as_table(scores), classes) for scores in (first, second)]
     statistic = partial(_aucs_of, classes)
     ends = partial(apart, limits=(0, 1))
     return interval(tables, statistic, clusters, resamples, seed, level, ends, kind="AUC difference", over=over)
@@ -315,7 +315,8 @@ def apart(estimate: float, reach: float, limits: Limits) -> tuple[float, float]:
 
 def scale_of(values: np.ndarray, limits: Limits) -> dict:
     """Arguments of ``interval`` for a mean, by the kind of values: shares of 0 and 1, bounded values, or any others."""
-    if np.isin(values[np.isfinite(values)], (0, 1)).all():
+    # Changes from -1 to 1 that happen to be 0 or 1 are no shares: their interval may hold 0.
+    if limits in (UNLIMITED, (0, 1)) and np.isin(values[np.isfinite(values)], (0, 1)).all():
         return {"ends": partial(within, limits=(0, 1)), "kind": "share"}
     return {"ends": partial(within, limits=limits), "kind": "mean" if np.isinf(limits).any() else "bounded mean"}
 
@@ -353,7 +354,7 @@ def interval(
         raise InputError(f"over {over!r} arrived; choose from {', '.join(map(repr, OVER))}")
     fixed_runs = over == "images"
     labels = _labels(tables, clusters)
-    columns = np.logical_and.reduce([np.isfinite(table).any(axis=0) for table in tables])
+    columns = live_in_all(tables)
     rows = [np.isfinite(table[:, columns]).any(axis=1) for table in tables]
     used = [table[row][:, columns] for table, row in zip(tables, rows, strict=True)]
     members = [np.arange(len(row)) for row in rows] if pairs is None else pairs
@@ -379,14 +380,9 @@ def interval(
     if reasons := _no_interval(estimate, None if fixed_runs else runs, group_sizes, clusters, pairs is not None):
         return unknown(note="; ".join(reasons.values()), status=next(iter(reasons)))
 
-    if fixed_runs:
-        draws = []
-    elif pairs is None:
-        draws = [_run_draws(*parts, resamples, [seed, 1 + number]) for number, parts in enumerate(whole)]
-    else:
-        draws = [_left_out(*parts, member) for parts, member in zip(whole, members, strict=True)]
-        if np.isnan(np.concatenate(draws)).any():
-            return unknown(note="all pairs share a run: no interval", status=Status.SHARED_RUN)
+    draws = [] if fixed_runs else _draws_of_runs(whole, None if pairs is None else members, resamples, seed)
+    if pairs is not None and any(np.isnan(drawn).any() for drawn in draws):
+        return unknown(note="all pairs share a run: no interval", status=Status.SHARED_RUN)
     generator = np.random.default_rng([seed, 0])
     sizes = np.array([*run_sizes, *group_sizes])
     draws += [_image_draws(regimes, group, len(kinds), resamples, generator) for group in groups]
@@ -400,17 +396,24 @@ def interval(
     if error <= 1e-12 * max(np.nanmax(np.abs(table)) for table in used):
         return unknown(note="no spread: no interval", status=Status.NO_SPREAD)
     freedom = float(satterthwaite(variances, sizes))
-    reach = stats.t.ppf(0.5 + level / 2, freedom) * error
+    reach = special.stdtrit(freedom, 0.5 + level / 2) * error
     low, high = map(float, (ends or partial(within, limits=UNLIMITED))(estimate, float(reach)))
     note = f"{runs} run{'s' * (runs > 1)}: interval over images alone" if fixed_runs else few_runs(runs)
     of_runs, of_images = (float(part.sum()) for part in np.split(variances, [len(run_sizes)]))
     return answer(estimate, low, high, note=note, run_variance=of_runs, image_variance=of_images, freedom=freedom)
 
 
-def _run_draws(numerators: np.ndarray, denominators: np.ndarray, resamples: int, seed: list[int]) -> np.ndarray:
-    """(resamples,) values of one regime on all images, with its runs drawn with replacement."""
-    counts = _counts(np.random.default_rng(seed), resamples, numerators.shape[1])
-    return _ratio(counts * numerators, counts * denominators)
+def _draws_of_runs(
+    whole: Sequence[tuple[np.ndarray, np.ndarray]], pairs: Sequence[np.ndarray] | None, resamples: int, seed: int
+) -> list[np.ndarray]:
+    """Values of each regime on all images: with runs drawn with replacement or, if rows are pairs, left out."""
+    if pairs is not None:
+        return [_left_out(*parts, members) for parts, members in zip(whole, pairs, strict=True)]
+    draws = []
+    for number, (numerators, denominators) in enumerate(whole):
+        counts = _counts(np.random.default_rng([seed, 1 + number]), resamples, numerators.shape[1])
+        draws.append(_ratio(counts * numerators, counts * denominators))
+    return draws
 
 
 def _left_out(numerators: np.ndarray, denominators: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -565,6 +568,11 @@ def inside(table: np.ndarray, limits: Limits) -> np.ndarray:
     return np.clip(table, least, most)
 
 
+def live_in_all(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """(N,) bool: images with a live value in each of the tables (R, N)."""
+    return np.logical_and.reduce([np.isfinite(table).any(axis=0) for table in tables])
+
+
 def _labels(tables: Sequence[np.ndarray], clusters: ArrayLike | None) -> np.ndarray:
     """(N,) labels of clusters; without any, every image is a cluster."""
     images = tables[0].shape[1]
@@ -609,7 +617,7 @@ def _two_classes(second: ArrayLike, what: str, first_name: str, second_name: str
     return classes
 
 
-def _both_classes(table: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def both_classes(table: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The table with NaN for all of a run that has no live value of one class."""
     if table.shape[1] != len(classes):
         raise InputError(f"values of {table.shape[1]} images arrived with {len(classes)} classes; give one an image")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from e2m.statistics.intervals import satterthwaite
 
@@ -65,7 +65,7 @@ def needed(
         if not parts.any():
             return gap > 0
         freedom = satterthwaite(parts, [regimes * (many_runs - 1) + 1, many_clusters])
-        reach = stats.t.ppf([0.5 + level / 2, power], freedom).sum() * np.sqrt(parts.sum())
+        reach = special.stdtrit(freedom, [0.5 + level / 2, power]).sum() * np.sqrt(parts.sum())
         return bool(reach <= gap)
 
     more_runs = _first(runs, MOST, lambda many: decides(many, clusters))
@@ -96,12 +96,14 @@ def power(
         clusters: of images.
         regimes, level: as in ``needed``.
     """
+    from scipy.stats import nct  # not at the top: one page plans, and it takes half a second
+
     parts = np.array([run_variance, image_variance])
     freedom = satterthwaite(parts, [regimes * (runs - 1) + 1, clusters])
-    beyond = stats.t.ppf(0.5 + level / 2, freedom)
+    beyond = special.stdtrit(freedom, 0.5 + level / 2)
     shift = gap / np.sqrt(parts.sum())
     # Both sides by the survival function: SciPy's distribution function gives NaN far from its middle.
-    return float(sum(stats.nct.sf(beyond, freedom, side) for side in (shift, -shift)))
+    return float(sum(nct.sf(beyond, freedom, side) for side in (shift, -shift)))
 
 
 def _first(least: int, most: int, enough: Callable[[int], bool]) -> int | None:

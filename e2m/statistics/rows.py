@@ -15,10 +15,10 @@ def ranged(rows: pd.DataFrame, ranges: Mapping[str, tuple[float, float]]) -> pd.
         rows: with a column ``variant``.
         ranges: variant -> its least and largest value; variants that are not named have no limits.
     """
-    limits = pd.DataFrame(ranges, index=["least", "most"]).T.reindex(pd.unique(rows["variant"]))
-    limits = limits.astype(float).fillna({"least": -np.inf, "most": np.inf})
-    variant = rows["variant"].astype(object)
-    return rows.assign(**{name: variant.map(limits[name]).astype(float) for name in limits})
+    codes, variants = pd.factorize(rows["variant"], use_na_sentinel=False)
+    limits = np.array([ranges.get(variant, (-np.inf, np.inf)) for variant in variants], float).reshape(-1, 2)
+    least, most = limits[codes].T
+    return rows.assign(least=least, most=most)
 
 
 def by_decision(rows: pd.DataFrame) -> pd.DataFrame:
@@ -36,13 +36,13 @@ def over_levels(rows: pd.DataFrame) -> pd.DataFrame:
     """
     pooled = {"value": "mean"} | ({"flipped": "sum"} if "flipped" in rows else {})
     keys = [name for name in rows.columns if name not in ("level", *pooled) and rows[name].notna().any()]
-    return rows.groupby(keys, observed=True, sort=False).agg(pooled).reset_index()
+    return rows.groupby(keys, observed=True, sort=False, dropna=False).agg(pooled).reset_index()
 
 
 def accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of correct (1) and wrong (0) decisions from rows of scores, variant "accuracy"."""
     rows = softmax_scores(rows)
-    right = (rows["value"] >= 0.5) == (rows["label"] == "synthetic")
+    right = _flagged(rows) == (rows["label"] == "synthetic")
     return _renamed(rows, "accuracy", right, (0, 1))
 
 
@@ -62,7 +62,7 @@ def flips(rows: pd.DataFrame) -> pd.DataFrame:
     """
     rows = softmax_scores(rows)
     clean = rows["correct"].to_numpy(bool) == (rows["label"] == "synthetic").to_numpy()
-    return _renamed(rows, "flipped", (rows["value"] >= 0.5) != clean, (0, 1))
+    return _renamed(rows, "flipped", _flagged(rows) != clean, (0, 1))
 
 
 def with_flips(rows: pd.DataFrame) -> pd.DataFrame:
@@ -85,6 +85,11 @@ def with_flips(rows: pd.DataFrame) -> pd.DataFrame:
 def softmax_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """The tidy rows that hold P(synthetic), variant "score"; those of the published sigmoid are left out."""
     return rows[rows["variant"] == "score"]
+
+
+def _flagged(rows: pd.DataFrame) -> pd.Series:
+    """Whether a score decides for "synthetic"; of two equal logits the first, authentic, is the predicted class."""
+    return rows["value"] > 0.5
 
 
 def _renamed(rows: pd.DataFrame, variant: str, value: pd.Series, limits: tuple[float, float]) -> pd.DataFrame:

@@ -23,8 +23,10 @@ from e2m.statistics.intervals import (
     auc,
     auc_difference_interval,
     auc_interval,
+    both_classes,
     inside,
     interval,
+    live_in_all,
     scale_of,
     sums_of,
     within,
@@ -65,7 +67,7 @@ def summarise(
             (the message names the columns in which they differ); an image without a cluster; pairs and single runs in
             one group; an unknown ``over``.
     """
-    names, groups = _groups(rows, by, clusters)
+    names, groups = groups_of(rows, by, clusters)
     intervals = []
     for tables, labels, pairs, limits in groups:
         of_pairs = {"ends": partial(within, limits=limits), "pairs": pairs, "kind": "pairs"}
@@ -118,7 +120,7 @@ def compare(
         if not (rows[column] == value).any():
             known = ", ".join(sorted(rows[column].dropna().astype(str).unique())) or "none"
             raise InputError(f"no rows of {column} {value!r} arrived; the {column}s there are: {known}")
-    names, groups = _groups(rows[rows[column].isin(compared)], by, clusters, column, compared)
+    names, groups = groups_of(rows[rows[column].isin(compared)], by, clusters, column, compared)
     table = pd.DataFrame([_compared(*group, compared, resamples, seed, over) for group in groups])
     table.insert(table.columns.get_loc("p_smallest") + 1, "p_holm", holm(table["p"]))
     return names.join(table)
@@ -145,10 +147,11 @@ def summarise_auc(
         One row a group and synthetic source: ``by``, source, then the attributes of ``Interval``.
 
     Raises:
-        InputError: no rows of ``authentic``, or a group with nothing else.
+        InputError: no rows of ``authentic``, or a group with nothing else; a missing column; two scores of a run and
+            image in a group; an image without a cluster.
     """
     table = []
-    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, clusters):
+    for names, source, tables, synthetic, labels in auc_groups(rows, by, authentic, clusters):
         aucs = auc_interval(tables[0], synthetic, labels, resamples, seed, source=source, over=over)
         table.append({**names, "source": source, **aucs.as_row()})
     return pd.DataFrame(table)
@@ -172,9 +175,9 @@ def compare_auc(
     Arguments and errors are those of ``summarise_auc`` and ``compare``; ``by`` does not contain ``column``.
     """
     table = []
-    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, clusters, column, (first, second)):
+    for names, source, tables, synthetic, labels in auc_groups(rows, by, authentic, clusters, column, (first, second)):
         difference = auc_difference_interval(*tables, synthetic, labels, resamples, seed, source=source, over=over)
-        table.append({**names, "source": source, **_tested(difference, _run_aucs(tables, synthetic, source), seed)})
+        table.append({**names, "source": source, **_tested(difference, _run_aucs(tables, synthetic), seed)})
     table = pd.DataFrame(table)
     table.insert(table.columns.get_loc("p_smallest") + 1, "p_holm", holm(table["p"]))
     return table
@@ -212,21 +215,22 @@ def equal_auc(
         InputError: as ``compare_auc``; also a margin that is not positive.
     """
     table = []
-    for names, source, tables, synthetic, labels in _auc_groups(rows, by, authentic, clusters, column, (first, second)):
+    for names, source, tables, synthetic, labels in auc_groups(rows, by, authentic, clusters, column, (first, second)):
         wide, narrow = (
             auc_difference_interval(*tables, synthetic, labels, resamples, seed, level, source, over)
             for level in (0.95, 0.9)
         )
-        aucs = _run_aucs(tables, synthetic, source)
+        aucs = _run_aucs(tables, synthetic)
         if narrow.status == Status.NO_SPREAD and np.concatenate(aucs).min() == 1:
             narrow = _perfect(narrow, synthetic, labels)
         test = equivalent(*aucs, margin, narrow)
-        inside = bool(-margin < test.low and test.high < margin)
-        equal = inside if over == "images" or narrow.status == Status.NO_SPREAD else test.equivalent
+        # Without other runs, or where no run differs, the interval decides by itself.
+        alone = over == "images" or narrow.status == Status.NO_SPREAD
+        equal = -margin < test.low and test.high < margin if alone else test.equivalent
         different = wide.low > 0 or wide.high < 0
         verdict = "equal" if equal else "different" if different else "undecided"
         ends = {"low_90": test.low, "high_90": test.high}
-        note = narrow.note if over == "images" or narrow.status == Status.NO_SPREAD else test.note
+        note = narrow.note if alone else test.note
         tested = {"difference": test.difference, **ends, "margin": margin, "p": test.p, "note": note}
         about = ("runs", "images", "clusters", "run_variance", "image_variance")
         tested |= {name: getattr(narrow, name) for name in about} | {"p_interval": wide.p}
@@ -259,14 +263,18 @@ def summarise_rates(
     """
     return pd.DataFrame(
         {**names, "source": source, "rate": rate, **function(values, synthetic, labels, resamples, seed).as_row()}
-        for names, source, (values,), synthetic, labels in _auc_groups(rows, by, authentic, clusters)
+        for names, source, (values,), synthetic, labels in auc_groups(rows, by, authentic, clusters)
         for rate, function in rates.items()
     )
 
 
-def _run_aucs(tables: Sequence[np.ndarray], synthetic: np.ndarray, source: str) -> list[list[float]]:
-    """The AUC of each run, a list for each of the compared."""
-    return [[auc(run[~synthetic], run[synthetic], source) for run in table] for table in tables]
+def _run_aucs(tables: Sequence[np.ndarray], synthetic: np.ndarray) -> list[list[float]]:
+    """AUCs of the live runs of each table, on the images with live scores in all tables."""
+    tables = [both_classes(table, synthetic) for table in tables]
+    columns = live_in_all(tables)
+    classes = synthetic[columns]
+    shared = [both_classes(table[:, columns], classes) for table in tables]
+    return [[auc(run[~classes], run[classes]) for run in table if np.isfinite(run).any()] for table in shared]
 
 
 def _perfect(none: Interval, synthetic: np.ndarray, labels: np.ndarray | None) -> Interval:
@@ -281,7 +289,7 @@ def _perfect(none: Interval, synthetic: np.ndarray, labels: np.ndarray | None) -
     return replace(none, low=-reach, high=reach, note=f"every AUC is 1: as far as {pairs} images of a class can tell")
 
 
-def _auc_groups(
+def auc_groups(
     rows: pd.DataFrame,
     by: Sequence[str],
     authentic: Against,
@@ -290,6 +298,8 @@ def _auc_groups(
     compared: Sequence[str | None] = (None,),
 ) -> Iterator[tuple[dict, str, list[np.ndarray], np.ndarray, np.ndarray | None]]:
     """Groups: names, source, (R, N) scores of each of the compared, (N,) bool of synthetic images, and clusters."""
+    for names in (by, ["variant"]):
+        _check_columns(rows, ["run", "image", "label", "source", "value"], names)
     rows = softmax_scores(rows)
     sources = list(dict.fromkeys(rows.loc[rows["label"] == "synthetic", "source"]))
     given = authentic if isinstance(authentic, Mapping) else dict.fromkeys(sources, authentic)
@@ -303,12 +313,17 @@ def _auc_groups(
         raise InputError(f"AUC against {odd[0]!r} arrived, which has synthetic images; an authentic source fits")
     if absent := [value for value in compared if value is not None and not (rows[column] == value).any()]:
         raise InputError(f"no scores of {column} {absent[0]!r} arrived; there are {sorted(set(rows[column]))}")
+    keys = [*by, *([column] if column else []), "run", "image"]
+    _check_repeats(rows, by, np.column_stack([pd.factorize(rows[name])[0] for name in keys]))
     for key, group in rows.groupby(list(by), observed=True, sort=False, dropna=False):
         names = dict(zip(by, key, strict=True))
         for source in sources:
-            authentic_images = pd.unique(group.loc[group["source"].isin(against[source]), "image"])
-            fakes = pd.unique(group.loc[group["source"] == source, "image"])
-            images = [*authentic_images, *fakes]
+            # Sorted, so that the order of rows changes no number.
+            real, fake = (
+                sorted(pd.unique(group.loc[group["source"].isin(chosen), "image"]))
+                for chosen in (against[source], [source])
+            )
+            images = pd.Index([*real, *fake])
             kept = group[group["source"].isin([*against[source], source])]
             tables = [
                 (kept if value is None else kept[kept[column] == value])
@@ -317,8 +332,8 @@ def _auc_groups(
                 .to_numpy(float)
                 for value in compared
             ]
-            labels = None if clusters is None else np.array([clusters[image] for image in images])
-            yield names, source, tables, np.arange(len(images)) >= len(authentic_images), labels
+            labels = None if clusters is None else _cluster_numbers(clusters, images)
+            yield names, source, tables, np.arange(len(images)) >= len(real), labels
 
 
 def _compared(
@@ -371,15 +386,14 @@ def _tested(difference: Interval, means: Sequence[ArrayLike], seed: int) -> dict
 
 def _run_means(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Means of the live runs of each table, on the images with live values in all tables."""
-    columns = np.logical_and.reduce([np.isfinite(table).any(axis=0) for table in tables])
-    shared = [table[:, columns] for table in tables]
+    shared = [table[:, live_in_all(tables)] for table in tables]
     return [np.nanmean(table[np.isfinite(table).any(axis=1)], axis=1) for table in shared]
 
 
 # Groups of tidy rows as (R, N) tables
 
 
-def _groups(
+def groups_of(
     rows: pd.DataFrame,
     by: Sequence[str],
     clusters: Mapping | pd.Series | None,

@@ -71,6 +71,16 @@ def test_dead_maps_have_no_number():
         assert np.isnan(values).tolist() == [True, True, True, False]
 
 
+def test_maps_that_are_constant_in_eight_bits_have_no_similarity():
+    """As in the other measures that compare maps; the correlation of such maps is known all the same."""
+    maps, human = stack(0), stack(1)
+    maps[0] = 1
+    maps[0, 0, 0] -= 1e-9
+    result = with_human(maps, human)
+    assert np.isnan(result["ssim"]).tolist() == [True, False, False, False]
+    assert np.isfinite(result["correlation"]).all()
+
+
 def test_eight_bit_maps_are_those_in_0_to_1():
     maps, human = quantise(stack(0)), quantise(stack(1))
     result, expected = with_human(maps, human), with_human(maps / 255, human / 255)

@@ -1,5 +1,7 @@
 """Measure (b)."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,6 +55,14 @@ def test_another_seed_amount_or_image_gives_other_noise():
     assert ((salt_and_pepper(other, 0.5, 0) != other) != noise).mean() > 0.3
     smaller = salt_and_pepper(images, 0.25, 0) != images
     assert (smaller & ~noise).any()
+
+
+def test_the_type_of_an_amount_changes_no_pixel(monkeypatch):
+    """A draw that equals the amount in single precision, but not in double precision."""
+    images = random_images(0)
+    draws = SimpleNamespace(random=lambda shape, kind: np.full(shape, np.float32(0.7), kind))
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: draws)
+    assert (salt_and_pepper(images, np.float64(0.7), 0) == salt_and_pepper(images, 0.7, 0)).all()
 
 
 def test_changes_leave_out_the_clean_image():

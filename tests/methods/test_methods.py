@@ -7,9 +7,10 @@ from torch import nn
 
 from e2m import explain, plugins
 from e2m.arrays.maps import min_max
-from e2m.methods import occlusion, rise
+from e2m.methods import occlusion
 from e2m.networks.inputs import as_input
 from e2m.types import Detector, InputError
+from tests.made import METHOD
 
 
 @pytest.fixture
@@ -49,27 +50,6 @@ def test_occlusion_by_hand(linear, images):
     np.testing.assert_allclose(explain(linear, images, "occlusion", target=1).maps, min_max(raw), atol=1e-3)
 
 
-def test_rise_finds_the_pixels_that_count(images, monkeypatch):
-    """The class is told by the lower right corner alone."""
-    monkeypatch.setattr(rise, "MASKS", 1000)
-
-    class Corner(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = nn.Parameter(torch.tensor(4.0))
-            self.cells = nn.AvgPool2d(2)
-
-        def forward(self, pixels):
-            corner = self.cells(pixels)[:, :, 6:, 6:].mean((1, 2, 3))
-            return self.scale * torch.stack([-corner, corner], 1)
-
-    detector = Detector("corner", Corner(), layer="cells", size=16, mean=(0, 0, 0), std=(1, 1, 1))
-    result = explain(detector, images, "RISE", target="synthetic")
-    assert result.maps.shape == (3, 8, 8)
-    assert (result.maps[:, 6:, 6:].mean((1, 2)) > 0.85).all()
-    assert (result.maps[:, :4, :4].mean((1, 2)) < 0.5).all()
-
-
 @pytest.mark.parametrize("method", ["RISE", "GradientShap", "random"])
 def test_random_methods_are_keyed_by_seed_and_image(toy, method):
     images, detector = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), np.uint8), toy()
@@ -84,24 +64,8 @@ def test_random_methods_are_keyed_by_seed_and_image(toy, method):
     assert (explain(detector, images, method, target=1, seed=1).maps != first.maps).any(axis=(1, 2)).all()
 
 
-MINE = '''
+MINE = METHOD.replace(".abs()", ".abs()[:, : forward.pixels.shape[2] // 2]")
 """Gradient times input, on the upper half of the image."""
-
-import torch
-
-from e2m.methods import Method as Base
-
-
-class Method(Base):
-    """``|sum over channels of gradient * pixel|``."""
-
-    needs = "input"
-
-    def maps(self, forward, classes, logits):
-        score = logits.gather(1, classes[:, None]).sum()
-        (gradient,) = torch.autograd.grad(score, forward.pixels, retain_graph=True)
-        return (gradient * forward.pixels).detach().sum(1).abs()[:, : forward.pixels.shape[2] // 2]
-'''
 
 
 @pytest.fixture
@@ -179,15 +143,6 @@ def patched(random):
     images = random.integers(100, 156, (2, 32, 32, 3), np.uint8)
     images[0][PATCH], images[1][PATCH] = 250, 10
     return images
-
-
-def test_occlusion_finds_what_the_decision_rests_on(reader, patched, monkeypatch):
-    monkeypatch.setattr(occlusion, "PATCH", 16 / 32)
-    monkeypatch.setattr(occlusion, "STRIDE", 8 / 32)
-    result = explain(reader, patched, "occlusion", np.array([1, 0])).maps
-    # The patch lies wholly under two rows and two columns of the three hiding patches that fit each way.
-    assert result.shape == (2, 3, 3)
-    np.testing.assert_allclose(result, np.broadcast_to([[0, 1, 1], [0, 1, 1], [0, 0, 0]], (2, 3, 3)), atol=1e-5)
 
 
 def test_rise_finds_what_the_decision_rests_on(reader, patched):

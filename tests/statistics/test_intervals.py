@@ -271,6 +271,16 @@ def test_ends_within_limits_by_hand():
     assert intervals.apart(-1.8, 0.3, (-1, 1)) == (-2, pytest.approx(-1.5))
 
 
+def test_changes_that_happen_to_be_0_or_1_keep_the_limits_of_changes():
+    """No decision was lost here, but others may lose some: the interval of a change may hold 0, that of a share not."""
+    won = np.zeros((4, 10))
+    won[0, 3] = 1
+    change, share = mean_interval(won, limits=(-1, 1)), mean_interval(won)
+    assert (change.kind, share.kind) == ("bounded mean", "share")
+    assert change.low < 0 < share.low
+    assert (mean_interval(won, limits=(0, 1)), change.mean) == (share, share.mean)
+
+
 def test_limits_leave_the_estimate_and_its_error_alone():
     values = 0.5 + normal(4, 10) / 50
     free, kept = mean_interval(values), mean_interval(values, limits=(0, 1))

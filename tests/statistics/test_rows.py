@@ -15,6 +15,14 @@ def test_mean_over_levels_by_hand():
     np.testing.assert_array_equal(result["value"], [1.5, np.nan])
 
 
+def test_rows_that_lack_a_column_of_others_keep_their_mean():
+    """Rows of different measures in one frame: a pair of runs has another run, a single run has none."""
+    rows = pd.DataFrame({"run": [0, 0, 1, 1], "run_other": [1, 1, None, None], "level": [*"xyxy"], "value": range(4)})
+    result = statistics.over_levels(rows)
+    assert result.columns.tolist() == ["run", "run_other", "value"]
+    np.testing.assert_array_equal(result.to_numpy(float), [[0, 1, 0.5], [1, np.nan, 2.5]])
+
+
 def test_all_images_and_those_classified_rightly():
     rows = tidy(np.array([[1.0, 2.0, 3.0]] * 2), measure="m", correct=[True, False, True, True, False, False])
     result = summarise(statistics.by_decision(rows), ["measure", "decision"])
@@ -25,7 +33,7 @@ def test_all_images_and_those_classified_rightly():
 
 
 def test_accuracies_by_hand(score_rows):
-    rows = score_rows.head(3).assign(value=[0.4, 0.5, np.nan], label=["authentic", "synthetic", "synthetic"])
+    rows = score_rows.head(3).assign(value=[0.4, 0.6, np.nan], label=["authentic", "synthetic", "synthetic"])
     result = statistics.accuracies(rows.assign(region="salient"))
     assert result[["variant", "region"]].to_numpy().tolist() == [["accuracy", "salient"]] * 3
     np.testing.assert_array_equal(result["value"], [1, 1, np.nan])
@@ -36,6 +44,14 @@ def test_flips_by_hand(score_rows):
         value=[0.9, 0.9, 0.1, 0.1], label=["synthetic"] * 4, correct=[True, False, True, False]
     )
     assert statistics.flips(rows)["value"].tolist() == [0, 1, 1, 0]
+
+
+def test_a_detector_that_cannot_tell_changes_no_decision(score_rows):
+    """Both logits are equal, so that P is exactly one half: the class is the first, authentic, before and after."""
+    rows = score_rows.head(2).assign(value=0.5, label=["authentic", "synthetic"], correct=[True, False])
+    assert statistics.flips(rows)["value"].tolist() == [0, 0]
+    assert statistics.accuracies(rows)["value"].tolist() == [1, 0]
+    assert statistics.accuracy_changes(rows)["value"].tolist() == [0, 0]
 
 
 def test_flips_of_maps_by_hand(score_rows):

@@ -435,11 +435,50 @@ def test_tables_over_images_alone_are_those_of_a_doubled_run(score_rows):
         assert fast["runs"].tolist() == [1] * len(fast)
 
 
+def test_pairs_over_images_alone_are_a_mean_over_images():
+    values = normal(3, 9)
+    rows = paired(values, [(0, 1), (0, 2), (1, 2)], measure="stability")
+    (row,) = summarise(rows, ["measure"], resamples=50, over="images").to_dict("records")
+    alone = mean_interval(values, resamples=50, over="images")
+    assert [row["mean"], row["low"], row["high"]] == pytest.approx([alone.mean, alone.low, alone.high])
+    assert (row["run_variance"], row["note"]) == (0, "3 runs: interval over images alone")
+
+
 def test_auc_needs_both_classes(score_rows):
     with pytest.raises(InputError, match=r"'nobody'.*there are"):
         statistics.summarise_auc(score_rows, ["regime"], "nobody")
     with pytest.raises(InputError, match="synthetic source"):
         statistics.summarise_auc(score_rows[score_rows["source"] == "orl"], ["regime"], "orl")
+    with pytest.raises(InputError, match="AUC needs scores of 'orl' and of a synthetic source"):
+        statistics.summarise_auc(score_rows.assign(variant="ssim"), ["regime"], "orl")
+
+
+def test_the_order_of_rows_changes_no_auc(score_rows):
+    shuffled, settings = score_rows.sample(frac=1, random_state=0), {**ROLES, "resamples": 50}
+    for table in (
+        lambda rows: statistics.summarise_auc(rows, ["regime"], "orl", resamples=50),
+        lambda rows: statistics.compare_auc(rows, ["variant"], "orl", **settings),
+        lambda rows: statistics.equal_auc(rows, ["variant"], "orl", 0.1, **settings),
+    ):
+        keys = ["source", *table(score_rows).columns.intersection(["regime"])]
+        first, second = (table(rows).sort_values(keys, ignore_index=True) for rows in (score_rows, shuffled))
+        pd.testing.assert_frame_equal(first, second)
+
+
+def test_runs_and_images_that_the_interval_leaves_out_are_in_no_test(score_rows):
+    """A run without scores of one class, and an image without a score in one regime."""
+    guided = score_rows["regime"] == "cyborg"
+    dead = guided & (score_rows["run"] == 2) & (score_rows["source"] == "orl")
+    dead |= guided & (score_rows["image"] == "swap/3")
+    rows = score_rows.assign(value=score_rows["value"].mask(dead))
+    kept = rows[~(guided & (rows["run"] == 2)) & (rows["image"] != "swap/3")]
+    settings = {**ROLES, "resamples": 50}
+    apart = statistics.compare_auc(rows, ["variant"], "orl", **settings).set_index("source").loc["swap"]
+    equal = statistics.equal_auc(rows, ["variant"], "orl", 0.1, **settings).set_index("source").loc["swap"]
+    expected = statistics.compare_auc(kept, ["variant"], "orl", **settings).set_index("source").loc["swap"]
+    names = ["difference", "cliffs_delta", "p", "runs", "images"]
+    assert apart[names].tolist() == pytest.approx(expected[names].tolist())
+    assert equal["difference"] == pytest.approx(apart["difference"])
 
 
 ROWS = tidy(normal(2, 3), regime="cyborg", measure="noise", level="0.1")
@@ -474,3 +513,22 @@ ROWS = tidy(normal(2, 3), regime="cyborg", measure="noise", level="0.1")
 def test_errors_say_which_rows_do_not_fit(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "add salience to by"),
+        ({"clusters": {"orl/0": "a"}}, "15 of 16 images have no cluster, 'orl/1' first"),
+        ({"by": "regime"}, "give a list"),
+        ({"by": ["image"]}, "by names image"),
+        ({"drop": "source"}, "rows have no column source; their columns are"),
+        ({"drop": "variant"}, "rows have no column variant; their columns are"),
+    ],
+)
+def test_errors_say_which_scores_do_not_fit(score_rows, change, message):
+    twice = [score_rows.assign(salience=name) for name in ("CAM", "GradCAM")]
+    rows = score_rows if change else pd.concat(twice)
+    options = {"by": ["regime"], "authentic": "orl"} | {key: change[key] for key in change if key != "drop"}
+    with pytest.raises(InputError, match=message):
+        statistics.summarise_auc(rows.drop(columns=change.get("drop", [])), **options)
