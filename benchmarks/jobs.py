@@ -13,54 +13,69 @@ from PIL import Image
 
 from benchmarks.images import random_images
 from e2m import load_detector
-from e2m.experiment.results import PROFILES
+from e2m.experiment.profile import PROFILES
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT
 
-DETECTOR, REGIME, RUN = "demo_cnn", "cross_entropy", 0
+REGIME = "cross_entropy"
 DISTINCT = 100  # images made; more are links to these
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The cost of a job: seconds from start to end, and peak memory in mebibytes."""
+    """The cost of a job: seconds from start to end, core-seconds, and peak memory in mebibytes."""
 
     seconds: float
+    core_seconds: float
     mebibytes: float
 
 
-def project(folder: Path, sources: dict[str, int], measures: dict[str, dict]) -> Path:
-    """A folder of images, a checkpoint with random weights and a profile.
+def project(
+    folder: Path,
+    sources: dict[str, int],
+    measures: dict[str, dict],
+    detector: str = "mobilenet_v2",
+    runs: int = 1,
+    changed: int | None = None,
+) -> Path:
+    """A folder of images, checkpoints and a profile.
 
     Args:
         folder: empty.
         sources: name -> number of images of 112 px.
         measures: settings of the measures; ``images_per_source`` is added.
+        detector: its network; of ImageNet weights, where they are embedded, the first blocks are frozen.
+        runs: number of checkpoints, which differ in the seed of what is not pretrained.
+        changed: number of images of each source that measures change; None changes all.
 
     Returns:
         The profile's path.
     """
-    detector = load_detector(DETECTOR, device="cpu")
+    detectors = [load_detector(detector, None, seed, detector == "mobilenet_v2", "cpu") for seed in range(runs)]
     for source, count in sources.items():
-        _write_images(folder / "images" / "authentic" / source, count, detector.size)
+        _write_images(folder / "images" / "authentic" / source, count, detectors[0].size)
     profile = folder / "bench.yaml"
     most = max(sources.values())
-    changed = {
+    settings = {
         "dataset": "folder",
         "dataset_options": {"root": str(folder / "images")},
         "sources": list(sources),
         "in_set": list(sources),
-        "detectors": [DETECTOR],
-        "controls": [],
+        "detectors": [detector],
+        "runs": runs,
+        "controls": {},
+        "study": {},
         "masker": None,
         "methods": ["GradCAM"],
         "images_per_source": most,
-        "measures": {name: {**settings, "images_per_source": most} for name, settings in measures.items()},
+        "share_frozen": False,
+        "measures": {name: {**options, "images_per_source": changed or most} for name, options in measures.items()},
     }
-    profile.write_text(yaml.safe_dump(yaml.safe_load((PROFILES / "demo.yaml").read_text()) | changed))
-    weights = folder / "results" / profile.stem / "checkpoints" / DETECTOR / REGIME / f"run-{RUN}.pt"
-    weights.parent.mkdir(parents=True)
-    state = {"format": CHECKPOINT_FORMAT, "detector": DETECTOR, "weights": detector.model.state_dict()}
-    torch.save(state, weights)
+    profile.write_text(yaml.safe_dump(yaml.safe_load((PROFILES / "demo.yaml").read_text()) | settings))
+    for run, made in enumerate(detectors):
+        weights = folder / "results" / profile.stem / "checkpoints" / detector / REGIME / f"run-{run}.pt"
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        state = {"format": CHECKPOINT_FORMAT, "detector": detector, "frozen": list(made.frozen)}
+        torch.save({**state, "weights": made.model.state_dict()}, weights)
     return profile
 
 
@@ -81,7 +96,8 @@ def run(profile: Path, sources: list[str], at_once: bool = False) -> list[Finish
 
 
 def _start(profile: Path, source: str) -> tuple[subprocess.Popen, float]:
-    command = ["salience", "--profile", profile, "--detector", DETECTOR, "--regime", REGIME, "--run", RUN]
+    detector = yaml.safe_load(profile.read_text())["detectors"][0]
+    command = ["salience", "--profile", profile, "--detector", detector, "--regime", REGIME, "--run", 0]
     environment = os.environ | {"E2M_ROOT": str(profile.parent), "OMP_NUM_THREADS": "1"}
     started = time.perf_counter()
     arguments = [sys.executable, "-m", "benchmarks.peak", "e2m.cli", *map(str, command), "--source", source]
@@ -90,6 +106,9 @@ def _start(profile: Path, source: str) -> tuple[subprocess.Popen, float]:
 
 def _finish(job: subprocess.Popen, started: float) -> Finished:
     said = job.stderr.read()
-    if job.wait():
+    _, status, used = os.wait4(job.pid, 0)
+    job.returncode = os.waitstatus_to_exitcode(status)
+    if job.returncode:
         raise RuntimeError(f"a salience job failed: {said[-2000:]}")
-    return Finished(time.perf_counter() - started, float(said.splitlines()[-1]))
+    seconds = time.perf_counter() - started
+    return Finished(seconds, used.ru_utime + used.ru_stime, float(said.splitlines()[-1]))

@@ -1,6 +1,7 @@
 """Grad-CAM maps beside the plain forward pass and beside the Grad-CAM of other packages."""
 
 import copy
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,39 +10,42 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from benchmarks import literal, peers
+from benchmarks import literal, networks, peers
 from benchmarks.images import random_images
 from benchmarks.timing import compared, interleave
-from e2m import explain, load_detector, plugins
-from e2m.networks.inputs import as_input
+from e2m import explain, plugins
+from e2m.networks.inputs import as_input, device_of, has_bfloat16
 from e2m.salience.engine import images_at_once
 from e2m.types import Detector
 
-IMAGES = {"demo_cnn": 256, "resnet50": 32, "densenet121": 16, "inception_v3": 16, "xception": 8}
-ROUNDS = {"demo_cnn": 5, "resnet50": 5}
+NETWORKS = ("mobilenet_v2", "resnet50", "densenet121", "inception_v3", networks.VIT)
 BATCH = 64
 ONE_BY_ONE = 4  # images given to contestants that take one at a time
 
-AT_MOST = {("resnet50", "forward pass"): 1.05, ("demo_cnn", "forward pass"): 1.15}
-AT_LEAST = {("resnet50", "TorchCAM, batched"): 3.0, ("resnet50", "the release's loop"): 12.0}
+USUAL = "forward pass, batches whole"
+HALF = "ours, bfloat16"
+AT_MOST = {("resnet50", USUAL): 0.85}
+AT_LEAST = {("resnet50", "TorchCAM, batched"): 1.25}
 _BEFORE = "reads the features before the network's last ReLU, TorchCAM behind it: other maps"
 NOTES = {
     ("densenet121", "pytorch-grad-cam, batched"): _BEFORE,
     ("densenet121", "Captum, batched"): _BEFORE,
-    "forward pass": "from 8-bit images to logits, without gradients, channels last, in the parts that ours takes",
-    "forward pass, input ready": "the network alone, on an input that is normalised and in channels last already",
-    "forward pass, batches whole": "as the first, but batches are not parted",
+    USUAL: "as usually called: from 8-bit images to logits, without gradients, channels last, the batch whole",
+    "forward pass": "the same in the parts that ours takes",
+    "forward pass, input ready": "the network alone in these parts, on an input that is normalised already",
     "TorchCAM, batched": "TorchCAM goes back to the layer only: what it loses is the memory of the graph before it",
     "Captum, batched": "is told the class, for which the network runs once more",
     "the release's loop": "for each image builds the network, loads its weights, goes forward and all the way back",
+    "the release's loop, file not in memory": "the same; the weights file leaves the system's memory before each image",
     "the release's loop, network kept": "for each image loads the weights, goes forward and all the way back",
 }
+SINGLY = ("TorchCAM, one by one", *(name for name in NOTES if "loop" in name))
+"""Contestants that take one image at a time."""
 
 
 def rows(quick: bool = False) -> Iterator[dict]:
-    """Random weights: the cost of a map does not depend on them."""
-    for name, count in IMAGES.items():
-        yield from _of_network(load_detector(name, seed=0), 2 if quick else count, 1 if quick else ROUNDS.get(name, 3))
+    for name in NETWORKS:
+        yield from _of_network(networks.load(name), 2 if quick else networks.IMAGES[name], 1 if quick else 3)
 
 
 def _of_network(detector: Detector, count: int, rounds: int) -> Iterator[dict]:
@@ -49,39 +53,62 @@ def _of_network(detector: Detector, count: int, rounds: int) -> Iterator[dict]:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.pt"
         torch.save(detector.model.state_dict(), weights)
-        run, share = _contestants(detector, images, weights)
+        run = {**ours(detector, images), **_peers(detector, images, weights)}
         results = {name: function() for name, function in run.items()}
         seconds = interleave(run, rounds, warm=True)
+    share = {name: min(count, ONE_BY_ONE) if name in SINGLY else count for name in run}
     each = {name: taken / share[name] for name, taken in seconds.items()}
-    ours = each.pop("ours")
+    map_seconds = each.pop("ours")
+    about = {"detector": detector.name, "images": count}
+    if HALF in each:
+        yield from in_bfloat16(map_seconds, each.pop(HALF), each[USUAL], **about)
     for name, theirs in each.items():
-        forward = name.startswith("forward pass")
+        forward_pass = name.startswith("forward pass")
         yield compared(
             "maps",
             "Grad-CAM map",
             name,
-            ours,
+            map_seconds,
             theirs,
-            "cost" if forward else "speed-up",
-            (AT_MOST if forward else AT_LEAST).get((detector.name, name)),
-            detector=detector.name,
-            images=share[name],
-            value=None if forward else difference(results["ours"], results[name]),
-            unit="" if forward else "largest difference of maps in [0, 1]",
+            "cost" if forward_pass else "speed-up",
+            (AT_MOST if forward_pass else AT_LEAST).get((detector.name, name)),
+            value=None if forward_pass else difference(results["ours"], results[name]),
+            unit="" if forward_pass else "largest difference of maps in [0, 1]",
             note=NOTES.get((detector.name, name), NOTES.get(name, "")),
+            **about | {"images": share[name]},
         )
 
 
-def _contestants(
-    detector: Detector, images: np.ndarray, weights: Path
-) -> tuple[dict[str, Callable[[], np.ndarray]], dict[str, int]]:
-    """The contestants, and the number of images of each. Others get a ready input; ours starts from bytes."""
-    device = next(detector.model.parameters()).device
+def ours(detector: Detector, images: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
+    """Maps from bytes, and forward passes without maps."""
+    device = device_of(detector.model)
+    ready = as_input(images, detector, device)
+    half = {HALF: lambda: explain(detector, images, batch_size=BATCH, precision="bfloat16").maps}
+    return {
+        "ours": lambda: explain(detector, images, batch_size=BATCH).maps,
+        **(half if has_bfloat16(device) else {}),
+        USUAL: lambda: forward(detector, images, BATCH),
+        "forward pass": lambda: forward(detector, images),
+        "forward pass, input ready": lambda: forward(detector, ready),
+    }
+
+
+def in_bfloat16(ours: np.ndarray, half: np.ndarray, usual: np.ndarray, **about: object) -> Iterator[dict]:
+    """Maps in bfloat16 beside maps and forward passes in float32, all (rounds,) seconds an image."""
+    what = "Grad-CAM map in bfloat16"
+    yield compared("bfloat16", what, "the same in float32", half, ours, **about)
+    yield compared("bfloat16", what, "forward pass in float32", half, usual, "cost", **about)
+
+
+def _peers(detector: Detector, images: np.ndarray, weights: Path) -> dict[str, Callable[[], np.ndarray]]:
+    """Other packages, which get a ready input in the usual memory layout; none reads tokens unless it is told how."""
+    if detector.reshape is not None:
+        return {}
+    device = device_of(detector.model)
     # The usual state of a network: weights that need gradients, channels first.
     usual = copy.deepcopy(detector.model).to(memory_format=torch.contiguous_format)
-    ready = as_input(images, detector, device)
-    batch, few = ready.contiguous(), ready[:ONE_BY_ONE].contiguous()
-    singly = images[:ONE_BY_ONE]
+    batch = as_input(images, detector, device).contiguous()
+    few, singly = batch[:ONE_BY_ONE], images[:ONE_BY_ONE]
 
     def build() -> Detector:
         fresh = plugins.load("detector", detector.name).build()
@@ -94,20 +121,27 @@ def _contestants(
         kept.model.load_state_dict(torch.load(weights, weights_only=True))
         return literal.grad_cam(kept, image)
 
-    run = {
-        "ours": lambda: explain(detector, images, batch_size=BATCH).maps,
-        "forward pass": lambda: forward(detector, images),
-        "forward pass, input ready": lambda: forward(detector, ready),
-        "forward pass, batches whole": lambda: forward(detector, images, BATCH),
+    def from_disk(image: np.ndarray) -> np.ndarray:
+        forget(weights)
+        return literal.release_map(build, weights, image)
+
+    return {
         "TorchCAM, one by one": lambda: peers.torchcam_one_by_one(usual, detector, few),
         "TorchCAM, batched": lambda: peers.torchcam(usual, detector, batch),
         "pytorch-grad-cam, batched": lambda: peers.grad_cam(usual, detector, batch),
         "Captum, batched": lambda: peers.captum(usual, detector, batch),
         "the release's loop": lambda: np.stack([literal.release_map(build, weights, one) for one in singly]),
+        "the release's loop, file not in memory": lambda: np.stack([from_disk(one) for one in singly]),
         "the release's loop, network kept": lambda: np.stack([reloaded(one) for one in singly]),
     }
-    slow = ("TorchCAM, one by one", "the release's loop", "the release's loop, network kept")
-    return run, {name: len(singly) if name in slow else len(images) for name in run}
+
+
+def forget(path: Path) -> None:
+    """Ask the system to drop a file from its memory, so that the next reader waits for the disk."""
+    if hasattr(os, "posix_fadvise"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @torch.inference_mode()
@@ -116,7 +150,7 @@ def forward(detector: Detector, images: np.ndarray | torch.Tensor, at_once: int 
 
     ``at_once`` images go through the network together; by default as many as the engine takes, which is fastest.
     """
-    device = next(detector.model.parameters()).device
+    device = device_of(detector.model)
     step = at_once or min(BATCH, images_at_once(detector, device))
     parts = (images[start : start + step] for start in range(0, len(images), step))
     ready = (part if torch.is_tensor(part) else as_input(part, detector, device) for part in parts)

@@ -1,11 +1,13 @@
 """Timing side by side: contestants take turns, so that other load on the machine affects all of them alike."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 COLUMNS = {
     "row": str,
@@ -61,6 +63,17 @@ def interleave(
             if number >= 0:
                 seconds[name][number] = took
     return seconds
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A block in which torch computes with one thread, as in a job: core-seconds do not include waiting threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def compared(

@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from benchmarks import literal, maps, peers, timing
+from benchmarks import gpu, jobs, literal, maps, peers, speed, steps, throughput, timing
 from benchmarks.images import random_images, random_maps
 from e2m import explain
 from e2m.arrays.maps import upsample
+from e2m.experiment.profile import Profile
 from e2m.measures.degradation import degrade
 from e2m.measures.entropy import spatial_entropy
 from e2m.statistics import mean_interval
@@ -84,6 +86,45 @@ def test_the_table_has_all_columns_and_is_kept(tmp_path):
         timing.table([{"row": "maps", "speed": 1}])
 
 
+def test_every_step_gives_the_same_measures(toy):
+    detector, images = toy(), random_images(3, 32)
+    other_run = random_maps(3, explain(detector, images).maps.shape[1])
+    results = {}
+    for taken in ([], [steps.FOLDED], [steps.CLEAN], [steps.FOLDED, steps.CLEAN]):
+        with steps._opened(detector, taken, None) as explainer:
+            results[tuple(taken)] = steps.five_measures(explainer, images, other_run, steps.CLEAN in taken)
+    first = results.pop(())
+    assert set(first["measure"]) == {"entropy", "stability", "noise", "transformations", "degradation"}
+    scores = first["variant"].eq("score")
+    for result in results.values():
+        assert (result["value"] - first["value"]).abs()[scores].max() < 1e-5
+
+
+def test_maps_from_files_are_counted_by_the_core_second(toy):
+    (row, *_) = throughput.of_network(toy(), 2, 1)
+    assert row["row"] == "end to end"
+    assert row["value"] == pytest.approx(1 / row["ours_seconds"])
+    assert row["unit"] == "images a core-second"
+
+
+def test_parts_have_names_and_a_gpu_that_is_missing_is_named(capsys, monkeypatch):
+    assert all(callable(part.rows) for part in speed.GROUPS.values())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main([])
+    assert "no GPU" in capsys.readouterr().err
+
+
+def test_the_script_for_a_gpu_runs_without_one(toy, capsys, monkeypatch):
+    """With a toy in place of its networks; the study's hours are shown, and nothing is saved."""
+    monkeypatch.setattr(gpu, "NETWORKS", ("resnet50",))
+    monkeypatch.setattr(gpu.networks, "load", lambda name, device: replace(toy(), name=name))
+    gpu.main(["--device", "cpu", "--quick"])
+    said = capsys.readouterr().out
+    assert "resnet50 | Grad-CAM map" in said
+    assert "hours" in said
+
+
 @pytest.mark.parametrize("peer", [peers.torchcam, peers.torchcam_one_by_one])
 def test_others_called_as_usual_make_the_same_maps(toy, peer):
     detector, images = toy(), random_images(3, 32)
@@ -129,6 +170,14 @@ def test_random_images_and_maps_are_alive_and_seeded():
     assert (random_images(2, 16) == random_images(2, 16)).all()
     assert (random_images(2, 16) != random_images(2, 16, seed=1)).any()
     assert np.isfinite(spatial_entropy(random_maps(3, 7))).all()
+
+
+def test_a_project_has_a_profile_that_a_job_can_read(tmp_path):
+    profile = jobs.project(tmp_path, {"one": 3, "two": 2}, {"noise": {"amounts": [0.1]}}, "demo_cnn", 2, changed=1)
+    loaded = Profile.load(str(profile))
+    assert (loaded.sources, loaded.runs, loaded.images_per_source) == (["one", "two"], 2, 3)
+    assert loaded.measures == {"noise": {"amounts": [0.1], "images_per_source": 1}}
+    assert len(list((tmp_path / "results").rglob("run-*.pt"))) == 2
 
 
 def test_a_job_says_what_memory_it_had_whoever_started_it():
