@@ -13,6 +13,7 @@ import json
 import os
 import re
 from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 
 from e2m import plugins
@@ -20,10 +21,12 @@ from e2m.experiment import controls, data, explain, frozen, settings, train
 from e2m.experiment.dependencies import arguments, code, contents, files_of_notebook, parameters
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import ModelKey
-from e2m.store import paths
+from e2m.store import paths, times
 from e2m.types import InputError
 
 paths.check_folder(Path(workflow.basedir))
+# Where jobs note how long they took, for the page "Reproduce this book".
+TIMES = os.environ.setdefault(times.VARIABLE, str(Path(workflow.basedir, ".snakemake", "times.jsonl")))
 # `make` gives any name by the environment. What --config gives, Snakemake reads as a number where it can, and hands to
 # shells where it starts jobs.
 PROFILE = config.get("profile", os.environ.get("E2M_PROFILE", "demo"))
@@ -33,6 +36,10 @@ experiment = Inputs.load(PROFILE)
 # Regimes whose detectors have maskers.
 MASKED = experiment.masker["regimes"] if experiment.masker else []
 THREADS = experiment.threads or 2  # of one training
+# Most runs of a job, which share its start, and the images that they read: see profiles/by_runs.yaml.
+RUNS_OF_A_JOB = config.get("runs_per_job", 1)
+if not (isinstance(RUNS_OF_A_JOB, int) and RUNS_OF_A_JOB > 0):
+    raise InputError(f"--config runs_per_job={RUNS_OF_A_JOB} arrived; a whole number from 1 up fits")
 DATA = dict(dataset=[experiment.dataset])
 MEASURED = dict(measure=list(experiment.measures))
 
@@ -57,8 +64,28 @@ def network_of(wildcards):
     return paths.name_of(wildcards.detector)
 
 
-def key_of(wildcards):
-    return ModelKey(network_of(wildcards), paths.name_of(wildcards.regime), int(wildcards.run))
+def keys_of(wildcards, runs):
+    """The detectors of a job of these runs, which may be a wildcard."""
+    regime, given = paths.name_of(wildcards.regime), dict(wildcards.items())
+    return [ModelKey(network_of(wildcards), regime, int(run.format(**given))) for run in runs]
+
+
+def jobs_of(rule, regimes, *plans):
+    """Name of a rule -> the runs of one of its jobs, as in paths, and the regimes of which there is such a job.
+
+    A job has the runs of one regime and plan whose numbers divided by RUNS_OF_A_JOB agree: more runs, or a plan of more
+    regimes, leave the jobs of others as they are. The rule itself serves any run, alone.
+    """
+    shared = {}
+    for plan in plans:
+        pairs = sorted({(key.regime, key.run) for key in plan})
+        for (regime, _), group in groupby(pairs, lambda pair: (pair[0], pair[1] // RUNS_OF_A_JOB)):
+            runs = [str(run) for _, run in group]
+            if len(runs) > 1:
+                shared.setdefault(f"{rule}_{runs[0]}_to_{runs[-1]}", (runs, []))[1].append(regime)
+    if shared:
+        workflow.ruleorder(*shared, rule)
+    return {**shared, rule: (["{run}"], regimes)}
 
 
 def plugins_of(wildcards):
@@ -66,9 +93,11 @@ def plugins_of(wildcards):
     return {"detector": [network_of(wildcards)], "regime": [paths.name_of(wildcards.regime)]}
 
 
-def arguments_of(wildcards):
-    """The arguments of commands that name what the wildcards stand for."""
-    return [f"--{name}={paths.name_of(value)}" for name, value in wildcards.items()]
+def arguments_of(wildcards, runs=()):
+    """The arguments of commands that name what the wildcards stand for, and the runs of a job."""
+    given = dict(wildcards.items())
+    named = [f"--{name}={paths.name_of(value)}" for name, value in given.items() if name != "run"]
+    return [*named, *(f"--run={run.format(**given)}" for run in runs)]
 
 
 (RESULTS,) = inside([paths.results(experiment.profile)])
@@ -77,8 +106,9 @@ if "{" in RESULTS:
 
 
 def listed(part):
-    """The list of the images that a job reads, "train" or "test"."""
-    return inside([paths.images(experiment.profile, part)])
+    """The list of the images that a job reads, "train" or "test", and what decides how many of the latter."""
+    decided = [paths.table(experiment.profile, "pilot")] if part == "test" and experiment.automatic else []
+    return inside([paths.images(experiment.profile, part), *decided])
 
 
 def shared(detector, part):
@@ -107,6 +137,7 @@ rule book:
     default_target: True
 
 
+include: "workflow/rules/checksums.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/salience.smk"
 include: "workflow/rules/pages.smk"

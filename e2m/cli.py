@@ -6,7 +6,9 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 
@@ -15,17 +17,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     So is an interruption, with the status 130 that shells know.
     """
+    start = time.time()
     # numpy reads this when it starts, here and in kernels. Jobs run side by side, and matrix products are small.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Names of files may hold bytes that are no text; they are shown as numbers, and end nothing.
     sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    from e2m.store import times
     from e2m.store.paths import check_folder
 
     try:
         check_folder(Path.cwd())
         _keep_folders()
-        return options.act(options) or 0
+        status = options.act(options) or 0
+        times.note({name: value for name, value in vars(options).items() if name != "act"}, start)
+        return status
     except (ValueError, OSError) as error:
         print(f"e2m: {error}", file=sys.stderr)
         return 1
@@ -50,7 +56,7 @@ def _keep_folders() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("e2m", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_yours(commands)
     _add_companion(commands)
     return parser
@@ -62,14 +68,32 @@ def _add_yours(commands: argparse._SubParsersAction) -> None:
     _add_images(check)
     check.add_argument("--detector", required=True, metavar="SPEC", help="NAME, timm:NAME, module:function, or a file")
     check.add_argument(
-        "--weights", action="append", default=[], metavar="FILE", help="file or pattern; may be repeated"
+        "--weights", action="extend", nargs="+", default=[], metavar="FILE", help="checkpoints: files or patterns"
     )
+    check.add_argument("--with", dest="known", action="extend", nargs="+", default=[], **_KNOWN)
     check.add_argument("--salience", default="GradCAM", help="salience method [GradCAM]")
     check.add_argument("--device", help="cpu, cuda, cuda:1, ... [a GPU if there is one]")
     check.set_defaults(act=_check)
 
     audit = commands.add_parser("audit", help="which of your detectors deserves trust, on a folder of images")
     _add_images(audit)
+    _add_groups(audit)
+    audit.add_argument("--human", metavar="DIR", help="folder of human salience maps, named like the images")
+    audit.add_argument("--regions", metavar="DIR", help="folder of true regions, named like the images")
+    numbers = {"type": _number, "metavar": "N"}
+    audit.add_argument("--images-per-source", default=200, help="most images of a source [200]", **numbers)
+    changed = "most images of a source that are changed: noise, moves, blur [32]"
+    audit.add_argument("--changed-per-source", default=32, help=changed, **numbers)
+    audit.add_argument("--margin", type=float, default=0.05, help="differences of AUC that count as none [0.05]")
+    audit.add_argument("--device", help="cpu, cuda, cuda:1, ... [a GPU if there is one]")
+    audit.add_argument("--out", default="audit", metavar="DIR", help="folder of the report and all results [audit]")
+    audit.add_argument("--book", default="", metavar="ADDRESS", help="address of the book, for links of the report")
+    audit.add_argument("--dry-run", action="store_true", help="stop after the plan")
+    audit.set_defaults(act=_audit)
+
+
+def _add_groups(audit: argparse.ArgumentParser) -> None:
+    """The arguments that say which detectors are compared."""
     audit.add_argument(
         "--detector",
         action=_Detector,
@@ -78,38 +102,14 @@ def _add_yours(commands: argparse._SubParsersAction) -> None:
         metavar="NAME=SPEC",
         help="a group: its name, and NAME, timm:NAME, module:function or a file; may be repeated",
     )
-    audit.add_argument(
-        "--weights",
-        action=_Weights,
-        nargs="+",
-        metavar="FILE",
-        help="checkpoints of the detector before it, one a run: files or patterns",
-    )
-    audit.add_argument(
-        "--salience",
-        nargs="+",
-        default=["GradCAM"],
-        metavar="METHOD",
-        help="salience methods; the first decides [GradCAM]",
-    )
-    audit.add_argument("--human", metavar="DIR", help="folder of human salience maps, named like the images")
-    audit.add_argument("--regions", metavar="DIR", help="folder of true regions, named like the images")
-    audit.add_argument(
-        "--images-per-source", type=_number, default=200, metavar="N", help="most images of a source [200]"
-    )
-    audit.add_argument(
-        "--changed-per-source",
-        type=_number,
-        default=32,
-        metavar="N",
-        help="most images of a source that are changed: noise, moves, blur [32]",
-    )
-    audit.add_argument("--margin", type=float, default=0.05, help="differences of AUC that count as none [0.05]")
-    audit.add_argument("--device", help="cpu, cuda, cuda:1, ... [a GPU if there is one]")
-    audit.add_argument("--out", default="audit", metavar="DIR", help="folder of the report and all results [audit]")
-    audit.add_argument("--book", default="", metavar="ADDRESS", help="address of the book, for links of the report")
-    audit.add_argument("--dry-run", action="store_true", help="stop after the plan")
-    audit.set_defaults(act=_audit)
+    weights = "checkpoints of the detector before it, one a run: files or patterns"
+    audit.add_argument("--weights", action=_OfDetector, nargs="+", metavar="FILE", help=weights)
+    audit.add_argument("--with", action=_OfDetector, dest="known", nargs="+", **_KNOWN)
+    methods = "salience methods; the first decides [GradCAM]"
+    audit.add_argument("--salience", nargs="+", default=["GradCAM"], metavar="METHOD", help=methods)
+
+
+_KNOWN = {"metavar": "NAME=VALUE", "help": "what you know better of the detector: size=112 layer=features synthetic=0"}
 
 
 def _add_images(command: argparse.ArgumentParser) -> None:
@@ -146,41 +146,43 @@ def _add_companion(commands: argparse._SubParsersAction) -> None:
     data.add_argument("--state", default="new", help="what the list calls their state; the workflow compares it [new]")
     data.set_defaults(act=_data)
 
-    frozen = commands.add_parser("frozen", help="outputs of frozen blocks, which trainings and explanations share")
-    frozen.add_argument("--profile", default="demo")
-    frozen.add_argument("--detector", help="network [the profile's first]")
+    frozen = _job(commands, "frozen", _frozen, "outputs of frozen blocks, which trainings and explanations share")
     frozen.add_argument("--part", choices=("train", "test"), required=True)
-    frozen.set_defaults(act=_frozen)
+    _job(commands, "controls", _controls, "salience maps with a known answer, for every measure")
 
-    train = commands.add_parser("train", help="train one detector, or resume its training")
-    train.add_argument("--profile", default="demo")
-    train.add_argument("--detector", help="network [the profile's first]")
-    train.add_argument("--regime", required=True)
-    train.add_argument("--run", type=_number, required=True)
-    train.set_defaults(act=_train)
-
-    masker = commands.add_parser("train-masker", help="train the masker of one trained detector")
-    masker.add_argument("--profile", default="demo")
-    masker.add_argument("--detector", help="network [the profile's first]")
-    masker.add_argument("--regime", required=True)
-    masker.add_argument("--run", type=_number, required=True)
-    masker.set_defaults(act=_train_masker)
-
-    salience = commands.add_parser("salience", help="salience of one trained detector on clean and perturbed images")
-    salience.add_argument("--profile", default="demo")
-    salience.add_argument("--detector", help="network [the profile's first]")
-    salience.add_argument("--regime", required=True)
-    salience.add_argument("--run", type=_number, required=True)
+    _of_runs(_job(commands, "train", _train, "train detectors, or resume their training"))
+    _of_runs(_job(commands, "train-masker", _train_masker, "train the maskers of trained detectors"))
+    salience = _job(commands, "salience", _salience, "salience of trained detectors on clean and perturbed images")
+    _of_runs(salience)
     salience.add_argument("--source", action="append", help="only this source; may be given again [all]")
-    salience.set_defaults(act=_salience)
 
-    controls = commands.add_parser("controls", help="salience maps with a known answer, for every measure")
-    controls.add_argument("--profile", default="demo")
-    controls.add_argument("--detector", help="network [the profile's first]")
-    controls.set_defaults(act=_controls)
+    pilot = commands.add_parser("pilot", help="how many images are enough, from few runs on few images")
+    pilot.add_argument("--profile", default="demo")
+    pilot.add_argument("--detector", help="with --regime and --run: explain the pilot's images with this one alone")
+    pilot.add_argument("--regime")
+    pilot.add_argument("--run", type=_number)
+    pilot.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU if there is one]")
+    pilot.set_defaults(act=_pilot)
 
-    for command in (frozen, train, masker, salience, controls):
-        command.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU if there is one]")
+    plan = commands.add_parser("plan", help="images, passes and hours of a profile here, and the intervals to expect")
+    plan.add_argument("--profile", default="demo")
+    plan.set_defaults(act=_plan)
+
+
+def _job(commands: argparse._SubParsersAction, name: str, act: Callable, words: str) -> argparse.ArgumentParser:
+    """The command of a job of a profile."""
+    job = commands.add_parser(name, help=words)
+    job.add_argument("--profile", default="demo")
+    job.add_argument("--detector", help="network [the profile's first]")
+    job.add_argument("--device", help="cpu, cuda, cuda:1, ... [the profile's; a GPU if there is one]")
+    job.set_defaults(act=act)
+    return job
+
+
+def _of_runs(job: argparse.ArgumentParser) -> None:
+    """The arguments that say which of the detectors it is, or which."""
+    job.add_argument("--regime", required=True)
+    job.add_argument("--run", type=_number, action="append", required=True, metavar="N", help="may be given again")
 
 
 def _number(text: str) -> int:
@@ -211,17 +213,36 @@ class _Detector(argparse.Action):
         name, equals, spec = values.partition("=")
         if not (name and equals and spec):
             parser.error(f"{option_string} {values}: give NAME=SPEC, as in A=timm:convnext_atto")
-        groups = [*(namespace.detectors or []), {"name": name, "network": spec, "weights": []}]
+        groups = [*(namespace.detectors or []), {"name": name, "network": spec, "weights": [], "known": []}]
         namespace.detectors = groups
 
 
-class _Weights(argparse.Action):
-    """``--weights FILE ...`` belongs to the detector before it."""
+class _OfDetector(argparse.Action):
+    """``--weights FILE ...`` and ``--with NAME=VALUE ...`` belong to the detector before them."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         if not namespace.detectors:
             parser.error(f"{option_string} {values[0]}: no --detector comes before it")
-        namespace.detectors[-1]["weights"] += values
+        namespace.detectors[-1][self.dest] += values
+
+
+def _known(pairs: Sequence[str]) -> dict[str, object]:
+    """Fields of a detector from text; a value of several is written as YAML: ``mean=[0.5, 0.5, 0.5]``."""
+    import yaml
+
+    from e2m.types import Detector, InputError
+
+    texts = [field.name for field in fields(Detector) if field.type.startswith("str")]
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (name and equals and text):
+            raise InputError(f"--with {pair}: give NAME=VALUE, as in size=112, layer=features or mean=[0.5,0.5,0.5]")
+        try:
+            values[name] = text if name in texts else yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"--with {pair}: the value is no number and no list, such as [0.5, 0.5, 0.5]") from error
+    return values
 
 
 def _audit(options: argparse.Namespace) -> None:
@@ -230,7 +251,7 @@ def _audit(options: argparse.Namespace) -> None:
 
     audit = Audit.of(
         options.images,
-        options.detectors,
+        [{**one, "known": _known(one["known"])} for one in options.detectors],
         methods=options.salience,
         options=_options(options) | ({"salience": options.human} if options.human else {}),
         regions=options.regions,
@@ -248,13 +269,19 @@ def _audit(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> int:
     from e2m.audit import check
     from e2m.datasets import load_dataset
+    from e2m.detectors import check_known
 
+    known = _known(options.known)
+    check_known(known)
     files = check.files(options.weights) if options.weights else [None]
-    samples = check.chosen(load_dataset("folder", root=options.images, **_options(options)))
-    stopped = False
+    samples = load_dataset("folder", root=options.images, **_options(options))
+    print(check.listing(samples))
+    for finding in check.of_images(samples):
+        print(f"  {finding}")
+    detector, few, stopped = options.detector, check.chosen(samples), False
     for file in files:
-        print(options.detector if file is None else f"{options.detector}, {file}")
-        for finding in check.check_file(options.detector, file, samples, options.salience, device=options.device):
+        print(detector if file is None else f"{detector}, {file}")
+        for finding in check.check_file(detector, file, few, options.salience, device=options.device, **known):
             print(f"  {finding}")
             stopped |= finding.level == "stop"
     return int(stopped)
@@ -302,23 +329,52 @@ def _train(options: argparse.Namespace) -> None:
     from e2m.experiment import train
 
     experiment = _experiment(options)
-    print(train.train(experiment, _key(options, experiment))[1])
+    files = {key: experiment.checkpoint(key) for key in _keys(options, experiment)}
+    for file in train.in_turn(lambda key: train.train(experiment, key)[1], files):
+        print(file, flush=True)
 
 
 def _train_masker(options: argparse.Namespace) -> None:
     from e2m.experiment import train
 
     experiment = _experiment(options)
-    print(train.train_masker(experiment, _key(options, experiment))[1])
+    files = {key: experiment.masker_file(key) for key in _keys(options, experiment)}
+    for file in train.in_turn(lambda key: train.train_masker(experiment, key)[1], files):
+        print(file, flush=True)
 
 
 def _salience(options: argparse.Namespace) -> None:
     from e2m.experiment import explain
 
     experiment = _experiment(options)
-    key = _key(options, experiment)
-    measured = None if options.source else experiment.measured(key)
-    explain.explain(experiment, key, options.source, measured=measured)
+    keys = _keys(options, experiment)
+    measured = None if options.source else experiment.measured(keys[0])
+    explain.explain_runs(experiment, keys, options.source, measured=measured)
+
+
+def _pilot(options: argparse.Namespace) -> None:
+    from e2m.pages import pilot
+    from e2m.types import InputError
+
+    experiment = _experiment(options)
+    if (options.regime is None) != (options.run is None):
+        raise InputError("--regime or --run arrived alone; both fit, or neither")
+    if options.regime is not None:
+        options.run = [options.run]
+        pilot.explain_one(experiment, *_keys(options, experiment))
+    else:
+        for key in pilot.missing(experiment):
+            pilot.explain_one(experiment, key)
+        table = pilot.write(experiment)
+        print(table, *pilot.report(table), sep="\n")
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from e2m.experiment.results import Experiment
+    from e2m.pages import plan
+
+    for line in plan.lines(Experiment.load(options.profile)):
+        print(line, flush=True)
 
 
 def _controls(options: argparse.Namespace) -> None:
@@ -328,10 +384,11 @@ def _controls(options: argparse.Namespace) -> None:
     controls.explain_controls(experiment, options.detector or experiment.detectors[0])
 
 
-def _key(options: argparse.Namespace, experiment):
+def _keys(options: argparse.Namespace, experiment) -> list:
     from e2m.experiment.results import ModelKey
 
-    return ModelKey(options.detector or experiment.detectors[0], options.regime, options.run)
+    detector = options.detector or experiment.detectors[0]
+    return [ModelKey(detector, options.regime, run) for run in dict.fromkeys(options.run)]
 
 
 def _experiment(options: argparse.Namespace):

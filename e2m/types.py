@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 LABELS = ("authentic", "synthetic")
 """The two labels; their index is the class number."""
+
+Precision = Literal["float32", "bfloat16"]
+"""The numbers that a network multiplies when it is explained."""
 
 MASKER = "masker"
 """The salience method that returns the masks of the detector's masker. The mask is the same for every target unless
@@ -154,7 +157,8 @@ class Perturbation:
     Attributes:
         images: (N, H, W, 3) uint8, the perturbed images.
         level: the amount or the name of the perturbation: "0.25", "shift_left"; a column of the tidy rows.
-        guide: the salience method whose maps guided the perturbation; "" if none did and all methods share the images.
+        guide: the name of the maps that guided the perturbation, as the measure received them; "" if none did and all
+            methods share the images.
         region: which part of the image was perturbed, if a measure perturbs several ("salient", "background"); "" for
             the whole image. A column of the tidy rows.
         undo: maps (N, H, W) of the perturbed images -> the same maps, moved back onto the clean images.

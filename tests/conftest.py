@@ -27,7 +27,7 @@ from e2m.types import LABELS, Detector
 def pytest_collection_modifyitems(items):
     """What takes longest starts first, and many short files fill the cores at the end.
 
-    Reports say what each test promises, and of which kind it is: `make faults` counts them.
+    Reports say what each test promises, of which kind it is, and below what it cost: `make faults` counts them.
     """
     for item in items:
         promise = item.originalname.removeprefix("test_").replace("_", " ")
@@ -36,6 +36,34 @@ def pytest_collection_modifyitems(items):
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     longest = {item.path for item in items if item.get_closest_marker("longest")}
     items.sort(key=lambda item: (item.path not in longest, item.path not in slow))
+
+
+def pytest_collection_finish(session):
+    """Reports also say how many tests there are, so that a report of an interrupted session is known for what it is."""
+    for item in session.items:
+        item.user_properties += [("of", len(session.items))]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    item.stash[STARTED] = cpu_seconds()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    result = yield
+    item.user_properties += [("cpu", f"{cpu_seconds() - item.stash[STARTED]:.2f}")]
+    return result
+
+
+STARTED = pytest.StashKey[float]()
+"""The time of this process and its children when a test started."""
+
+
+def cpu_seconds():
+    """What this process and its children that have ended have used of the CPU."""
+    return sum(os.times()[:4])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,7 +30,7 @@ def test_help_lists_the_commands_without_loading_anything_heavy():
     code = "import sys; from e2m import cli\ntry: cli.main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "data", "train", "train-masker", "salience", "controls"):
+    for command in ("run", "data", "train", "train-masker", "salience", "pilot", "plan", "controls"):
         assert re.search(rf"^    {command}\s", done.stdout, re.MULTILINE), command
     assert not {"torch", "pandas", "papermill"} & set(done.stdout.splitlines()[-1].split())
 
@@ -113,14 +113,16 @@ def test_salience_goes_to_a_source_and_a_device(monkeypatch, given, device):
     asked = []
     monkeypatch.setattr(
         explain,
-        "explain",
-        lambda experiment, *rest, measured: asked.append((experiment.device, *map(str, rest), measured)),
+        "explain_runs",
+        lambda experiment, keys, *rest, measured: asked.append(
+            (experiment.device, "; ".join(map(str, keys)), *map(str, rest), measured)
+        ),
     )
     assert cli.main(["salience", "--regime", "cyborg", "--run", "1", "--source", "swap", *given]) == 0
-    assert cli.main(["salience", "--regime", "fixed_map", "--run", "1", *given]) == 0
+    assert cli.main(["salience", "--regime", "fixed_map", "--run", "1", "--run", "0", *given]) == 0
     assert asked == [
         (device, "mobilenet_v2, cyborg, run 1", "['swap']", None),
-        (device, "mobilenet_v2, fixed_map, run 1", "None", ["orl", "swap"]),
+        (device, "mobilenet_v2, fixed_map, run 1; mobilenet_v2, fixed_map, run 0", "None", ["orl", "swap"]),
     ]
 
 

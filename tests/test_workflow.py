@@ -54,7 +54,7 @@ PROFILE = {
     "training": {"epochs": 1, "batch_size": 6},
     "masker": {"regimes": ["cyborg"], "runs": 2, "epochs": 1, "batch_size": 6},
 }
-TARGETS = "book study masking_study alpha_study coverage_study"
+TARGETS = "book study masking_study alpha_study coverage_study pilot_study"
 
 # Jobs that stand together below; in brackets, what tells jobs of one rule apart.
 MEASURES = {f"page_{name}" for name in ("alignment", "degradation", "entropy", "noise", "stability", "transformations")}
@@ -64,7 +64,8 @@ COMPARED |= {"page_claims", "page_controls", "page_detection", "page_differences
 COMPARED |= {"page_explorer", "page_first_page", "page_maps", "page_model_selection", "page_regimes"}
 LEARNT = {"page_train_cross_entropy", "page_train_cyborg", "page_train_focused", "page_train_masker"}
 SWEEP = {"alpha_study"}
-STUDIED = {"study", "seed_repeated", "masking_study"} | SWEEP
+HALVED = {"pilot_study"}
+STUDIED = {"study", "seed_repeated", "masking_study"} | SWEEP | HALVED
 CONTROLS = {f"salience_of_controls[{name}]" for name in ("focused", "shuffled_labels", "shuffled_maps")}
 WITHOUT = {"salience_without_masks[cross_entropy]"} | CONTROLS
 EXPLAINED = WITHOUT | {"salience[cyborg]", "controls"} | COMPARED | STUDIED
@@ -123,8 +124,8 @@ class Workflow:
             text=True,
         )
 
-    def run(self, options: str) -> str:
-        print(f"{options} --config profile=tiny -- {TARGETS}", file=self.planner.stdin, flush=True)
+    def run(self, options: str, config: str = "") -> str:
+        print(f"{options} --config profile=tiny {config} -- {TARGETS}", file=self.planner.stdin, flush=True)
         status = self.planner.stdout.readline()
         output = (self.tree / "log").read_text()
         assert status == "0\n", output[-3000:]
@@ -138,6 +139,8 @@ class Workflow:
                 path.touch()
         for part in data.PARTS:
             data.write(Experiment.load(str(self.tree / "notebooks" / "params" / "tiny.yaml")), part)
+        # This process and the planner have different checkouts, from which they write the path of the profile.
+        (self.tree / "results" / "tiny" / "profile.json").unlink()
         self.run("--touch --forceall --quiet all")
 
     def jobs(self) -> set[str]:
@@ -221,14 +224,18 @@ CHANGES = {
     "the file of a regime that only the study trains": (
         "e2m/regimes/shuffled_maps.py",
         edited,
-        {"train[shuffled_maps]", "salience_of_controls[shuffled_maps]"} | COMPARED | LEARNT | STUDIED - SWEEP,
+        {"train[shuffled_maps]", "salience_of_controls[shuffled_maps]"} | COMPARED | LEARNT | STUDIED - SWEEP - HALVED,
     ),
     "a measure's file": (
         "e2m/measures/noise.py",
         edited,
         {"frozen[test]", "page_adapt"} | EXPLAINED - {"masking_study"} - SWEEP | LEARNT,
     ),
-    "the file of a measure of maps": ("e2m/measures/localisation.py", edited, COMPARED | LEARNT | {"masking_study"}),
+    "the file of a measure of maps": (
+        "e2m/measures/localisation.py",
+        edited,
+        COMPARED | LEARNT | {"masking_study"} | HALVED,
+    ),
     "a method's file": ("mine/methods/middle.py", edited, {"page_networks", "page_adapt"} | EXPLAINED - SWEEP | LEARNT),
     "a method that only the study of maskers runs": (
         "e2m/methods/rise.py",
@@ -241,7 +248,7 @@ CHANGES = {
     "statistics": (
         "e2m/statistics/__init__.py",
         edited,
-        PROFILED | {"masking_study", "coverage_study"} | SWEEP,
+        PROFILED | {"masking_study", "coverage_study"} | SWEEP | HALVED,
     ),
     "figures.py": ("e2m/pages/figures.py", edited, PAGES | BOOK),
     "a notebook": ("notebooks/entropy.ipynb", edited, {"page_entropy"} | BOOK),
@@ -291,10 +298,10 @@ CHANGES = {
     "masker.epochs": (
         TINY,
         setting("masker.epochs", 2),
-        {"train_masker[cyborg]", "salience[cyborg]", "study", "masking_study"} | PROFILED,
+        {"train_masker[cyborg]", "salience[cyborg]", "study", "masking_study"} | PROFILED | HALVED,
     ),
     "measures.noise.seed": (TINY, setting("measures.noise.seed", 1), {"frozen[test]"} | EXPLAINED - SWEEP | PROFILED),
-    "resamples": (TINY, setting("resamples", 300), {"masking_study"} | SWEEP | PROFILED),
+    "resamples": (TINY, setting("resamples", 300), {"masking_study"} | SWEEP | PROFILED | HALVED),
     "study": (
         TINY,
         setting("study.shuffled_maps", 2),
@@ -308,15 +315,31 @@ CHANGES = {
         {"train_masker[cyborg]", "salience[cyborg]", "controls", "page_train_cyborg", "page_train_masker"}
         | COMPARED
         | {"study", "masking_study"}
-        | SWEEP,
+        | SWEEP
+        | HALVED,
     ),
     "a masker": (
         f"{CHECKPOINTS}/cyborg/run-0.masker.pt",
         edited,
-        {"salience[cyborg]", "page_train_masker", "study", "masking_study"} | COMPARED,
+        {"salience[cyborg]", "page_train_masker", "study", "masking_study"} | COMPARED | HALVED,
     ),
 }
 """What changes -> its file, how, and the jobs that run."""
+
+
+def automatic(content: bytes) -> bytes:
+    return yaml.safe_dump(yaml.safe_load(content) | {"images_per_source": "auto", "runs": 3, "pilot": {}}).encode()
+
+
+def test_a_pilot_comes_between_the_first_trainings_and_all_salience(workflow):
+    with changed(workflow.tree / TINY, automatic):
+        jobs = workflow.jobs()
+        plan = workflow.run("--dry-run --printshellcmds")
+    assert {"pilot", "pilot_salience[cyborg]", "pilot_salience[cross_entropy]"} | EXPLAINED <= jobs
+    assert len(re.findall(r"e2m pilot --profile=tiny --detector=demo_cnn --regime=\w+ --run=\d", plan)) == 6
+    inputs = re.findall(r"^rule (?:salience\w*|controls):\n    input: (.*)$", plan, re.MULTILINE)
+    assert len(inputs) > 6
+    assert all("results/tiny/tables/pilot.parquet" in line for line in inputs)
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -326,3 +349,60 @@ def test_what_runs_again_when_one_thing_changes(workflow, name):
         jobs = workflow.jobs()
     print(f"\n{name}: {' '.join(sorted(jobs)) or 'nothing'}")
     assert jobs == expected, (sorted(jobs - expected), sorted(expected - jobs))
+
+
+def test_runs_of_a_regime_share_jobs_where_a_profile_says_so(workflow):
+    plan = workflow.run("--dry-run --forceall --printshellcmds", "runs_per_job=2")
+    jobs = dict(re.findall(r"^((?:train|salience)\w*) +(\d+)$", plan, re.MULTILINE))
+    # Of the controls and of the study, the profile has one run each.
+    together = {"train_0_to_1": "2", "train_masker_0_to_1": "1"}
+    together |= {"salience_0_to_1": "1", "salience_without_masks_0_to_1": "1"}
+    assert jobs == {**together, "train": "3", "salience_of_controls": "3"}
+    commands = re.findall(r"e2m (train|train-masker|salience) --profile=tiny (.*)", plan)
+    runs = {(command, *re.findall(r"regime=(\w+)|run=(\d)", given)) for command, given in commands}
+    both = {("train", "cross_entropy"), ("train", "cyborg"), ("train-masker", "cyborg")}
+    both |= {("salience", "cross_entropy"), ("salience", "cyborg")}
+    assert {(command, regime) for command, (regime, _), *given in runs if len(given) == 2} == both
+
+
+HASHED = """
+import hashlib, sys
+import snakemake.cli
+
+digest, files = hashlib.file_digest, []
+hashlib.file_digest = lambda file, *rest: files.append(file.name) or digest(file, *rest)
+try:
+    snakemake.cli.main(["--cores", "1", "--quiet", "all"])
+finally:
+    print("hashed", *sorted(files))
+"""
+RULES = """
+import os
+
+include: {checksums!r}
+
+rule all:
+    input: "a", "b", "c"
+
+rule one:
+    output: "a", "b", "c"
+    input: "first", "second"
+    shell: "touch {{output}}"
+"""
+
+
+def test_inputs_are_hashed_once_and_not_once_an_output(tmp_path):
+    checksums = str(CHECKOUT / "workflow" / "rules" / "checksums.smk")
+    (tmp_path / "Snakefile").write_text(RULES.format(checksums=checksums))
+    hashed = []
+    for content in ("before", "after!"):  # of the same size
+        for name in ("first", "second"):
+            (tmp_path / name).write_text(content)
+        command = [sys.executable, "-c", HASHED]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (tmp_path / "c").is_file(), done.stderr
+        hashed += re.findall("^hashed (.*)$", done.stdout, re.MULTILINE)
+    # The second time, a hash tells that the first file has changed; then the job runs again.
+    assert hashed[0] == "first second"
+    assert hashed[1].split()[0] == "first"
+    assert len(hashed[1].split()) <= 4

@@ -1,8 +1,7 @@
 """The job that writes the controls of a detector: known maps, untrained networks, and a cascade of randomised layers.
 
-Known maps come from the salience methods of ``e2m.methods.known``. ``e2m.experiment.explain.explain`` explains them
-like any other method, under the regime name "known". Untrained networks have the regime name "random_weights". The
-results of both lie beside those of trained detectors.
+``e2m.experiment.explain.explain`` explains known maps like any other method, and untrained networks like trained ones.
+``e2m.experiment.families`` describes both.
 """
 
 from __future__ import annotations
@@ -10,19 +9,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
-from e2m import plugins
 from e2m.arrays.correlation import rank_correlation
 from e2m.arrays.maps import quantise
 from e2m.arrays.ssim import ssim
 from e2m.detectors import load_detector
 from e2m.experiment import explain
+from e2m.experiment.families import RUNS, cascade_files, known_family, untrained_family
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import ModelKey
 from e2m.experiment.settings import reads
@@ -30,12 +28,6 @@ from e2m.measures.entropy import spatial_entropy
 from e2m.salience.engine import Explainer, in_parts
 from e2m.store import disk
 from e2m.types import Detector, Explanation
-
-KNOWN = "known"
-"""The regime name of known maps in files, and the name of their salience in tables."""
-
-RUNS = 2
-"""Number of runs of each control that needs no training; measure (d) compares two runs."""
 
 SEED = 1_000_000
 """Added to the run to seed random weights. Trainings are seeded by the run, so none starts from these weights."""
@@ -47,7 +39,7 @@ STEPS = 8
 @reads(
     Inputs,
     *("dataset", "dataset_options", "in_set", "images_per_source", "image_size", "batch_size"),
-    *("regimes", "traditional", "methods", "measures", "share_frozen", "device"),
+    *("regimes", "traditional", "methods", "measures", "share_frozen", "device", "precision"),
 )
 def explain_controls(experiment: Inputs, name: str) -> None:
     """Make the controls of a detector on the in-set sources, and write the files ``results(experiment, name)``.
@@ -67,17 +59,6 @@ def explain_controls(experiment: Inputs, name: str) -> None:
         _cascade(experiment, ModelKey(name, regime, 0))
 
 
-def known_family(experiment: Inputs) -> Inputs:
-    """The experiment with the one regime "known", the salience methods that ask no network, and the in-set sources."""
-    methods = list(plugins.load("method", "oracle").NAMES)
-    return replace(experiment, regimes=[KNOWN], methods=methods, sources=experiment.in_set, runs=RUNS)
-
-
-def untrained_family(experiment: Inputs) -> Inputs:
-    """The experiment with the one regime "random_weights", on the in-set sources."""
-    return replace(experiment, regimes=["random_weights"], sources=experiment.in_set, runs=RUNS)
-
-
 def results(experiment: Inputs, detector: str) -> list[Path]:
     """The files that ``explain_controls`` writes for a detector."""
     files = [
@@ -88,32 +69,6 @@ def results(experiment: Inputs, detector: str) -> list[Path]:
         for file in _of_run(family, key.run).results(key)
     ]
     return [*files, *cascade_files(experiment, detector)]
-
-
-def cascade_files(experiment: Inputs, detector: str) -> dict[Path, tuple[ModelKey, str]]:
-    """Files of the cascade's rows, with detector and source: run 0 of every regime, on every in-set source."""
-    keys = [ModelKey(detector, regime, 0) for regime in experiment.regimes]
-    return {
-        experiment.rows_file(key, "cascade", source): (key, source) for key, source in product(keys, experiment.in_set)
-    }
-
-
-def by_control(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """Tidy rows of known maps as tables show them: the regime is the control's name, the salience is "known".
-
-    Scores that no map guided are left out: they belong to the trained detector.
-
-    Args:
-        rows: tidy rows of ``known_family``.
-        methods: the controls in the order of the result.
-    """
-    rows = rows[rows["salience"] != ""]
-    if not (rows["variant"] == "score").any():
-        rows = rows.drop(columns="flipped", errors="ignore")  # without scores, no decision is known to have flipped
-    order = rows["salience"].astype(str).map({name: index for index, name in enumerate(methods)})
-    detectors = pd.factorize(rows["detector"])[0]
-    rows = rows.iloc[np.lexsort((np.arange(len(rows)), order, detectors))]
-    return rows.assign(regime=rows["salience"].astype(str), salience=KNOWN)
 
 
 def _of_run(family: Inputs, run: int) -> Inputs:
@@ -166,11 +121,9 @@ def _cascade(experiment: Inputs, key: ModelKey) -> None:
     layers = [names[0] for names in weighted_layers(trained.model)]
     counts = steps(len(layers))
     detectors = dict(zip(counts, cascade(trained, untrained(experiment, key.detector), counts), strict=True))
-    counts = [settings["images_per_source"] for settings in experiment.measures.values()]
-    few = min([*counts, experiment.images_per_source])
     for source in experiment.in_set:
         alone = replace(experiment, sources=[source])
-        samples = replace(alone, images_per_source=few).samples
+        samples = replace(alone, images_per_source=alone.fewest([source])).samples
         about = samples[["image", "label", "source"]].assign(measure="cascade", **asdict(key))
         about = about.assign(profile=experiment.profile, dataset=experiment.dataset)
         path = experiment.rows_file(key, "cascade", source)
@@ -198,7 +151,7 @@ def _explained(
     experiment: Inputs, detector: Detector, samples: pd.DataFrame, classes: np.ndarray | None
 ) -> dict[str, Explanation]:
     """Clean explanations by method, for the given (N,) classes or for those that the detector predicts."""
-    with Explainer(detector, experiment.methods) as explainer:
+    with Explainer(detector, experiment.methods, experiment.precision) as explainer:
 
         def explained(about: pd.DataFrame, images: np.ndarray, unreadable: np.ndarray) -> dict[str, Explanation]:
             explanations = explainer(images, "predicted" if classes is None else classes[about.index].clip(0))

@@ -68,8 +68,8 @@ def training_samples(experiment: Profile, name: str) -> pd.DataFrame:
 
 @reads(Inputs, "dataset", "dataset_options", "sources", "images_per_source")
 def test_images(experiment: Inputs) -> pd.DataFrame:
-    """Images that detectors are explained on."""
-    return experiment.samples
+    """Images that detectors are explained on, or that the pilot chooses them from."""
+    return experiment.drawn
 
 
 PARTS = {"train": training_images, "test": test_images}
@@ -119,7 +119,21 @@ def check_sizes(experiment: Inputs) -> None:
         return {name: load_detector(name, device="cpu").size for name in experiment.detectors}
 
     if experiment.image_size is not None:
-        check_sides(experiment.samples, experiment.image_size, sizes)
+        check_sides(experiment.drawn, experiment.image_size, sizes)
+
+
+def check_stages(experiment: Profile) -> None:
+    """Check, before any training, that the networks have the stages that their maskers are to read.
+
+    Raises:
+        InputError: a network lacks one.
+    """
+    if experiment.masker and (names := experiment.masker.get("stages")):
+        from e2m.detectors import load_detector
+        from e2m.networks.masker import chosen_stages
+
+        for detector in experiment.detectors:
+            chosen_stages(load_detector(detector, device="cpu"), names)
 
 
 def write(experiment: Inputs, part: str, state: str = NEW) -> Path:
@@ -131,13 +145,14 @@ def write(experiment: Inputs, part: str, state: str = NEW) -> Path:
         state: state of the images as the function ``state`` returned it; it is stored in the list.
 
     Raises:
-        InputError: a regime of the experiment lacks images or maps to train on, or cannot read them. The list comes
-            before all trainings.
+        InputError: a regime of the experiment lacks images or maps to train on, or cannot read them; or a network
+            lacks a stage that its masker reads. The list comes before all trainings.
     """
     if part == "train":
         regimes = dict.fromkeys([*experiment.regimes, *experiment.controls, *experiment.study])
         read = pd.concat([training_samples(experiment, regime) for regime in regimes])[["path", "salience"]]
         check_images(read.drop_duplicates())
+        check_stages(experiment)
     check_sizes(experiment)
     files = _stamped(_files(PARTS[part](experiment)))
     files["sha256"] = [disk.file_hash(path) for path in files["path"]]

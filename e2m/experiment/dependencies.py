@@ -198,15 +198,26 @@ def _distributions() -> dict[str, list[str]]:
 
 def _installed(files: Iterable[Path]) -> list[str]:
     """Installed packages that files import, one a line: name and version."""
-    nodes = (node for file in files if file.suffix in (".py", ".ipynb") for node in _statements(_parsed(file)))
+    names = set().union(*(_top_level(file) for file in files if file.suffix in (".py", ".ipynb")))
+    found = {package for name in names - {"e2m"} for package in _distributions().get(name, ())}
+    return sorted(map(_pinned, found))
+
+
+@cache
+def _top_level(path: Path) -> frozenset[str]:
+    """The top-level modules that the statements of a file import."""
     names = set()
-    for node in nodes:
+    for node in _statements(_parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module.partition(".")[0])
-    found = {package for name in names - {"e2m"} for package in _distributions().get(name, ())}
-    return sorted(f"{package}=={version(package)}" for package in found)
+    return frozenset(names)
+
+
+@cache
+def _pinned(package: str) -> str:
+    return f"{package}=={version(package)}"
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
@@ -257,7 +268,7 @@ def _parsed(path: Path) -> ast.Module:
 def _cells(notebook: Path) -> list[dict]:
     try:
         cells = json.loads(notebook.read_bytes())["cells"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(f"{notebook}: cannot be read as a notebook ({error})") from error
     return [cell for cell in cells if cell["cell_type"] == "code"]
 

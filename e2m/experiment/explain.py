@@ -1,13 +1,14 @@
-"""The job that explains one detector: its clean maps, and the rows of every measure that changes images."""
+"""The job that explains detectors: their clean maps, and the rows of every measure that changes images."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +19,28 @@ from tqdm import tqdm
 from e2m import plugins
 from e2m.arrays.images import check_images, unreadable
 from e2m.detectors import load_detector
-from e2m.experiment.inputs import Inputs
-from e2m.experiment.profile import ModelKey
+from e2m.experiment import settings as declared
+from e2m.experiment.dependencies import code
+from e2m.experiment.inputs import LEARNT, Inputs
+from e2m.experiment.profile import ModelKey, raise_errors
 from e2m.experiment.settings import reads
 from e2m.networks.checkpoints import read_checkpoint
+from e2m.networks.process import restored
 from e2m.salience.engine import Explainer, in_parts
-from e2m.salience.respond import respond
-from e2m.store import disk, paths
+from e2m.salience.respond import respond_together
+from e2m.store import disk, finished, paths
+from e2m.training import learnt
 from e2m.types import LABELS, MASKER, Detector, Explanation, InputError
 
-
-@reads(
-    Inputs,
+READ = (
     *("dataset", "dataset_options", "sources", "images_per_source", "image_size", "batch_size"),
-    *("methods", "masker", "measures", "share_frozen", "device"),
+    *("methods", "masker", "measures", "share_frozen", "device", "precision"),
 )
+"""The settings that explaining a detector reads."""
+
+
+@reads(Inputs, *READ)
+@restored()
 def explain(
     experiment: Inputs,
     key: ModelKey,
@@ -65,80 +73,219 @@ def explain(
             checkpoint; no memory for one image.
         OSError: a file cannot be written; the message names it, and no half-written file remains.
     """
+    if detector is None:
+        explain_runs(experiment, [key], sources, progress, seed, measured)
+        return
+    _prepare(experiment, sources)
+    methods = [method for method in experiment.methods_of(key) if method != MASKER or detector.masker is not None]
+    about = {key: _training(experiment.checkpoint(key))}
+    explain_detectors(experiment, {key: detector}, methods, sources, progress, seed, about, measured)
+
+
+@reads(Inputs, *READ)
+@restored()
+def explain_runs(
+    experiment: Inputs,
+    keys: Sequence[ModelKey],
+    sources: Sequence[str] | None = None,
+    progress: bool = True,
+    seed: int = 0,
+    measured: Sequence[str] | None = None,
+) -> None:
+    """``explain`` for several trained detectors, which share images as they are read and changed.
+
+    Results are equal to those of one call a detector. A source that an earlier call finished, with the same code,
+    settings, weights and images, is kept. A detector that cannot be explained leaves the others as they are.
+
+    Args:
+        experiment, sources, progress, seed, measured: as in ``explain``.
+        keys: name the detectors.
+
+    Raises:
+        InputError, OSError: as in ``explain``; an error of detectors names them, after the others are done.
+    """
+    _prepare(experiment, sources)
+    detectors, about, wrong = {}, {}, {}
+    for key in keys:
+        weights = experiment.checkpoint(key)
+        masker = experiment.masker_file(key) if MASKER in experiment.methods_of(key) else None
+        try:
+            detectors[key] = load_detector(key.detector, weights, device=experiment.device, masker=masker)
+        except InputError as error:
+            wrong[key] = error
+        else:
+            about[key] = {**_training(weights), "origin": _origin(experiment, key)}
+    alike = {}
+    for key in detectors:
+        alike.setdefault((key.detector, *experiment.methods_of(key)), []).append(key)
+    for (_, *methods), group in alike.items():
+
+        def work(some: list[ModelKey], methods: list[str] = methods) -> None:
+            chosen = {key: detectors[key] for key in some}
+            explain_detectors(experiment, chosen, methods, sources, progress, seed, about, measured, keep=True)
+
+        wrong |= _failures(work, group)
+    raise_errors(wrong, keys)
+    for key, source in product(keys, sources or experiment.sources):
+        for path in _Files(experiment, key, experiment.methods_of(key), source, {}).paths:
+            finished.release(path)
+
+
+def _failures(work: Callable[[list[ModelKey]], None], keys: list[ModelKey]) -> dict[ModelKey, InputError]:
+    """Do the work on detectors together; if that fails, on one after another, so that each error is a detector's."""
+    try:
+        work(keys)
+    except InputError as error:
+        if len(keys) == 1:
+            return {keys[0]: error}
+        return dict(failure for key in keys for failure in _failures(work, [key]).items())
+    return {}
+
+
+def _prepare(experiment: Inputs, sources: Sequence[str] | None) -> None:
     if odd := sorted(set(sources or ()) - set(experiment.sources)):
         raise InputError(f"no source named {odd[0]!r} in {experiment.profile}; choose from {experiment.sources}")
     # One thread: jobs run side by side, and sums do not depend on the number of cores.
     torch.set_num_threads(1)
-    methods = experiment.methods_of(key)
-    if detector is None:
-        masker = experiment.masker_file(key) if MASKER in methods else None
-        detector = load_detector(key.detector, experiment.checkpoint(key), device=experiment.device, masker=masker)
-    elif detector.masker is None:
-        methods = [method for method in methods if method != MASKER]
-    about = _training(experiment.checkpoint(key))
-    explain_detector(experiment, key, detector, methods, sources, progress, seed, about, measured)
 
 
-def explain_detector(
+def explain_detectors(
     experiment: Inputs,
-    key: ModelKey,
-    detector: Detector,
+    detectors: Mapping[ModelKey, Detector],
     methods: Sequence[str],
     sources: Sequence[str] | None = None,
     progress: bool = True,
     seed: int = 0,
-    about: Mapping[str, str] | None = None,
+    about: Mapping[ModelKey, Mapping[str, str]] | None = None,
     measured: Sequence[str] | None = None,
+    keep: bool = False,
 ) -> None:
-    """``explain`` with a loaded detector and the methods that it has, for experiments that are no profile.
+    """``explain`` with loaded detectors of one network and the methods that they have, also of what is no profile.
 
-    ``about`` is kept with the results, beside what they are made of (``experiment.made_of``).
+    Args:
+        experiment, sources, progress, seed, measured: as in ``explain``.
+        detectors: the detectors, by what names them.
+        methods: salience methods.
+        about: is kept with the results, beside what they are made of (``experiment.made_of``).
+        keep: leave a source as it is whose files are there and say that they are made of just that.
     """
     samples = experiment.samples[experiment.samples["source"].isin(sources or experiment.sources)]
     check_images(samples, may_be_marked=True)
-    bar = tqdm(total=len(samples), desc=f"salience of {key}", unit=" images", disable=not progress, mininterval=2)
-    with bar, Explainer(detector, methods, seed=seed, stored=experiment.frozen(key, "test")) as explainer:
-        for source, of_source in samples.groupby("source", sort=False):
-            made_of = {**experiment.made_of(key, source), **(about or {})}
-            family = experiment if measured is None or source in measured else replace(experiment, measures={})
-            _explain_source(family, key, explainer, source, of_source.reset_index(drop=True), bar, made_of)
+    title = f"salience of {next(iter(detectors))}" + (f" and {len(detectors) - 1} more" if len(detectors) > 1 else "")
+    total = len(samples) * len(detectors)
+    bar = tqdm(total=total, desc=title, unit=" images", disable=not progress, mininterval=2)
+    with bar, ExitStack() as stack:
+        explainers = {
+            key: stack.enter_context(
+                Explainer(one, methods, experiment.precision, seed, experiment.frozen(key, "test"))
+            )
+            for key, one in detectors.items()
+        }
+        for source, rows in samples.groupby("source", sort=False):
+            of_source = experiment.of_source(source)
+            family = of_source if measured is None or source in measured else replace(experiment, measures={})
+            files = [
+                _Files(family, key, methods, source, {**experiment.made_of(key, source), **(about or {}).get(key, {})})
+                for key in detectors
+            ]
+            left = [one for one in files if not (keep and one.finished())]
+            bar.update(len(rows) * (len(files) - len(left)))
+            if left:
+                chosen = {one.key: explainers[one.key] for one in left}
+                _explain_source(family, chosen, source, rows.reset_index(drop=True), bar, left)
+            for path in (path for one in files for path in one.paths) if keep else ():
+                finished.keep(path)
+
+
+class _Files:
+    """The files of one detector on one source: maps by method, and rows by measure."""
+
+    def __init__(
+        self, experiment: Inputs, key: ModelKey, methods: Sequence[str], source: str, made_of: Mapping[str, str]
+    ):
+        self.experiment, self.key, self.source, self.made_of = experiment, key, source, made_of
+        self.named = {**asdict(key), "source": source}
+        self.maps = {method: experiment.maps_file(key, method, source) for method in methods}
+        self.rows = {measure: experiment.rows_file(key, measure, source) for measure in experiment.measures}
+        self._parts: dict[str, list[Explanation]] = {method: [] for method in methods}
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [*self.maps.values(), *self.rows.values()]
+
+    def finished(self) -> bool:
+        """Whether all files are there, whole, and made of the same; then they count as written now."""
+        restored = [path for path in self.paths if finished.restore(path)]
+        if not self._made_of_the_same():
+            for path in restored:
+                path.unlink()
+            return False
+        for path in self.paths:
+            path.touch()
+        return True
+
+    def _made_of_the_same(self) -> bool:
+        try:
+            recorded = [disk.read_maps(path).attrs for path in self.maps.values()]
+            recorded += map(disk.made_of, self.rows.values())
+        except InputError:
+            return False
+        return all(self.made_of.items() <= entries.items() for entries in recorded)
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[dict[str, Explanation], dict[str, pd.DataFrame]], None]]:
+        """A function that adds explanations by method and rows by measure, batch by batch."""
+        self._parts = {method: [] for method in self.maps}
+        with ExitStack() as stack:
+            add = {
+                measure: stack.enter_context(
+                    disk.writing_rows(
+                        path, self.experiment.measures[measure], {**self.named, "measure": measure, **self.made_of}
+                    )
+                )
+                for measure, path in self.rows.items()
+            }
+
+            def keep(clean: dict[str, Explanation], rows: dict[str, pd.DataFrame]) -> None:
+                for method, explanation in clean.items():
+                    # Joining copies the arrays: as views, they would keep the network's memory around them in use.
+                    self._parts[method].append(Explanation.join([explanation]))
+                for measure, frame in rows.items():
+                    add[measure](frame)
+
+            yield keep
+
+    def write_maps(self, samples: pd.DataFrame, detector: Detector) -> None:
+        """Write the maps that were added."""
+        if all((part.predicted < 0).all() for part in next(iter(self._parts.values()))):
+            raise InputError(_nothing(self.key, self.source, samples))
+        described = {**self.named, **_attributes(self.experiment, detector), **self.made_of}
+        for method, parts in self._parts.items():
+            disk.write_maps(self.maps[method], Explanation.join(parts), samples, {**described, "method": method})
 
 
 def _explain_source(
     experiment: Inputs,
-    key: ModelKey,
-    explainer: Explainer,
+    explainers: Mapping[ModelKey, Explainer],
     source: str,
     samples: pd.DataFrame,
     bar: tqdm,
-    made_of: dict[str, str],
+    files: Sequence[_Files],
 ) -> None:
-    parts = {method: [] for method in explainer.methods}
-    named = {**asdict(key), "source": source}
-    with paths.together(), ExitStack() as files:
-        add = {
-            measure: files.enter_context(
-                disk.writing_rows(
-                    experiment.rows_file(key, measure, source), settings, {**named, "measure": measure, **made_of}
-                )
-            )
-            for measure, settings in experiment.measures.items()
-        }
-        work = partial(explain_batch, experiment, key, explainer)
-        for clean, rows in in_parts(work, experiment.batches(samples, explainer.detector), experiment.batch_size):
-            for method, explanation in clean.items():
-                disk.check_room(experiment.maps_file(key, method, source), len(samples), explanation.maps.shape[1:])
-                # Joining copies the arrays: as views, they would keep the network's memory around them in use.
-                parts[method].append(Explanation.join([explanation]))
-            for measure, frame in rows.items():
-                add[measure](frame)
-            bar.update(len(clean[explainer.methods[0]].dead))
-        if all((part.predicted < 0).all() for part in parts[explainer.methods[0]]):
-            raise InputError(_nothing(key, source, samples))
-        described = {**named, **_attributes(experiment, explainer.detector), **made_of}
-        for method, explanations in parts.items():
-            path = experiment.maps_file(key, method, source)
-            disk.write_maps(path, Explanation.join(explanations), samples, {**described, "method": method})
+    detector = next(iter(explainers.values())).detector
+    with paths.together(), ExitStack() as stack:
+        add = {one.key: stack.enter_context(one.writing()) for one in files}
+        work = partial(explain_batch, experiment, explainers)
+        for done in in_parts(work, experiment.batches(samples, detector), experiment.batch_size):
+            for one in files:
+                clean, rows = done[one.key]
+                for method, explanation in clean.items():
+                    disk.check_room(one.maps[method], len(samples), explanation.maps.shape[1:])
+                add[one.key](clean, rows)
+                bar.update(len(next(iter(clean.values())).dead))
+        for one in files:
+            one.write_maps(samples, explainers[one.key].detector)
 
 
 def _nothing(key: ModelKey, source: str, samples: pd.DataFrame) -> str:
@@ -150,31 +297,39 @@ def _nothing(key: ModelKey, source: str, samples: pd.DataFrame) -> str:
 
 def explain_batch(
     experiment: Inputs,
-    key: ModelKey,
-    explainer: Explainer,
+    explainers: Mapping[ModelKey, Explainer],
     about: pd.DataFrame,
     images: np.ndarray,
     unreadable: np.ndarray,
-) -> tuple[dict[str, Explanation], dict[str, pd.DataFrame]]:
-    """Clean explanations by method, and rows by measure."""
-    known = explainer.needs_regions and "region" in about
-    regions = experiment.regions(about["image"], images.shape[1]) if known else None
-    clean = explainer(images, regions=regions)
-    rows = {}
+) -> dict[ModelKey, tuple[dict[str, Explanation], dict[str, pd.DataFrame]]]:
+    """Clean explanations by method, and rows by measure, of every detector."""
+    needed = any(explainer.needs_regions for explainer in explainers.values()) and "region" in about
+    regions = experiment.regions(about["image"], images.shape[1]) if needed else None
+    clean = {key: explainer(images, regions=regions) for key, explainer in explainers.items()}
+    rows = {key: {} for key in explainers}
     for measure, settings in experiment.measures.items():
         chosen = (about["draw"] < settings["images_per_source"]).to_numpy()
         if chosen.any():
-            few = {name: explanation[chosen] for name, explanation in clean.items()}
-            described = _described(experiment, key, measure, about[chosen], few)
+            few = {key: {name: each[chosen] for name, each in methods.items()} for key, methods in clean.items()}
+            described = {key: _described(experiment, key, measure, about[chosen], few[key]) for key in explainers}
             known = None if regions is None else regions[chosen]
-            rows[measure] = _rows(measure, settings, explainer, images[chosen], few, described, known)
+            for key, frame in _rows(measure, settings, explainers, images[chosen], few, described, known).items():
+                rows[key][measure] = frame
+    for key in explainers:
+        _blank(clean[key], rows[key], about, unreadable)
+    return {key: (clean[key], rows[key]) for key in explainers}
+
+
+def _blank(
+    clean: dict[str, Explanation], rows: dict[str, pd.DataFrame], about: pd.DataFrame, unreadable: np.ndarray
+) -> None:
+    """Leave no value to images that cannot be read, and to those whose answer is no number."""
     for explanation in clean.values():
         explanation.blank(unreadable)
-    # Neither do images have a class whose answer is no number: what changes in them cannot be told.
+    # These have no class: what changes in them cannot be told.
     without = about["image"][next(iter(clean.values())).predicted < 0]
     for frame in rows.values():
         frame.loc[frame["image"].isin(without), ["correct", "value"]] = False, np.nan
-    return clean, rows
 
 
 def _described(
@@ -194,26 +349,35 @@ def _described(
 def _rows(
     measure: str,
     settings: dict,
-    explainer: Explainer,
+    explainers: Mapping[ModelKey, Explainer],
     images: np.ndarray,
-    clean: dict[str, Explanation],
-    about: pd.DataFrame,
+    clean: Mapping[ModelKey, dict[str, Explanation]],
+    about: Mapping[ModelKey, pd.DataFrame],
     regions: np.ndarray | None,
-) -> pd.DataFrame:
+) -> dict[ModelKey, pd.DataFrame]:
     options = {name: value for name, value in settings.items() if name != "images_per_source"}
     perturbations = partial(plugins.load("measure", measure).perturbations, **options)
-    rows = respond(explainer, images, clean, about, perturbations, regions)
+    rows = respond_together(explainers, images, clean, about, perturbations, regions)
     # Sorted by image, so that the order of rows does not depend on the batches.
-    return rows.iloc[np.arange(len(rows)).reshape(-1, len(images)).T.ravel()]
+    return {key: frame.iloc[np.arange(len(frame)).reshape(-1, len(images)).T.ravel()] for key, frame in rows.items()}
 
 
 def _training(weights: Path) -> dict[str, str]:
-    """The settings that a checkpoint of E2M was trained with, as JSON; nothing of other weights, and of none."""
+    """The settings that a checkpoint of E2M was trained with, as JSON, and the hash of the images that it learned from;
+    nothing of other weights, and of none."""
     try:
-        settings = read_checkpoint(weights).get("settings")
+        content = read_checkpoint(weights)
     except InputError:
         return {}
-    return {"training": json.dumps(settings, sort_keys=True)} if settings else {}
+    about = {"training": json.dumps(content.get("settings"), sort_keys=True)} if content.get("settings") else {}
+    return about | ({LEARNT: learnt.images_of(content["origin"])} if content.get("origin") else {})
+
+
+def _origin(experiment: Inputs, key: ModelKey) -> str:
+    """One hash of the code that explains a detector and of the settings that it reads."""
+    names = {"dataset": [experiment.dataset], "measure": experiment.measures, "detector": [key.detector]}
+    files = code("e2m.experiment.explain", **names, method=experiment.methods_of(key))
+    return disk.short_hash([files, declared.lines(experiment, READ)])
 
 
 def _attributes(experiment: Inputs, detector: Detector) -> dict[str, str]:
@@ -223,5 +387,6 @@ def _attributes(experiment: Inputs, detector: Detector) -> dict[str, str]:
         "dataset": experiment.dataset,
         "layer": detector.layer,
         "target_class": "predicted",
+        "precision": experiment.precision,
         **packages,
     }

@@ -14,6 +14,7 @@ from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.settings import reads
+from e2m.networks.process import restored
 from e2m.networks.trunk import Trunk
 from e2m.store import paths
 from e2m.training.images import Images
@@ -25,6 +26,7 @@ BATCH = 64
 
 
 @reads(Inputs, "dataset", "dataset_options", "pretrained", "training", "device")
+@restored()
 def write_training(experiment: Inputs, name: str, progress: bool = True) -> Path:
     """Store the outputs for the augmented copies of the training images, and for the validation images."""
     trunk, settings = _trunk(experiment, name), Settings(**experiment.training)
@@ -42,6 +44,7 @@ def write_training(experiment: Inputs, name: str, progress: bool = True) -> Path
     *("dataset", "dataset_options", "sources", "images_per_source", "image_size", "batch_size"),
     *("measures", "pretrained", "device"),
 )
+@restored()
 def write_test(experiment: Inputs, name: str, progress: bool = True) -> Path:
     """Store the outputs for the test images, and for their perturbations that no map guides."""
     trunk = _trunk(experiment, name)
@@ -59,10 +62,11 @@ def _trunk(experiment: Inputs, name: str) -> Trunk:
 
 
 def _tested(experiment: Inputs, detector: Detector) -> Iterator[np.ndarray]:
-    for _, samples in experiment.samples.groupby("source", sort=False):
+    for source, samples in experiment.samples.groupby("source", sort=False):
+        measures = experiment.of_source(source).measures
         for about, clean, _ in experiment.batches(samples.reset_index(drop=True), detector):
             yield clean
-            for measure, settings in experiment.measures.items():
+            for measure, settings in measures.items():
                 options = {name: value for name, value in settings.items() if name != "images_per_source"}
                 few = clean[(about["draw"] < settings["images_per_source"]).to_numpy()]
                 if len(few):

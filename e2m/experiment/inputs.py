@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, cached_property, partial
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,12 +16,21 @@ from tqdm import tqdm
 from e2m.arrays.images import check_sides, read_or_mark
 from e2m.arrays.map_files import read_maps, read_regions
 from e2m.datasets import load_dataset
-from e2m.experiment.profile import ModelKey, Profile
-from e2m.store import disk
+from e2m.experiment.profile import AUTO, ModelKey, Profile
+from e2m.store import disk, paths
 from e2m.types import LABELS, MASKER, Detector, InputError
+
+T = TypeVar("T", bound="Inputs")
+
+PILOT = "pilot"
+"""The table of the pilot: how many images every measure needs of every source."""
 
 UNTRAINED = "untrained"
 """Instead of the hash of weights that no file holds."""
+
+
+LEARNT = "training_images_sha256"
+"""What results say of the images that their detector learned from."""
 
 
 class Inputs(Profile):
@@ -32,14 +43,75 @@ class Inputs(Profile):
         The column ``draw`` numbers the images of a source in the order of the draw, from 0. The first n of a draw are
         themselves a random sample: a measure of fewer images takes those.
         """
-        samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
-        samples = samples.assign(draw=draw(samples))
-        return samples[samples["draw"] < self.images_per_source].reset_index(drop=True)
+        most = {source: self.images_of(source) for source in self.sources}
+        chosen = self.drawn["draw"] < self.drawn["source"].map(most)
+        return self.drawn[chosen].reset_index(drop=True)
 
     @cached_property
-    def contents(self) -> Callable[[str], str]:
-        """Source -> one hash of its test images: names in order, labels, subjects, and files of images and regions."""
-        return cache(partial(_contents, self.samples))
+    def drawn(self) -> pd.DataFrame:
+        """``samples``; if the pilot decides on their number, all images that it can choose from."""
+        key = tuple(self.sources)
+        if key not in self._drawn:
+            samples = load_dataset(self.dataset, split="test", sources=self.sources, **self.options)
+            samples = samples.assign(draw=draw(samples))
+            most = np.inf if self.images_per_source == AUTO else self.images_per_source
+            self._drawn[key] = samples[samples["draw"] < most].reset_index(drop=True)
+        return self._drawn[key]
+
+    def images_of(self, source: str, measure: str | None = None) -> int:
+        """The number of images of a source that are explained, or that a measure changes: a setting, or the pilot's.
+
+        Raises:
+            InputError: a number is "auto", and there is no result of the pilot.
+        """
+        count = self.images_per_source if measure is None else self.measures[measure]["images_per_source"]
+        if count != AUTO:
+            return count
+        needed = self._needed[self._needed["source"] == source]
+        # What a measure changes is explained unchanged as well.
+        needed = needed if measure is None else needed[needed["measure"] == measure]
+        if needed.empty:
+            raise InputError(
+                f"profile {self.profile}: measures.{measure}.images_per_source is {AUTO}, and the pilot has no "
+                f"quantity of it on {source}, as the forest plot has none; a number fits"
+            )
+        return int(needed["images"].max())
+
+    def of_source(self, source: str) -> Self:
+        """The experiment with the numbers of images that measures change in one source."""
+        if not self.automatic:
+            return self
+        counts = {name: {"images_per_source": self.images_of(source, name)} for name in self.measures}
+        return replace(self, measures={name: {**self.measures[name], **count} for name, count in counts.items()})
+
+    def fewest(self, sources: Sequence[str]) -> int:
+        """The number of images that every measure has of each of these sources."""
+        return min(self.images_of(source, measure) for source in sources for measure in (None, *self.measures))
+
+    @cached_property
+    def _needed(self) -> pd.DataFrame:
+        path = paths.table(self.profile, PILOT)
+        if not path.is_file():
+            raise InputError(
+                f"{path}: no such table, and the profile {self.profile} has images_per_source: {AUTO}; make it with "
+                f"`e2m pilot --profile {self.profile}`, after the first runs were trained"
+            )
+        return disk.read_table(path)
+
+    @cached_property
+    def _drawn(self) -> dict[tuple[str, ...], pd.DataFrame]:
+        """Sources -> ``drawn``. ``replace`` hands these and the hashes on."""
+        return {}
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return {}
+
+    def contents(self, source: str) -> str:
+        """One hash of a source's test images: names in order, labels, subjects, and files of images and regions."""
+        if source not in self._hashes:
+            self._hashes[source] = _contents(self.samples, source)
+        return self._hashes[source]
 
     def made_of(self, key: ModelKey, source: str) -> dict[str, str]:
         """What the maps and rows of a detector on one source are made of: hashes of files, and the size of images."""
@@ -58,7 +130,7 @@ class Inputs(Profile):
         Raises:
             InputError: ``in_set`` is not one source of each label.
         """
-        samples = self.samples[self.samples["source"].isin(self.in_set)]
+        samples = self.drawn[self.drawn["source"].isin(self.in_set)]
         labels = samples.groupby("source", sort=False)["label"].unique()
         if sorted(map(list, labels)) != [[label] for label in LABELS]:
             known = "; ".join(f"{source}: {' and '.join(names)}" for source, names in labels.items())
@@ -88,7 +160,7 @@ class Inputs(Profile):
             InputError: a counterpart of an authentic source, or one with synthetic images; or ``in_set`` is not one
                 source of each label.
         """
-        labels = self.samples.groupby("label", sort=False)["source"].unique()
+        labels = self.drawn.groupby("label", sort=False)["source"].unique()
         synthetic = labels.get("synthetic", [])
         if odd := [source for source in self.counterparts if source not in synthetic]:
             raise InputError(
@@ -162,6 +234,14 @@ class Inputs(Profile):
 
     def _named(self, names: Sequence[str]) -> pd.DataFrame:
         return self._by_name.loc[list(names)]
+
+
+def replace(experiment: T, **changes: Any) -> T:
+    """``dataclasses.replace``; what was read of the images is not read again where it stays the same."""
+    other = dataclasses.replace(experiment, **changes)
+    if changes.keys().isdisjoint(("dataset", "dataset_options", "images_per_source")):
+        vars(other).update(_drawn=experiment._drawn, _hashes=experiment._hashes)
+    return other
 
 
 def _contents(samples: pd.DataFrame, source: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -12,14 +12,14 @@ from types import ModuleType
 from typing import Annotated, Any, Self
 
 import numpy as np
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Interval, MinLen
 
 from e2m import plugins
-from e2m.checks import Count, Like, OneOf, misfits, problems, shown
+from e2m.checks import Count, Like, OneOf, Positive, misfits, problems, shown
 from e2m.experiment import written
 from e2m.store import disk, paths, seals
 from e2m.training.settings import MaskerSettings, Settings
-from e2m.types import MASKER, InputError
+from e2m.types import MASKER, InputError, Precision
 
 PROFILES = paths.CHECKOUT / "notebooks" / "params"
 
@@ -30,7 +30,12 @@ Network = (
     Annotated[str, OneOf(partial(plugins.names, "detector"))]
     | Annotated[str, Like(r"timm:[\w.-]+|[\w.]+:\w+", "timm:NAME or package.module:function")]
 )
+Run = Annotated[int, Ge(0)]
 Device = Annotated[str, Like(r"(cpu|cuda|mps|xpu)(:\d+)?", "cpu, cuda or cuda:1")]
+AUTO = "auto"
+"""Instead of a number of images: as many as the pilot finds enough."""
+
+Images = Count | Annotated[str, Like(AUTO, AUTO)]
 
 
 WRONG_MAPS = ("shuffled_maps", "fixed_map")
@@ -46,23 +51,48 @@ class ModelKey:
     run: int
 
     def __post_init__(self):
-        for line in misfits(self.run, Annotated[int, Ge(0)], "run"):
+        for line in misfits(self.run, Run, "run"):
             raise InputError(line)
 
     def __str__(self) -> str:
         return ", ".join(filter(None, (self.detector, self.regime, f"run {self.run}")))
 
 
+def raise_errors(wrong: Mapping[ModelKey, InputError], keys: Sequence[ModelKey]) -> None:
+    """Raise the errors of detectors among those of a job, after the others are done; of several, each names its own."""
+    if wrong:
+        lines = (f"{key}: {error}" if len(keys) > 1 else str(error) for key, error in wrong.items())
+        raise InputError("\n".join(lines))
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """The section ``pilot``: from what, and how, the numbers of images that are ``auto`` are found.
+
+    Attributes:
+        runs: the first runs of both compared regimes.
+        images_per_source: the first images of each source's draw.
+        share: of a difference's squared standard error, by which all images that there are may still reduce it.
+        half_width: measure -> half the width that the 95 % interval of its differences must not exceed.
+    """
+
+    runs: Annotated[int, Ge(3)] = 3
+    images_per_source: Annotated[int, Ge(20)] = 200
+    share: Annotated[float, Interval(gt=0, lt=1)] = 0.1
+    half_width: dict[Measure, Positive] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Profile:
     """The settings of an experiment: the keys of ``notebooks/params/NAME.yaml``.
 
-    ``notebooks/params/demo.yaml`` comments on each. Four sections are kept as written:
+    ``notebooks/params/demo.yaml`` comments on each. Five sections are kept as written:
 
     * ``training`` has the keys of ``Settings``;
     * ``masker`` has those of ``MaskerSettings``, and ``regimes`` and ``runs``: the first ``runs`` detectors of each of
       these regimes have maskers;
     * ``measures`` has those of each measure's ``perturbations``, and ``images_per_source``, the first of the draw;
+    * ``pilot`` has those of ``Pilot``, where a number of images is ``auto``;
     * ``dataset_options`` has those of the data set's ``load``.
     """
 
@@ -85,12 +115,14 @@ class Profile:
     device: Device | None
     image_size: Count | None
     batch_size: Count
-    images_per_source: Count
+    images_per_source: Images
     methods: Annotated[list[Method], MinLen(1)]
     resamples: Count
     training: dict
     masker: dict | None
     measures: dict[Measure, dict]
+    pilot: dict | None = None
+    precision: Precision = "float32"
 
     @classmethod
     def load(cls, profile: str = "demo", **changed) -> Self:
@@ -115,6 +147,9 @@ class Profile:
         if lines:
             raise InputError("\n".join(f"{where}: {line}" for line in lines))
         _check_owner(path, file)
+        folder = paths.results(path.stem)
+        _LOADED.setdefault(folder, {})[path.absolute()] = file
+        paths.FIRST[folder] = partial(_claim_loaded, folder)
         return loaded
 
     # Detectors, and the settings of each
@@ -185,6 +220,39 @@ class Profile:
         """Options of the data set; relative paths start at the root of the repository, or in the working folder."""
         names = {"root", "csv", "salience", "segmentation", "seven_times"} & set(self.dataset_options)
         return {**self.dataset_options, **{name: _from_checkout(self.dataset_options[name]) for name in names}}
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the pilot decides on a number of images."""
+        return AUTO in (self.images_per_source, *(one["images_per_source"] for one in self.measures.values()))
+
+    @property
+    def piloted(self) -> Self:
+        """The pilot as an experiment of its own: both compared regimes, few runs and images, the first salience method.
+
+        It explains the profile's detectors, and has results beside those of the profile. Its images are the first of
+        the profile's draw; measures with a number of images are left out.
+        """
+        pilot = Pilot(**(self.pilot or {}))
+        count = {"images_per_source": pilot.images_per_source}
+        return replace(
+            self,
+            profile=f"{self.profile}-pilot",
+            regimes=list(self.roles.values()),
+            runs=pilot.runs,
+            controls={},
+            study={},
+            masker=None,
+            share_frozen=False,
+            methods=self.methods[:1],
+            measures={
+                name: {**settings, **count}
+                for name, settings in self.measures.items()
+                if settings["images_per_source"] == AUTO
+            },
+            pilot=None,
+            **count,
+        )
 
     @property
     def masked(self) -> Self:
@@ -285,20 +353,41 @@ class Profile:
 def claim(profile: str) -> None:
     """Record whose results lie in ``results/NAME``: the file of the profile and its settings.
 
-    Commands do so before they write there. ``Profile.load`` then refuses another file of the same name, unless it has
-    the same settings. The file itself may change: every result keeps what it was made of.
+    Commands do so before they work; where nobody did, the first file that is written there does. ``Profile.load`` then
+    refuses another file of the same name, unless it has the same settings. The file itself may change: every result
+    keeps what it was made of.
 
     Raises:
         InputError: as ``Profile.load``, about the file and about the owner of the results.
     """
     path = _file_of(profile)
-    content = _read(path, _shown(path))
+    _claim(path, _read(path, _shown(path)))
+
+
+def _claim(path: Path, content: dict) -> None:
     _check_owner(path, content)
     record = json.loads(json.dumps({"file": str(_shown(path.resolve())), "settings": content}, default=str))
     owner = paths.owner(path.stem)
+    paths.FIRST.pop(owner.parent, None)
+    _LOADED[owner.parent] = {path.absolute(): content}
     if _recorded(owner) != record:
         text = json.dumps({**record, "seal": seals.SEAL})
         paths.write_atomically(owner, lambda file: file.write(text.encode()))
+
+
+_LOADED: dict[Path, dict[Path, dict]] = {}
+"""Folder of results -> the files of profiles of its name that this process has loaded, with their settings."""
+
+
+def _claim_loaded(folder: Path) -> None:
+    """``claim`` for the one profile of a name that this process has loaded."""
+    path, *others = _LOADED[folder]
+    if odd := [other for other in others if _LOADED[folder][other] != _LOADED[folder][path]]:
+        raise InputError(
+            f"{folder}: {_shown(path)} and {_shown(odd[0])} were both loaded, and the results of both would lie there; "
+            "rename one of them, and start again"
+        )
+    _claim(path, _LOADED[folder][path])
 
 
 def _recorded(owner: Path) -> dict:
@@ -369,8 +458,10 @@ def _problems_of_sections(content: Mapping[str, Any]) -> Iterator[str]:
             if perturb is None:
                 yield f"measures.{name}: no such key; this measure changes no images and has no settings"
             else:
-                share = {"images_per_source": Count}
+                share = {"images_per_source": Images}
                 yield from problems(settings, perturb, f"measures.{name}", without=("images", "maps"), also=share)
+    if "pilot" in sections:
+        yield from problems(sections["pilot"], Pilot, "pilot")
     if "dataset_options" in sections and (dataset := content.get("dataset")) in plugins.names("dataset"):
         yield from problems(sections["dataset_options"], plugins.load("dataset", dataset).load, "dataset_options")
 
@@ -395,11 +486,30 @@ def _contradictions(profile: Profile) -> Iterator[str]:
             profile.masker_settings(ModelKey("", "", 0))
         except InputError as error:
             yield f"masker: {error}"
+    yield from _contradictions_of_pilot(profile)
     for name in dict.fromkeys([*profile.regimes, *profile.controls, *profile.study]):
         module = plugins.load("regime", name)
         about = f"regime {name}: "
         yield from (about + line for line in problems(getattr(module, "SETTINGS", {}), Settings, "SETTINGS", ("seed",)))
         yield from (about + line for line in misfits(getattr(module, "EPOCHS_FACTOR", 1), Count, "EPOCHS_FACTOR"))
+
+
+def _contradictions_of_pilot(profile: Profile) -> Iterator[str]:
+    if not profile.automatic:
+        if profile.pilot is not None:
+            yield f"pilot: {shown(profile.pilot)} arrived, and no images_per_source is {AUTO}; null fits"
+        return
+    if profile.pilot is None:
+        yield f"pilot: missing, and a number of images is {AUTO}; {{}} fits, which is 3 runs and 200 images a source"
+        return
+    if profile.guided is None:
+        yield f"guided: null arrived, and a number of images is {AUTO}; a regime fits, since the pilot compares two"
+    pilot = Pilot(**profile.pilot)
+    if profile.runs < pilot.runs:
+        yield f"pilot.runs: {pilot.runs} arrived, and runs is {profile.runs}; the pilot takes the first of these"
+    for name in pilot.half_width:
+        if profile.measures.get(name, {}).get("images_per_source", profile.images_per_source) != AUTO:
+            yield f"pilot.half_width.{name}: the images of this measure are not {AUTO}; another measure fits"
 
 
 def _from_checkout(path: str | list[str]) -> str | list[str]:

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
-from functools import partial
+from dataclasses import asdict, fields
+from functools import cache, cached_property, partial
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from e2m import plugins
+from e2m.datasets import load_dataset
 from e2m.experiment import settings
-from e2m.experiment.inputs import UNTRAINED, Inputs
+from e2m.experiment.data import training_samples
+from e2m.experiment.inputs import LEARNT, UNTRAINED, Inputs, replace
 from e2m.experiment.profile import ModelKey
 from e2m.statistics import ranged, softmax_scores, with_flips
 from e2m.store import disk, paths
+from e2m.training.learnt import images_hash
 from e2m.types import MASKER, InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 KEPT_BYTES = 1 << 30
 """Bytes of clean maps kept in memory, so that a page reads each file once; further maps are read every time."""
 
 _KEPT: dict[tuple, xr.Dataset] = {}
+
+_LEARNT: dict[tuple, str] = {}
+"""Data set and regime -> the hash of its training images."""
 
 
 class Experiment(Inputs):
@@ -34,6 +43,8 @@ class Experiment(Inputs):
 
     def maps(self, detector: str, regime: str, method: str, source: str) -> xr.Dataset:
         """Clean maps of all runs: salience (run, image, y, x), score (run, image), dead, label, subject, ..."""
+        import xarray as xr
+
         keys = [ModelKey(detector, regime, run) for run in self.runs_of(regime, method)]
         files = tuple(self.maps_file(key, method, source) for key in keys)
         # The time is part of the key, because the same process may explain again.
@@ -74,11 +85,34 @@ class Experiment(Inputs):
         for name, now in self.made_of(key, source).items():
             if recorded.get(name, now) != now != UNTRAINED:
                 raise InputError(_other(file, name.replace("_sha256", ""), recorded[name], now))
+        if (then := recorded.get(LEARNT)) and then != (now := self.learnt(key.regime)) != "":
+            raise InputError(_other(file, "training images", then, now))
         then = json.loads(recorded.get("training", "{}"))
-        now = asdict(self.settings(key)) if then else {}
+        now = self._trained_with(key) if then else {}
         for name in set(then) & set(now):
-            if then[name] != json.loads(json.dumps(now[name])):
+            if then[name] != now[name]:
                 raise InputError(_other(file, f"training.{name}", then[name], now[name]))
+
+    def learnt(self, regime: str) -> str:
+        """One hash of all that a regime's trainings learn from: images, labels, sources, and human maps if guided.
+
+        A process looks once. "" without these images: those of results that came from elsewhere cannot be compared.
+        """
+        key = (self.dataset, repr(self.options), regime)
+        if key not in _LEARNT:
+            try:
+                train = training_samples(self, regime)
+                validate = load_dataset(self.dataset, split="validate", **self.options)
+                hashed = images_hash(train, validate, plugins.load("regime", regime).GUIDED)
+                _LEARNT[key] = "" if train.empty else hashed
+            except InputError:
+                _LEARNT[key] = ""
+        return _LEARNT[key]
+
+    @cached_property
+    def _trained_with(self) -> Callable[[ModelKey], dict[str, Any]]:
+        """The settings of a detector's training as JSON gives them back; the same for all files of the detector."""
+        return cache(lambda key: json.loads(json.dumps(asdict(self.settings(key)))))
 
     def each(self) -> Iterator[tuple[dict, xr.Dataset]]:
         """Clean maps of every detector, regime, method and source, with a dictionary that names the four."""
@@ -102,12 +136,12 @@ class Experiment(Inputs):
             rows = [self._of_maps(measure, module.measure, names, maps) for names, maps in self.each()]
             return pd.concat(rows, ignore_index=True)
         if hasattr(module, "with_human"):
-            rows = [
-                self._of_maps(measure, partial(module.with_human, human=self._human_of(maps)), names, maps)
-                for names, maps in self.each()
-                if names["source"] in self.annotated
-            ]
-            return pd.concat(rows, ignore_index=True)
+            frames, human = [], _once(self.human)
+            for names, maps in self.each():
+                if names["source"] in self.annotated:
+                    function = partial(module.with_human, human=human(maps, maps["salience"].shape[2:]))
+                    frames.append(self._of_maps(measure, function, names, maps))
+            return pd.concat(frames, ignore_index=True)
         if hasattr(module, "with_region"):
             return self._region_rows(measure, module.with_region)
         if compares_runs(measure):
@@ -121,7 +155,7 @@ class Experiment(Inputs):
         files = [self.rows_file(key, measure, source) for key, source in cases]
         for file, (key, source) in zip(files, cases, strict=True):
             self.check_file(file, disk.made_of(file), key, source, measure=measure)
-            then, now = disk.settings_of(file), self.measures.get(measure)
+            then, now = disk.settings_of(file), self.of_source(source).measures.get(measure)
             if then != now:
                 raise InputError(_other(file, f"measures.{measure}", then, now))
         return disk.read_rows(files, filters=filters)
@@ -182,11 +216,6 @@ class Experiment(Inputs):
         """Sources with human maps."""
         return set(self.samples.loc[self.samples["salience"] != "", "source"])
 
-    def _human_of(self, maps: xr.Dataset) -> np.ndarray:
-        """(runs x images, h, w): the human maps of all images, repeated for every run."""
-        runs, _, *shape = maps["salience"].shape
-        return np.tile(self.human(maps["image"].to_numpy(), tuple(shape)), (runs, 1, 1))
-
     def _region_rows(self, measure: str, with_region: Callable) -> pd.DataFrame:
         samples = self.samples
         known = set(samples.loc[samples["region"] != "", "source"]) if "region" in samples else set()
@@ -195,11 +224,10 @@ class Experiment(Inputs):
                 f"{measure} needs true regions, and no image of {', '.join(self.sources)} has one; "
                 "give them in the data set's column region"
             )
-        frames = []
+        frames, regions = [], _once(self.regions)
         for names, maps in self.each():
             if names["source"] in known:
-                regions = np.tile(self.regions(maps["image"].to_numpy()), (maps.sizes["run"], 1, 1))
-                function = partial(with_region, regions=regions, correct=correct(maps).ravel())
+                function = partial(with_region, regions=regions(maps), correct=correct(maps).ravel())
                 frames.append(self._of_maps(measure, function, names, maps))
         return pd.concat(frames, ignore_index=True)
 
@@ -326,6 +354,19 @@ def correct(maps: xr.Dataset) -> np.ndarray:
     """(run, image) bool: True if the image was classified correctly; False for an unreadable image."""
     truth = (maps["label"] == "synthetic").to_numpy()
     return maps["predicted"].to_numpy() == truth
+
+
+def _once(read: Callable) -> Callable:
+    """A function of maps that reads what belongs to their images, (runs x images, h, w): repeated for every run.
+
+    Images that several detectors explain are read once, as long as the function is kept.
+    """
+    known = cache(read)
+
+    def of_maps(maps: xr.Dataset, *options: Any) -> np.ndarray:
+        return np.tile(known(tuple(maps["image"].to_numpy().tolist()), *options), (maps.sizes["run"], 1, 1))
+
+    return of_maps
 
 
 def compares_runs(measure: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
@@ -18,9 +18,10 @@ from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
 from e2m.experiment.data import training_samples
 from e2m.experiment.dependencies import code
-from e2m.experiment.profile import ModelKey, Profile
+from e2m.experiment.profile import ModelKey, Profile, raise_errors
 from e2m.experiment.settings import reads
-from e2m.store import disk
+from e2m.networks.process import restored
+from e2m.store import disk, finished
 from e2m.training import masker
 from e2m.training.detector import Batch, fit
 from e2m.training.settings import Settings
@@ -30,6 +31,7 @@ S = TypeVar("S", bound=Settings)
 
 
 @reads(Profile, "dataset", "dataset_options", "pretrained", "share_frozen", "training", "threads", "device")
+@restored()
 def train(
     experiment: Profile,
     key: ModelKey,
@@ -66,6 +68,7 @@ def train(
 
 
 @reads(Profile, "dataset", "dataset_options", "masker", "device")
+@restored()
 def train_masker(experiment: Profile, key: ModelKey, progress: bool = True, **changed) -> tuple[pd.DataFrame, Path]:
     """Train the masker of one detector, or read it if it is finished; return its learning curves and its file.
 
@@ -85,6 +88,29 @@ def train_masker(experiment: Profile, key: ModelKey, progress: bool = True, **ch
     detector = load_detector(key.detector, experiment.checkpoint(key), device=experiment.device)
     about = {"regime": key.regime, "run": key.run, "origin": f"code {_code(experiment, key)}"}
     return masker.fit(detector, *splits, path, wanted, **about, progress=progress), path
+
+
+def in_turn(job: Callable[[ModelKey], Path], files: Mapping[ModelKey, Path]) -> Iterator[Path]:
+    """Train what has these files, one after another, in one process, and yield the files.
+
+    What an earlier attempt has finished is kept. One that fails leaves the others as they are.
+
+    Raises:
+        InputError: of trainings that failed, naming them, after the others are done.
+    """
+    wrong = {}
+    for key, file in files.items():
+        finished.restore(file)
+        try:
+            done = job(key)
+        except InputError as error:
+            wrong[key] = error
+        else:
+            finished.keep(file)
+            yield done
+    raise_errors(wrong, list(files))
+    for file in files.values():
+        finished.release(file)
 
 
 def _code(experiment: Profile, key: ModelKey) -> str:

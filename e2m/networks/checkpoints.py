@@ -97,8 +97,8 @@ def load_weights(detector: Detector, path: str | Path) -> Detector:
             raise InputError(f"{path}: a checkpoint of {state['detector']!r}, but {detector.name!r} was asked for")
         weights, frozen = state["weights"], state.get("frozen", ())
     else:
-        found = fitted(content, detector, path)
-        weights, note = _own_parts(found.weights, detector), _note(found, detector)
+        fit = fitted(content, detector, path)
+        weights, note = _own_parts(fit.weights, detector), _note(fit, detector)
         with_head_of(detector.model, weights)
     _check_frozen(frozen, detector, path)
     fill(detector, weights, path)
@@ -152,12 +152,12 @@ def _own_parts(weights: dict, detector: Detector) -> dict:
     return {name: value for name, value in weights.items() if name.split(".")[0] in parts}
 
 
-def _note(found: Fit, detector: Detector) -> tuple[str, ...]:
+def _note(fit: Fit, detector: Detector) -> tuple[str, ...]:
     expected = detector.model.state_dict()
-    left = sorted({name.split(".")[0] for name in found.weights.keys() - expected.keys()})
-    text = f"weights: all {len(expected)} of the network" + f", {found.said}" * bool(found.said)
+    left = sorted({name.split(".")[0] for name in fit.weights.keys() - expected.keys()})
+    text = f"weights: all {len(expected)} of the network" + f", {fit.said}" * bool(fit.said)
     text += f"; not read: {', '.join(left)}" if left else ""
-    text += f"; {', '.join(found.others)} would fit as well" if found.others else ""
+    text += f"; {', '.join(fit.others)} would fit as well" if fit.others else ""
     return (text,)
 
 

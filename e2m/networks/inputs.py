@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from e2m.arrays.images import resized
-from e2m.types import Detector, InputError
+from e2m.types import Detector, InputError, Precision
 
 GREY = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in luminance (ITU-R 601), as PIL takes them."""
@@ -153,5 +154,21 @@ def _as_logits(value: Tensor, images: int | None) -> Tensor | None:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 numbers in hardware; elsewhere bfloat16 is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Check that a device multiplies numbers of a precision in hardware.
+
+    Raises:
+        InputError: an unknown precision, or bfloat16 on a device without it.
+    """
+    if precision not in (known := get_args(Precision)):
+        raise InputError(f"precision: {precision!r} arrived; choose from {', '.join(known)}")
+    if precision == "bfloat16" and not has_bfloat16(device):
+        lacks = "AVX512-BF16" if device.type == "cpu" else "units for it"
+        raise InputError(
+            f"precision: bfloat16 arrived, and the device {str(device)!r} has no bfloat16 in hardware (no {lacks}), "
+            "where it saves nothing; float32 fits, or another device"
+        )

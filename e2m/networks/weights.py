@@ -166,9 +166,9 @@ def _whole(name: str) -> str:
 
 def _count(weights: Mapping, expected: Mapping[str, Tensor]) -> int:
     """How many weights of the network a mapping holds in the right shape, and half as many in another shape."""
-    found = [weights[name] for name in expected if name in weights]
+    present = [weights[name] for name in expected if name in weights]
     shapes = [expected[name].shape for name in expected if name in weights]
-    return sum(1 + (isinstance(a, Tensor) and a.shape == shape) for a, shape in zip(found, shapes, strict=True))
+    return sum(1 + (isinstance(a, Tensor) and a.shape == shape) for a, shape in zip(present, shapes, strict=True))
 
 
 def _renamed(part: Mapping, expected: Mapping[str, Tensor]) -> Fit:

@@ -23,9 +23,9 @@ from e2m.methods import ForwardPass
 from e2m.networks import layers
 from e2m.networks.answers import check_answers, in_a_line, out_of_memory
 from e2m.networks.folding import Folded
-from e2m.networks.inputs import as_input, device_of, has_bfloat16, two_logits
+from e2m.networks.inputs import as_input, check_precision, device_of, two_logits
 from e2m.networks.trunk import Trunk
-from e2m.types import LABELS, Detector, Explanation, InputError
+from e2m.types import LABELS, Detector, Explanation, InputError, Precision
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def explain(
     target: str | int | Sequence | np.ndarray = "predicted",
     batch_size: int = 64,
     labels: Sequence[str] | None = None,
-    mixed_precision: bool = False,
+    precision: Precision = "float32",
     seed: int = 0,
     regions: np.ndarray | None = None,
 ) -> Explanation:
@@ -57,8 +57,8 @@ def explain(
         batch_size: most images at once; fewer if memory runs out. Maps and scores depend on it by less than 1e-5. On a
             CPU the network takes a batch in smaller parts, see ``images_at_once``.
         labels: (N,) "authentic" or "synthetic", for ``target="label"``.
-        mixed_precision: let the network multiply in bfloat16 if the device does so in hardware. This is faster, and
-            maps and scores change in their third digit.
+        precision: "bfloat16" lets the network multiply in it, on devices that do so in hardware. This is faster, and
+            maps and scores change in their third digit; the page on speed compares that with the spread between runs.
         seed: seed of methods that draw random numbers; draws are keyed by image.
         regions: (N, H, W) bool, true regions, for methods that read them.
 
@@ -68,8 +68,8 @@ def explain(
 
     Raises:
         InputError: an unknown method or target; no masker for "masker"; arrays of another shape or type; a number of
-            targets other than that of images; a batch size below 1; a layer whose output is no stack of maps; no memory
-            for one image.
+            targets other than that of images; a batch size below 1; a layer whose output is no stack of maps; a
+            precision that the device lacks; no memory for one image.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give a whole number from 1 up")
@@ -81,7 +81,7 @@ def explain(
     if not isinstance(detector, Detector):
         detector = from_network(detector)
         check_answers(detector)
-    with Explainer(detector, (method,), mixed_precision, seed) as explainer:
+    with Explainer(detector, (method,), precision, seed) as explainer:
 
         def explained(batch: np.ndarray, indices: np.ndarray) -> Explanation:
             _warn_of_resizing(batch, detector)
@@ -154,19 +154,20 @@ class Explainer:
     Args:
         detector: the detector to explain.
         methods: names of salience methods, see ``e2m.methods``.
-        mixed_precision: as in ``explain``.
+        precision: as in ``explain``.
         seed: seed of methods that draw random numbers.
         stored: outputs of the detector's frozen blocks, a file of ``e2m.networks.trunk``; None computes them.
 
     Raises:
-        InputError: an unknown method, or one that needs something the detector lacks.
+        InputError: an unknown method, or one that needs something the detector lacks; a precision that the device
+            lacks.
     """
 
     def __init__(
         self,
         detector: Detector,
         methods: Sequence[str] = ("GradCAM",),
-        mixed_precision: bool = False,
+        precision: Precision = "float32",
         seed: int = 0,
         stored: Path | None = None,
     ) -> None:
@@ -174,7 +175,7 @@ class Explainer:
         self._plugins = {name: plugins.load("method", name) for name in methods}
         self.detector = detector
         self.methods = tuple(methods)
-        self.mixed_precision = mixed_precision
+        self.precision = precision
         self.seed = seed
         self._stored = stored
         self._open = {}
@@ -186,7 +187,7 @@ class Explainer:
     def __enter__(self) -> Explainer:
         model = self.detector.model
         self._device = device_of(model)
-        self._mixed = self.mixed_precision and has_bfloat16(self._device)
+        check_precision(self.precision, self._device)
         with in_a_line(self.detector, "its network fails when it is looked into"), ExitStack() as stack:
             self._freeze(model, stack)
             self._trunk = Trunk(self.detector, self._stored)
@@ -290,7 +291,7 @@ class Explainer:
     def _forward(self, images: np.ndarray, pixels: Tensor, regions: np.ndarray | None) -> tuple[ForwardPass, Tensor]:
         """The forward pass that all methods share, and its logits."""
         pixels = pixels.requires_grad_() if "input" in self._needs else pixels
-        bfloat16 = torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed)
+        bfloat16 = torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         for method in self._open.values():
             method.listen(True)
         self._passing, self._calls = True, 0

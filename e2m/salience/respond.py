@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,13 +14,18 @@ from e2m.arrays.maps import upsample
 from e2m.salience.engine import Explainer
 from e2m.types import Explanation, InputError, Perturbation
 
+K = TypeVar("K", bound=Hashable)
+
+Perturbations = Callable[[np.ndarray, dict[str, np.ndarray]], Iterator[Perturbation]]
+"""A measure's: takes images (n, H, W, 3) and 8-bit maps (n, H, W) by the name of what they guide."""
+
 
 def respond(
     explainer: Explainer,
     images: np.ndarray,
     clean: dict[str, Explanation],
     about: pd.DataFrame,
-    perturbations: Callable[[np.ndarray, dict[str, np.ndarray]], Iterator[Perturbation]],
+    perturbations: Perturbations,
     regions: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Compare salience and scores of one batch before and after a measure's perturbations, as tidy rows.
@@ -44,20 +51,46 @@ def respond(
     Raises:
         InputError: ``perturbations`` yields nothing.
     """
+    return respond_together({"": explainer}, images, {"": clean}, {"": about}, perturbations, regions)[""]
+
+
+def respond_together(
+    explainers: Mapping[K, Explainer],
+    images: np.ndarray,
+    clean: Mapping[K, dict[str, Explanation]],
+    about: Mapping[K, pd.DataFrame],
+    perturbations: Perturbations,
+    regions: np.ndarray | None = None,
+) -> dict[K, pd.DataFrame]:
+    """``respond`` for several detectors, with equal rows: images are perturbed once.
+
+    Perturbations that maps guide are yielded for the maps of all detectors, which share what the measure computes from
+    an image alone, such as its blurred copies.
+
+    Args:
+        explainers, clean, about: as in ``respond``, by detector.
+        images, perturbations, regions: as in ``respond``.
+    """
     before = {
-        method: Compared(explanation.maps, explanation.dead, images.shape[1:3]) for method, explanation in clean.items()
+        key: {method: Compared(each.maps, each.dead, images.shape[1:3]) for method, each in explanations.items()}
+        for key, explanations in clean.items()
     }
     # An image without a class has dead maps, whatever class they are asked for.
-    predicted = next(iter(clean.values())).predicted.clip(0)
-    maps = {method: compared.maps for method, compared in before.items()}
-    rows = [
-        {"region": change.region, "level": change.level, **row}
-        for change in perturbations(images, maps)
-        for row in _compare(explainer, before, predicted, change, regions)
-    ]
-    if not rows:
+    predicted = {key: next(iter(explanations.values())).predicted.clip(0) for key, explanations in clean.items()}
+    guides = {f"{method} {key}": (key, method) for key, compared in before.items() for method in compared}
+    if len(before) == 1:
+        guides = {method: (key, method) for key, method in guides.values()}
+    maps = {name: before[key][method].maps for name, (key, method) in guides.items()}
+    rows = {key: [] for key in explainers}
+    for change in perturbations(images, maps):
+        guided, method = guides[change.guide] if change.guide else (None, "")
+        changed = replace(change, guide=method)
+        for key in [guided] if method else explainers:
+            compared = _compare(explainers[key], before[key], predicted[key], changed, regions)
+            rows[key] += [{"region": change.region, "level": change.level, **row} for row in compared]
+    if not all(rows.values()):
         raise InputError("the measure changed no image: give it at least one level other than that of the clean image")
-    return tidy(about, rows)
+    return {key: tidy(about[key], each) for key, each in rows.items()}
 
 
 class Compared:

@@ -99,7 +99,8 @@ def flaw(folder: Path) -> str:
         for name, checksum in zip(samples[column], checksums, strict=True):
             if name and not (folder / name).is_file():
                 return f"{folder / name}: it is missing"
-            if name and hashlib.sha256((folder / name).read_bytes()).hexdigest() != checksum:
+            # The hash is kept: what results were made of is compared in the same process.
+            if name and disk.known_hash(folder / name) != checksum[:16]:
                 return f"{folder / name}: it is damaged, or another file: its content is not what was built"
     return ""
 

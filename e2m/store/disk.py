@@ -8,21 +8,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xarray as xr
 
 from e2m.checks import brief
 from e2m.store import seals
 from e2m.store.paths import location, naming, write_atomically, writing
 from e2m.types import Explanation, InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -160,7 +163,7 @@ def settings_of(path: str | Path) -> dict:
     """
     metadata = _read(path, pq.read_schema).metadata or {}
     if b"e2m" not in metadata:
-        raise InputError(f"{path}: not a file of tidy rows; give one that `e2m salience` wrote")
+        raise InputError(f"{path}: says nothing of how it was made; give a file that E2M wrote")
     return json.loads(metadata[b"e2m"])
 
 
@@ -235,6 +238,8 @@ def write_maps(path: str | Path, explanation: Explanation, samples: pd.DataFrame
         samples: N rows with ``image``, ``label`` and ``subject``.
         attributes: text or numbers: weights hash, layer, method, target, package versions.
     """
+    import xarray as xr  # not at the top: it takes a seventh of a second, and most jobs that import this need no maps
+
     maps = xr.Dataset(
         {
             "salience": (("image", "y", "x"), explanation.maps),
@@ -258,6 +263,8 @@ def read_maps(path: str | Path) -> xr.Dataset:
     Raises:
         InputError: no such file, a damaged one, or a file without maps.
     """
+    import xarray as xr
+
     path = Path(path)
     if not path.is_file():
         raise InputError(
@@ -274,6 +281,27 @@ def read_maps(path: str | Path) -> xr.Dataset:
     if "salience" not in maps:
         raise InputError(f"{path}: holds {', '.join(maps)}, but no salience maps; give a file that E2M wrote")
     return maps
+
+
+def read_json(path: str | Path, kinds: Mapping[str, type], remedy: str) -> dict:
+    """The mapping that a JSON file holds.
+
+    Args:
+        path: of the file.
+        kinds: keys that it has, with the types of their values.
+        remedy: what to do if it is damaged: "`make book` writes it".
+
+    Raises:
+        InputError: a file that cannot be read, is no JSON, or lacks a key; the message names it.
+    """
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({brief(error)}); {remedy}") from error
+    known = content if isinstance(content, dict) else {}
+    if odd := [key for key, kind in kinds.items() if not isinstance(known.get(key), kind)]:
+        raise InputError(f"{path}: not what E2M wrote there: {odd[0]} is missing, or of another type; {remedy}")
+    return content
 
 
 def beside(path: str | Path, most: int = 12) -> str:
@@ -314,20 +342,18 @@ def _flaw_at(path: str, belongs: str, size: int, time: int) -> str:
 
 
 def known_hash(path: str | Path) -> str:
-    """``file_hash``, computed once as long as the file's size and time stay the same; "" without such a file."""
-    if not Path(path).is_file():
-        return ""
+    """``file_hash``; "" without such a file."""
+    return file_hash(path) if Path(path).is_file() else ""
+
+
+def file_hash(path: str | Path) -> str:
+    """The first 16 hexadecimal digits of a file's SHA-256, computed once as long as its size and time stay the same."""
     stat = Path(path).stat()
     return _hash_at(str(path), stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=1 << 17)
 def _hash_at(path: str, size: int, time: int) -> str:
-    return file_hash(path)
-
-
-def file_hash(path: str | Path) -> str:
-    """The first 16 hexadecimal digits of a file's SHA-256."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 

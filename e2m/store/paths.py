@@ -138,6 +138,20 @@ def location(path: Path) -> str:
     return "/".join(parts) or seals.ANYWHERE
 
 
+FIRST: dict[Path, Callable[[], None]] = {}
+"""Folder -> what is called before this process writes its first file below it; if that raises, nothing is written."""
+
+
+def _announce(path: Path) -> None:
+    for folder in path.absolute().parents:
+        if first := FIRST.pop(folder, None):
+            try:
+                first()
+            except BaseException:
+                FIRST[folder] = first
+                raise
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Let ``write`` fill a temporary file, then rename it: no half-written file ever has the name ``path``.
 
@@ -158,6 +172,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: as ``write_atomically``; errors from within the block pass unchanged, see ``naming``.
     """
+    _announce(path)
     temporary, waiting = path.with_name(f".{path.name}.{os.getpid()}"), _WAITING.get()
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,8 +46,7 @@ def load(name: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, str]
     files = _files(name, folder)
     if not files:
         raise InputError(f"{folder}: no study named {name!r}; make it with `make study` or `make bench`")
-    content = pq.read_table(disk.sealed(files[-1]))
-    return content.to_pandas(), json.loads(content.schema.metadata[b"e2m"])
+    return disk.read_table(files[-1]), disk.settings_of(files[-1])
 
 
 def made(name: str, folder: Path = FOLDER) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from PIL import Image
 
 from e2m.store import building, disk, locks
 
@@ -49,7 +48,7 @@ def sweep(results: Path, executed: Path, data: Path) -> Iterator[str]:
             set_aside(folder, flaw)
             yield f"{flaw}; its data set is set aside as {folder.name}{KEPT} and made again"
     with ThreadPoolExecutor() as pool:
-        kept = [path for path in files if path.suffix in (*SEALED, ".resume", ".png") and path.is_file()]
+        kept = [path for path in files if path.suffix in (*SEALED, ".resume") and path.is_file()]
         kept = [path for path in kept if not path.name.endswith(UNFINISHED)]
         flaws = [(path, flaw) for path, flaw in zip(kept, pool.map(_flaw, kept), strict=True) if flaw]
     for number, (path, flaw) in enumerate(flaws):
@@ -80,11 +79,18 @@ def _files(*folders: Path) -> list[Path]:
 
 
 def _flaw(path: Path) -> str:
-    if path.suffix != ".png":
-        return disk.flaw(path)
-    try:
-        with Image.open(path, formats=["PNG"]) as figure:
-            figure.verify()  # every part of a PNG file has a checksum
-    except (OSError, SyntaxError, ValueError):
-        return "it is damaged: it is no picture"
+    return disk.flaw(path) or (_flaw_of_figures(path) if path.suffix == ".ipynb" else "")
+
+
+def _flaw_of_figures(notebook: Path) -> str:
+    """Why a figure beside an executed notebook is not what the notebook drew, in words; "" if all are.
+
+    Figures have no seal; their page holds their hashes, and has one.
+    """
+    content = notebook.read_bytes()
+    if b'"figures"' not in content:
+        return ""
+    for name, recorded in json.loads(content)["metadata"].get("e2m", {}).get("figures", {}).items():
+        if disk.known_hash(notebook.with_name(name)) != recorded:
+            return f"its figure {name} is damaged, missing or another one"
     return ""

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT, fill
 from e2m.networks.inputs import as_input, network_class, square_side, two_logits
 from e2m.networks.trunk import Trunk
-from e2m.training import loop
+from e2m.training import learnt, loop
 from e2m.training.images import Images, check_trainable
 from e2m.training.settings import Settings
 from e2m.types import Detector, InputError
@@ -118,7 +118,7 @@ def fit(
         images = Images(train, detector, trunk, human_shape, replace_targets, settings.seed)
         return DetectorTrainer(detector, trunk, images, Images(validate, detector, trunk), loss, settings)
 
-    origin = f"images {loop.images_hash(train, validate, guided)}, {origin}"
+    origin = learnt.origin(train, validate, guided, origin)
     recipe = {"detector": detector.name, "regime": regime, "run": run, "origin": origin, "settings": asdict(settings)}
     content = loop.run(trainer, Path(path), recipe, progress=progress)
     fill(detector, content["weights"], path)
@@ -220,10 +220,15 @@ def guided_features(detector: Detector, batch: Tensor) -> tuple[Tensor, Tensor]:
     """The network's output for a batch, and the features (n, channels, h, w) of the layer that guidance reads."""
     name = detector.guided_layer or detector.layer
     kept = {}
-    hook = detector.model.get_submodule(name).register_forward_hook(
+
+    def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        if output.requires_grad and output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last):
+            # Pooling gives the gradient another layout, which normalisation reads slowly: an eighth of a demo's step.
+            output.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
         # Cloned: DenseNet's next operation writes over these features.
-        lambda _module, _inputs, output: kept.update(features=output.clone())
-    )
+        kept["features"] = output.clone()
+
+    hook = detector.model.get_submodule(name).register_forward_hook(keep)
     try:
         output = detector.model(batch)
     finally:

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from e2m.networks.checkpoints import BROKEN, CHECKPOINT_FORMAT, read_checkpoint
 from e2m.networks.inputs import has_bfloat16
+from e2m.networks.process import restored
 from e2m.store import disk, seals
 from e2m.store.paths import write_atomically
 from e2m.training.images import Images, draw
@@ -48,9 +48,6 @@ class Trainer(ABC):
         optimiser: torch.optim.Optimizer,
         decay_every: int,
     ):
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        # Filling fresh memory detects reads of uninitialised values; it would cost time here and changes no result.
-        torch.utils.deterministic.fill_uninitialized_memory = False
         self.detector, self.network, self.settings = detector, network, settings
         self.data, self.held_out = train, held_out
         self.device = next(detector.model.parameters()).device
@@ -136,6 +133,7 @@ class Trainer(ABC):
         self.schedule.load_state_dict(state["schedule"])
 
 
+@restored()
 def run(
     trainer: Callable[[], Trainer], path: Path, recipe: dict, kind: str = CHECKPOINT_FORMAT, progress: bool = True
 ) -> dict:
@@ -161,6 +159,9 @@ def run(
     """
     if path.is_file() and recipe_of(content := read_checkpoint(path, kind, ("curves",))) == recipe:
         return content
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling fresh memory detects reads of uninitialised values; it would cost time here and changes no result.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     trainer = trainer()
     epochs = recipe["settings"]["epochs"]
     resume = path.with_suffix(".resume")
@@ -200,21 +201,6 @@ def save(content: dict, path: Path) -> None:
 def recipe_of(content: dict) -> dict:
     """The recipe of a finished file."""
     return {name: content.get(name) for name in ("detector", "regime", "run", "origin", "settings")}
-
-
-def images_hash(train: pd.DataFrame, validate: pd.DataFrame, guided: bool) -> str:
-    """One hash of everything that a training learns from its images: part of every recipe, whoever starts the training.
-
-    It covers both splits and their images in order, with file, label and source; if ``guided``, also the human maps of
-    the training images.
-    """
-    kinds = [kind for kind in ("label", "source") if kind in train]
-    splits = [
-        [[disk.known_hash(path), *about] for path, *about in samples[["path", *kinds]].itertuples(index=False)]
-        for samples in (train, validate)
-    ]
-    maps = [path and disk.known_hash(path) for path in train["salience"]] if guided and "salience" in train else []
-    return disk.short_hash([*splits, maps])
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT, MASKER_FORMAT, weights_hash
 from e2m.networks.inputs import as_input, two_logits
 from e2m.networks.masker import Hidden, Masker, chosen_stages, collapsed, on_image, side_of
-from e2m.training import loop
+from e2m.training import learnt, loop
 from e2m.training.images import Images, check_trainable
 from e2m.training.objectives import mask_in_loss, mask_out_loss, shown, total_variation
 from e2m.training.settings import MaskerSettings
@@ -72,8 +72,8 @@ def fit(
             check_trainable(train)
         return MaskerTrainer(detector, Images(train, detector), Images(validate, detector), settings)
 
-    images = loop.images_hash(train, validate, guided=False)
-    origin = f"images {images}, {origin}, detector {weights_hash(detector.model)}"
+    more = f"{origin}, detector {weights_hash(detector.model)}"
+    origin = learnt.origin(train, validate, guided=False, more=more)
     recipe = {"detector": detector.name, "regime": regime, "run": run, "origin": origin, "settings": asdict(settings)}
     content = loop.run(trainer, Path(path), recipe, MASKER_FORMAT, progress)
     return pd.DataFrame(content["curves"])

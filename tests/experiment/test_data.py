@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from PIL import Image
 
 from e2m.experiment import data
 from e2m.experiment.results import Experiment
+from e2m.networks import masker
 from e2m.store import disk, paths
 from e2m.types import InputError
 
@@ -209,3 +211,18 @@ def test_a_regime_may_train_on_masks_or_on_another_list(faces):
     (faces / "masks" / "train/1.png").unlink()
     with pytest.raises(InputError, match=r"and 1 of 2 images .* \(first: train/1.png\)"):
         data.training_samples(masked, "segmentation")
+
+
+@pytest.mark.parametrize("stages", [["nowhere"], ["features", "nowhere"], ["classifier"], ["body.0; touch ran"], [""]])
+def test_stages_that_a_network_lacks_are_refused_before_any_training(faces, stages):
+    chosen = experiment(faces)
+    with pytest.raises(InputError, match=r"detector 'demo_cnn' has no stage named '.*'; its stages are \w+"):
+        data.write(replace(chosen, masker={**chosen.masker, "stages": stages}), "train")
+    assert not paths.images("smoke", "train").exists()
+
+
+def test_stages_that_a_network_has_are_accepted(faces, named_detector):
+    chosen, known = experiment(faces), list(masker.stages(named_detector("demo_cnn")))
+    for stages in (known[-1:], known[-2:], None):
+        data.check_stages(replace(chosen, masker={**chosen.masker, "stages": stages}))
+    data.check_stages(replace(chosen, masker=None))

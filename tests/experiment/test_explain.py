@@ -4,7 +4,6 @@ import errno
 import os
 import weakref
 from dataclasses import asdict, replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,13 @@ from e2m import cli, statistics
 from e2m.experiment import explain
 from e2m.experiment.results import Experiment, ModelKey, correct
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT
+from e2m.networks.inputs import has_bfloat16
 from e2m.pages import selection, unseen
 from e2m.salience.engine import Explainer
 from e2m.store import disk, paths
 from e2m.training import loop
 from e2m.types import LABELS, InputError
+from tests.made import small_experiment
 
 ONE = ModelKey("toy", "cyborg", 0)
 KEYS = ["image", "salience", "target", "variant", "level"]
@@ -31,21 +32,10 @@ KEYS = ["image", "salience", "target", "variant", "level"]
 @pytest.fixture
 def experiment(tmp_path, roots):
     """Ten images of 32 px of two sources, and a little of every measure, five images at once."""
-    random = np.random.default_rng(0)
-    for source, number in product(("real", "fake"), range(10)):
-        path = tmp_path / "faces" / source / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
-    loaded = Experiment.load(
-        "smoke",
-        dataset="folder",
-        dataset_options={"root": str(tmp_path / "faces")},
-        sources=["real", "fake"],
-        in_set=["real", "fake"],
-        controls={},
-        study={},
-        masker=None,
-        image_size=32,
+    return small_experiment(
+        tmp_path,
+        10,
+        lambda random: random.integers(0, 256, (32, 32, 3), np.uint8),
         batch_size=5,
         measures={
             "noise": {"amounts": [0.1, 0.5], "images_per_source": 8},
@@ -53,7 +43,6 @@ def experiment(tmp_path, roots):
             "degradation": {"max_sigmas": [10.0], "images_per_source": 7},
         },
     )
-    return replace(loaded, detectors=["toy"])
 
 
 def spoil(experiment, *images):
@@ -103,7 +92,19 @@ def test_the_same_command_writes_the_same_bytes_and_sources_one_by_one_as_well(e
             path.unlink()
     assert written[0] == written[1]
     assert written[2] == {path: written[0][path] for path in experiment.results(ONE, ["fake"])}
-    assert not [path for path in (roots / "results").rglob("*") if path.is_file()]
+    assert not [path for path in (roots / "results").rglob("*") if path.is_file() and path.name != "profile.json"]
+
+
+@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16")
+def test_bfloat16_is_used_and_named_where_the_profile_says_so(experiment, toy):
+    explained = []
+    for precision in ("float32", "bfloat16"):
+        explain.explain(replace(experiment, precision=precision), ONE, progress=False, detector=toy())
+        explained.append((maps(experiment), rows(experiment, "noise")["value"].to_numpy()))
+    (single, before), (half, after) = explained
+    assert [one.attrs["precision"] for one in (single, half)] == ["float32", "bfloat16"]
+    for a, b in ((single["score"], half["score"]), (before, after)):
+        assert 1e-5 < np.nanmax(np.abs(a - b)) < 0.1
 
 
 def test_an_image_that_cannot_be_read_is_marked_and_the_rest_is_done(experiment, toy, capsys):
@@ -169,7 +170,7 @@ def test_a_source_of_which_nothing_can_be_read_is_refused_and_not_written(experi
     spoil(experiment, *(f"fake/{number}.png" for number in range(10)))
     with pytest.raises(InputError, match="none of the 10 images of 'fake' can be read"):
         explain.explain(experiment, ONE, ["fake"], progress=False, detector=toy())
-    assert not [path for path in (roots / "results").rglob("*") if path.is_file()]
+    assert not [path for path in (roots / "results").rglob("*") if path.is_file() and path.name != "profile.json"]
 
 
 def test_tables_count_unreadable_images_as_missing(experiment, toy):
@@ -272,10 +273,10 @@ def test_a_full_disk_is_named_and_leaves_all_files_of_a_source_as_they_were(expe
 def test_images_are_kept_no_longer_than_their_batch(experiment, toy, monkeypatch):
     alive, most, explain_batch = [], [], explain.explain_batch
 
-    def watched(experiment, one, explainer, about, images, unreadable):
+    def watched(experiment, explainers, about, images, unreadable):
         alive.append(weakref.ref(images if images.base is None else images.base))
         most.append(sum(reference() is not None for reference in alive))
-        return explain_batch(experiment, one, explainer, about, images, unreadable)
+        return explain_batch(experiment, explainers, about, images, unreadable)
 
     monkeypatch.setattr(explain, "explain_batch", watched)
     explain.explain(replace(experiment, batch_size=1), ONE, progress=False, detector=toy())

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from e2m.datasets import load_dataset
+from e2m.experiment import inputs
 from e2m.experiment.inputs import draw
 from e2m.experiment.results import Experiment
 
@@ -46,3 +47,29 @@ def test_samples_are_the_first_of_the_draw_in_the_order_of_the_data_set(count):
     expected = whole[whole["draw"] < count].reset_index(drop=True)
     pd.testing.assert_frame_equal(experiment.samples, expected)
     assert (experiment.samples.groupby("source").size() == min(count, 120)).all()
+
+
+def test_replaced_settings_read_images_again_only_where_these_change(monkeypatch):
+    loads = []
+    monkeypatch.setattr(inputs, "load_dataset", lambda *given, **of: loads.append(of) or load_dataset(*given, **of))
+    experiment = Experiment.load("smoke")
+    source, samples, content = experiment.in_set[0], experiment.samples, experiment.contents(experiment.in_set[0])
+    other = inputs.replace(experiment, runs=1, methods=experiment.methods[:1])
+    assert other.runs == 1
+    pd.testing.assert_frame_equal(other.samples, samples)
+    assert other.contents(source) == content
+    assert len(loads) == 1
+    alone = inputs.replace(other, sources=[source])
+    pd.testing.assert_frame_equal(alone.samples, samples[samples["source"] == source].reset_index(drop=True))
+    few = inputs.replace(experiment, images_per_source=2)
+    assert (few.samples["draw"] < 2).all()
+    assert few.contents(source) != content
+    assert len(loads) == 3
+
+
+def test_images_are_read_again_for_another_experiment(monkeypatch):
+    loads = []
+    monkeypatch.setattr(inputs, "load_dataset", lambda *given, **of: loads.append(of) or load_dataset(*given, **of))
+    for _ in range(2):
+        assert len(Experiment.load("smoke").samples)
+    assert len(loads) == 2

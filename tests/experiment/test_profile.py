@@ -1,17 +1,21 @@
 """Profiles: what fits is read as it is written, and what does not gives one line, by name, before any work."""
 
 import copy
+import json
 import subprocess
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
+import pandas as pd
 import pytest
 import yaml
 
 import e2m.regimes
 from e2m import cli
+from e2m.experiment import profile as profile_module
 from e2m.experiment.profile import PROFILES, ModelKey, Profile, claim
 from e2m.experiment.results import Experiment
+from e2m.store import disk, paths
 from e2m.store.paths import CHECKOUT
 from e2m.training.settings import MaskerSettings, Settings
 from e2m.types import InputError
@@ -119,6 +123,70 @@ def test_results_belong_to_one_file_of_a_name(tmp_path, roots):
     claim(str(theirs))
     with pytest.raises(InputError, match=f"holds the results of {theirs}, whose runs differ"):
         Profile.load(str(ours))
+
+
+def save(profile):
+    """Write a result, as any job does."""
+    path = paths.table(profile.profile, "noise")
+    disk.write_table(path, pd.DataFrame({"runs": [profile.runs]}))
+    return path
+
+
+@pytest.fixture
+def two(tmp_path, roots):
+    """Two profiles of one name and other settings."""
+    files = [tmp_path / name / "mine.yaml" for name in ("ours", "theirs")]
+    for runs, file in enumerate(files, 3):
+        file.parent.mkdir()
+        file.write_text(yaml.safe_dump(DEMO | {"runs": runs}))
+    return files
+
+
+def test_the_first_file_that_python_writes_records_whose_results_they_are(two):
+    ours, theirs = two
+    profile = Profile.load(ours)
+    assert not paths.owner("mine").exists()
+    save(replace(profile, masker=None))
+    assert json.loads(paths.owner("mine").read_bytes())["file"] == str(ours)
+    with pytest.raises(InputError, match=f"^{theirs}: .* holds the results of {ours}, whose runs differ"):
+        Profile.load(theirs)
+    written = save(Profile.load(ours))
+    assert disk.read_table(written)["runs"].tolist() == [3]
+
+
+def test_what_another_process_recorded_meanwhile_is_not_replaced(two):
+    ours, theirs = two
+    profile = Profile.load(ours)
+    loaded, first = profile_module._LOADED.copy(), paths.FIRST.copy()
+    claim(theirs)  # by another process, which knows nothing of this one
+    profile_module._LOADED |= loaded
+    paths.FIRST |= first
+    record = paths.owner("mine").read_bytes()
+    for _ in range(2):
+        with pytest.raises(InputError, match=f"^{ours}: .* holds the results of {theirs}, whose runs differ"):
+            save(profile)
+    assert paths.owner("mine").read_bytes() == record
+    assert not paths.table("mine", "noise").exists()
+
+
+def test_of_two_profiles_of_one_name_in_one_session_neither_writes_before_it_is_known_which(two):
+    ours, theirs = two
+    profiles = [Profile.load(ours), Profile.load(theirs)]
+    for profile in profiles:
+        with pytest.raises(InputError, match=f"{ours} and {theirs} were both loaded, .*; rename one of them"):
+            save(profile)
+    assert not paths.table("mine", "noise").exists()
+    claim(theirs)
+    assert disk.read_table(save(profiles[1]))["runs"].tolist() == [4]
+
+
+def test_a_profile_that_is_loaded_twice_or_copied_is_one(two):
+    ours, theirs = two
+    Profile.load(ours)
+    ours.write_text(yaml.safe_dump(DEMO | {"runs": 5}))
+    theirs.write_text(ours.read_text())
+    profiles = [Profile.load(ours), Profile.load(theirs)]
+    assert [disk.read_table(save(profile))["runs"].tolist() for profile in profiles] == [[5], [5]]
 
 
 def test_a_profile_of_the_repository_is_named_from_its_root(tmp_path, roots):

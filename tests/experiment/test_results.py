@@ -21,7 +21,7 @@ from e2m.measures.alignment import with_human
 from e2m.pages.baselines import annotator_rows
 from e2m.store import disk, paths
 from e2m.store.paths import CHECKOUT
-from e2m.training import loop
+from e2m.training import learnt
 from e2m.types import InputError
 
 PAPER = Experiment.load("paper")
@@ -200,7 +200,7 @@ def test_a_checkpoint_of_other_data_is_not_taken_for_finished(faces, monkeypatch
         monkeypatch.setattr(module, "load_dataset", lambda *_, split, **__: parts[split])
 
     def origin_of_fit(_, training, validate, *__, guided, origin, **___):
-        return loop.images_hash(training, validate, guided), origin
+        return learnt.images_hash(training, validate, guided), origin
 
     monkeypatch.setattr(train, "fit", origin_of_fit)
 
@@ -300,7 +300,7 @@ def test_in_set_sources_by_their_labels(faces, monkeypatch):
     labels = {"a": "synthetic", "b": "authentic", "c": "synthetic", "d": "authentic"}
     samples["source"] = list(labels)
     samples["label"] = list(labels.values())
-    monkeypatch.setattr(Experiment, "samples", samples)
+    monkeypatch.setattr(Experiment, "drawn", samples)
     demo = Experiment.load("demo")
     for in_set in (["a", "b"], ["b", "a"]):
         result = replace(demo, in_set=in_set)
@@ -315,7 +315,7 @@ def test_in_set_sources_by_their_labels(faces, monkeypatch):
         with pytest.raises(InputError, match=words):
             _ = replace(demo, in_set=in_set).authentic
     mixed = samples.assign(source=["a", "a", "b", "b"])
-    monkeypatch.setattr(Experiment, "samples", mixed)
+    monkeypatch.setattr(Experiment, "drawn", mixed)
     with pytest.raises(InputError, match="a: synthetic and authentic; b: synthetic and authentic"):
         _ = replace(demo, in_set=["a", "b"]).synthetic
 
@@ -328,7 +328,7 @@ def test_extremes():
 def test_a_synthetic_source_has_its_authentic_counterpart_or_the_in_set_one(faces, monkeypatch):
     samples = faces(n=2)
     samples["source"], samples["label"] = ["a", "b", "c", "d"], ["synthetic", "authentic"] * 2
-    monkeypatch.setattr(Experiment, "samples", samples)
+    monkeypatch.setattr(Experiment, "drawn", samples)
     demo = replace(Experiment.load("demo"), in_set=["a", "b"])
     assert demo.against == {"a": "b", "c": "b"}
     assert replace(demo, counterparts={"c": "d"}).against == {"a": "b", "c": "d"}

@@ -120,7 +120,7 @@ def tried(function, path, *arguments, lines=1):
     except InputError as error:
         text = str(error)
         assert len(text.splitlines()) <= lines, text
-        assert len(text) < 1000, text
+        assert max(map(len, text.splitlines())) < 1000, text
         assert str(path) in text or path is None, text
         return None
     finally:

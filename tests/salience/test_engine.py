@@ -12,7 +12,7 @@ from torch import nn
 from e2m import plugins
 from e2m.arrays import ssim
 from e2m.arrays.maps import quantise, upsample
-from e2m.networks import layers
+from e2m.networks import inputs, layers
 from e2m.networks.inputs import as_input, has_bfloat16
 from e2m.salience import engine
 from e2m.salience.engine import Explainer, explain
@@ -134,11 +134,24 @@ def test_bfloat16_is_off_by_default_and_changes_little(toy, pictures):
     detector, images = toy(), pictures(4, 32)
     if not has_bfloat16(torch.device("cpu")):
         pytest.skip("this processor has no bfloat16")
-    single, half = explain(detector, images), explain(detector, images, mixed_precision=True)
+    single, half = explain(detector, images), explain(detector, images, precision="bfloat16")
     assert half.maps.dtype == half.logits.dtype == np.float32
     assert 1e-5 < np.nanmax(np.abs(single.maps - half.maps)) < 0.1
     assert 0 < np.abs(single.logits - half.logits).max() < 0.05
     same(explain(detector, images), single, 0)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "bf16", True])
+def test_a_precision_that_the_device_lacks_is_refused(toy, pictures, monkeypatch, precision):
+    monkeypatch.setattr(inputs, "has_bfloat16", lambda device: False)
+    with pytest.raises(InputError, match=rf"precision: '?{precision}'? arrived.*float32") as refused:
+        explain(toy(), pictures(1, 32), precision=precision)
+    assert ("'cpu'" in str(refused.value)) == (precision == "bfloat16")
+
+
+def test_a_gpu_that_only_emulates_bfloat16_has_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert not has_bfloat16(torch.device("cuda"))
 
 
 def test_targets_follow_their_images_through_the_batches(toy, pictures):

@@ -269,7 +269,7 @@ def test_missing_and_broken_files_are_named_with_the_remedy(tmp_path):
         with pytest.raises(InputError, match=f"{garbage}: "):
             read(garbage)
     disk.write_table(tmp_path / "table", ROWS)
-    with pytest.raises(InputError, match="table: not a file of tidy rows"):
+    with pytest.raises(InputError, match="table: says nothing of how it was made; give a file that E2M wrote"):
         disk.settings_of(tmp_path / "table")
 
 

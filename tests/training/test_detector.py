@@ -19,7 +19,7 @@ from e2m.networks.layers import channels_last
 from e2m.regimes import cross_entropy as traditional
 from e2m.regimes import cyborg
 from e2m.salience.engine import explain
-from e2m.training.detector import Batch, DetectorTrainer, fit, parameters
+from e2m.training.detector import Batch, DetectorTrainer, fit, guided_features, parameters
 from e2m.training.settings import Settings
 from e2m.types import LABELS, InputError
 
@@ -387,3 +387,34 @@ def test_a_finished_checkpoint_belongs_to_its_images_labels_and_human_maps(train
     assert trained(data)[0] not in {before[0], *origins.values()}
     unguided = trained(data, traditional)
     assert trained(other_maps, traditional) == unguided
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_gradients_reach_the_guided_layer_in_the_layout_of_its_features_and_are_those_of_plain_torch(toy, guided):
+    class Probe(torch.autograd.Function):
+        @staticmethod
+        def forward(_, features):
+            return features.view_as(features)
+
+        @staticmethod
+        def backward(_, gradient):
+            layouts.append(gradient.is_contiguous(memory_format=torch.channels_last))
+            return gradient
+
+    layouts, detector = [], toy(seed=1)
+    detector.model.features.append(torch.nn.Identity()).register_forward_hook(lambda *about: Probe.apply(about[-1]))
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = images.contiguous(memory_format=torch.channels_last)
+    weights = list(detector.model.parameters())
+
+    def gradients(output, features):
+        loss = output.square().sum() + (features.flatten(1) ** 3).sum() * guided
+        return torch.autograd.grad(loss, weights)
+
+    found = gradients(*guided_features(detector, images))
+    assert layouts == [True]
+    features = detector.model.features(images)
+    plain = gradients(detector.model.classifier(detector.model.pool(features)), features)
+    assert layouts[1:] == [False]
+    for one, other in zip(found, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)

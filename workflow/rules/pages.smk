@@ -35,7 +35,7 @@ PAGES = {
     "stability": COMPARED,
     "detection": TRAINED,
     "model_selection": COMPARED,
-    "explorer": COMPARED,
+    "explorer": COMPARED + shared(experiment.detectors[0], "test"),
     "first_page": COMPARED,
     "claims": TRAINED,
     "differences": TRAINED,
@@ -126,5 +126,9 @@ rule pages:
         INCLUDED,
         # Read when jobs are planned: a profile without what pages compare is refused before any work.
         lambda wildcards: experiment.check_pages() or [],
-    params: contents([*SOURCES, *INCLUDED, *DOCUMENTED])
-    shell: "jupyter-book build book --all -W -n --keep-going --quiet"
+    params:
+        content=contents([*SOURCES, *INCLUDED, *DOCUMENTED]),
+        code=code("e2m.pages.timeline"),
+    shell:
+        "python -m e2m.pages.timeline {TIMES:q} {PROFILE:q} book/executed\n"
+        "jupyter-book build book --all -W -n --keep-going --quiet"

@@ -57,6 +57,16 @@ rule coverage_study:
     shell: "python -m studies.coverage --workers={threads:q}"
 
 
+rule pilot_study:
+    output: touch(f"{RESULTS}/studies/pilot.done")
+    input: results(*experiment.trained), listed("test")
+    params:
+        # Other settings reach it by the results.
+        settings=settings.lines(experiment, ["sources", "in_set", "counterparts", "traditional", "guided", "runs", "resamples"]),
+        code=code("studies.pilot", **DATA, measure=plugins.names("measure")),
+    shell: "python -m studies.pilot --profile={PROFILE:q} --workers={threads:q}"
+
+
 rule seed_repeated:
     # One detector trained again from scratch, in another folder: its seed alone must determine the results.
     output: inside([elsewhere.checkpoint(repeated), *elsewhere.results(repeated, experiment.in_set)])

@@ -33,29 +33,40 @@ rule frozen:
     shell: "e2m frozen --profile={PROFILE:q} {params.names:q}"
 
 
-rule train:
-    output: f"{RESULTS}/checkpoints/{{detector}}/{{regime}}/run-{{run}}.pt"
-    input: listed("train"), lambda wildcards: shared(network_of(wildcards), "train")
-    params:
-        names=arguments_of,
-        settings=read_by(train.train),
-        code=lambda wildcards: code("e2m.experiment.train", **DATA, **plugins_of(wildcards)),
-    threads: THREADS
-    # Trainings come first, because the rest waits for them; jobs of one detector run beside the training of the next.
-    priority: 1
-    resources: gpu=1, training=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
-    shell: "e2m train --profile={PROFILE:q} {params.names:q}"
+for title, (runs, regimes) in jobs_of(
+    "train", plugins.names("regime"), experiment.trained, experiment.controlled, experiment.studied
+).items():
+    rule:
+        name: title
+        output: [f"{RESULTS}/checkpoints/{{detector}}/{{regime}}/run-{run}.pt" for run in runs]
+        input: listed("train"), lambda wildcards: shared(network_of(wildcards), "train")
+        params:
+            names=lambda wildcards, runs=runs: arguments_of(wildcards, runs),
+            settings=read_by(train.train),
+            code=lambda wildcards: code("e2m.experiment.train", **DATA, **plugins_of(wildcards)),
+        wildcard_constraints: regime=either(regimes)
+        threads: THREADS
+        # Trainings come first, because the rest waits for them.
+        priority: 2
+        resources: gpu=1, training=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
+        shell: "e2m train --profile={PROFILE:q} {params.names:q}"
 
 
-rule train_masker:
-    output: f"{RESULTS}/checkpoints/{{detector}}/{{regime}}/run-{{run}}.masker.pt"
-    input:
-        listed("train"),
-        lambda wildcards: inside([experiment.checkpoint(key_of(wildcards))]),
-    params:
-        names=arguments_of,
-        # These settings decide which of these jobs exist, and change none of them.
-        settings=read_by(train.train_masker, but=["masker.regimes", "masker.runs"]),
-        code=lambda wildcards: code("e2m.experiment.train", **DATA, **plugins_of(wildcards)),
-    resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
-    shell: "e2m train-masker --profile={PROFILE:q} {params.names:q}"
+for title, (runs, regimes) in jobs_of(
+    "train_masker", plugins.names("regime"), filter(experiment.has_masker, experiment.trained)
+).items():
+    rule:
+        name: title
+        output: [f"{RESULTS}/checkpoints/{{detector}}/{{regime}}/run-{run}.masker.pt" for run in runs]
+        input:
+            listed("train"),
+            lambda wildcards, runs=runs: inside(map(experiment.checkpoint, keys_of(wildcards, runs))),
+        params:
+            names=lambda wildcards, runs=runs: arguments_of(wildcards, runs),
+            # These settings decide which of these jobs exist, and change none of them.
+            settings=read_by(train.train_masker, but=["masker.regimes", "masker.runs"]),
+            code=lambda wildcards: code("e2m.experiment.train", **DATA, **plugins_of(wildcards)),
+        wildcard_constraints: regime=either(regimes)
+        priority: 1
+        resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=240
+        shell: "e2m train-masker --profile={PROFILE:q} {params.names:q}"
