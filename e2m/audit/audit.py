@@ -20,10 +20,12 @@ from typing import Any, Self
 import pandas as pd
 
 from e2m import plugins
+from e2m.audit import given
 from e2m.audit import groups as grouping
 from e2m.audit.groups import Group
 from e2m.datasets import SEVEN_TIMES, load_dataset
-from e2m.experiment import controls, dependencies
+from e2m.experiment import dependencies
+from e2m.experiment.families import known_family
 from e2m.experiment.inputs import draw
 from e2m.experiment.profile import ModelKey
 from e2m.experiment.results import Experiment
@@ -108,7 +110,8 @@ class Audit(Experiment):
 
         Args:
             images: folder of the images, as the data set "folder" reads it.
-            detectors: the groups: name, network, weights (file names and patterns), as ``Group.of`` takes them.
+            detectors: the groups: name, network, weights (file names and patterns) and known, as ``Group.of`` takes
+                them.
             methods: salience methods; the first decides.
             options: further options of the data set: csv, salience (human maps), ...
             regions: folder with true regions, named like the images.
@@ -122,33 +125,25 @@ class Audit(Experiment):
         Raises:
             InputError: what does not fit, in one line.
         """
-        groups = tuple(Group.of(one["name"], one["network"], one.get("weights", ())) for one in detectors)
+        groups = tuple(
+            Group.of(one["name"], one["network"], one.get("weights", ()), one.get("known")) for one in detectors
+        )
         grouping.check(groups)
         # Absolute: the notebook runs in another folder.
         options = {name: _absolute(value) if name in _PATHS else value for name, value in (options or {}).items()}
-        given = {"images": _absolute(images), "detectors": [group.as_dict() for group in groups]}
-        given |= {"methods": list(methods), "options": options, "regions": regions and _absolute(regions)}
-        given |= {"images_per_source": images_per_source, "changed_per_source": changed_per_source}
-        given |= {"device": device, "margin": margin, "resamples": resamples}
-        _check(given)
-        dataset_options = {
-            "root": given["images"],
-            **options,
-            **({"segmentation": given["regions"]} if regions else {}),
-        }
+        asked = {"images": _absolute(images), "detectors": [group.as_dict() for group in groups]}
+        asked |= {"methods": list(methods), "options": options, "regions": regions and _absolute(regions)}
+        asked |= {"images_per_source": images_per_source, "changed_per_source": changed_per_source}
+        asked |= {"device": device, "margin": margin, "resamples": resamples}
+        _check(asked)
+        dataset_options = {"root": asked["images"], **options}
+        if regions:
+            dataset_options["segmentation"] = asked["regions"]
         listed, unused = _listed(dataset_options)
-        sources = list(dict.fromkeys(listed["source"]))
-        few = {"images_per_source": min(changed_per_source, images_per_source)}
         return cls(
-            **{"profile": "audit", "dataset": "folder", "dataset_options": dataset_options, "counterparts": {}},
-            **{"sources": sources, "in_set": sources, "detectors": [ANY], "traditional": "", "guided": None},
-            **{"regimes": [group.name for group in groups], "runs": max(len(group.runs) for group in groups)},
-            **{"controls": {}, "study": {}, "pretrained": False, "share_frozen": False, "threads": None},
-            **{"device": device, "image_size": None, "batch_size": 32, "images_per_source": images_per_source},
-            **{"methods": list(methods), "resamples": resamples, "training": {}, "masker": None},
-            **{"measures": {name: settings | few for name, settings in MEASURES.items()}},
-            **{"groups": groups, "folder": Path(folder).absolute(), "listed": listed, "unused": unused},
-            **{"margin": margin, "arguments": given},
+            **_profile(asked, groups, list(dict.fromkeys(listed["source"]))),
+            **{"dataset_options": dataset_options, "groups": groups, "folder": Path(folder).absolute()},
+            **{"listed": listed, "unused": unused, "margin": margin, "arguments": asked},
         )
 
     @classmethod
@@ -161,7 +156,8 @@ class Audit(Experiment):
         path = Path(folder) / "audit-plan.json"
         if not path.is_file():
             raise InputError(f"{path}: no audit there; `e2m audit IMAGES --detector ... --out {folder}` makes one")
-        content = json.loads(path.read_text("utf-8"))
+        kinds = {"arguments": dict, "findings": list, "failures": list}
+        content = disk.read_json(path, kinds, "delete it, and `e2m audit` makes it again")
         audit = cls.of(**content["arguments"], folder=folder)
         audit = replace(audit, findings=tuple(map(tuple, content["findings"])))
         return audit.without([Failure(**entry) for entry in content["failures"]])
@@ -204,10 +200,13 @@ class Audit(Experiment):
 
     @property
     def against(self) -> dict[str, list[str]]:
-        """Every synthetic source with its authentic counterpart, or all authentic ones; nothing if there is one class.
+        """Every synthetic source with its authentic counterpart, or all authentic ones; nothing if there is one class,
+        or a group without scores.
 
         Sources that the data set parted by label are counterparts.
         """
+        if not self.of_known_maps and any(self.group(regime).of_maps for regime in self.regimes):
+            return {}
         sources = {label: list(rows.unique()) for label, rows in self.samples.groupby("label", sort=False)["source"]}
         if len(sources) < len(LABELS):
             return {}
@@ -238,11 +237,29 @@ class Audit(Experiment):
         return list(combinations(self.regimes, 2))
 
     def known(self, group: str) -> Self:
-        """The audit of known maps at the size of a group's maps, which ask no network: see ``controls.known_family``.
+        """The audit of known maps at the size of a group's maps, which ask no network: see ``families.known_family``.
 
         The group stands where keys name the network.
         """
-        return replace(controls.known_family(self), detectors=[group])
+        measures = {} if self.group(group).of_maps else self.measures
+        return replace(known_family(self), detectors=[group], measures=measures)
+
+    def of_key(self, key: ModelKey) -> Self:
+        """The audit as the job of a detector sees it: groups of maps have one method, and no changed images."""
+        maps = not self.of_known_maps and self.group(key.regime).of_maps
+        return replace(self, measures={}, methods=self.methods[:1]) if maps else self
+
+    def regimes_of(self, method: str) -> list[str]:
+        """The groups with maps of a method; maps of other software stand beside those of the first."""
+        if self.of_known_maps or method == self.methods[0]:
+            return self.regimes
+        return [regime for regime in self.regimes if not self.group(regime).of_maps]
+
+    def has_rows(self, measure: str) -> bool:
+        """As in ``Experiment``; of changed images, if one of the groups has a network."""
+        changes = hasattr(plugins.load("measure", measure), "perturbations")
+        networks = self.of_known_maps or any(not self.group(regime).of_maps for regime in self.regimes)
+        return super().has_rows(measure) and (networks or not changes)
 
     @property
     def of_known_maps(self) -> bool:
@@ -258,8 +275,10 @@ class Audit(Experiment):
         """A detector, loaded. Scores beside known maps are those of run 0."""
         from e2m.detectors import load_detector
 
-        file = self.checkpoint(ModelKey(detector, regime, run))
-        return load_detector(self.group(detector or regime).network, file if file.name else None, device=self.device)
+        file, group = self.checkpoint(ModelKey(detector, regime, run)), self.group(detector or regime)
+        if group.of_maps:
+            return given.stand_in(given.paired(group, self.listed, slice(1)).size)
+        return load_detector(group.network, file if file.name else None, device=self.device, **group.known)
 
     # Files
 
@@ -272,8 +291,9 @@ class Audit(Experiment):
         return self._file(key, measure, source, "parquet")
 
     def _file(self, key: ModelKey, name: str, source: str, suffix: str) -> Path:
-        network = self.group(key.detector or key.regime).network
-        of_run = [_network(network), self._weights(key), self._work, *((key.regime, key.run) if key.detector else ())]
+        group = self.group(key.detector or key.regime)
+        of_run = [_network(group.network), dict(group.known), self._weights(key), self._work]
+        of_run += [key.regime, key.run] if key.detector else []
         folder = self.folder / "work" / disk.short_hash(of_run)
         return folder / f"{name}-{_plain(source)}-{self.contents(source)}.{suffix}"
 
@@ -284,6 +304,8 @@ class Audit(Experiment):
     def _weights(self, key: ModelKey) -> str:
         """A hash of a detector's weights."""
         file = self.checkpoint(key)
+        if self.group(key.detector or key.regime).of_maps:
+            return given.content(file)
         return disk.known_hash(file) if file.name else _built(self.group(key.detector or key.regime).network)
 
     @cached_property
@@ -295,6 +317,8 @@ class Audit(Experiment):
         """Rows of the files under the present names of groups and numbers of runs: files depend on neither."""
         frames = []
         for key in self.trained:
+            if not self.of_known_maps and self.group(key.regime).of_maps:
+                continue
             files = [self.rows_file(key, measure, source) for source in self.sources]
             frames.append(disk.read_rows(files, filters=filters).assign(regime=key.regime, run=key.run))
         return pd.concat(frames, ignore_index=True)
@@ -317,6 +341,28 @@ def _check(given: Mapping[str, Any]) -> None:
         plugins.load("method", method)
 
 
+def _profile(asked: Mapping[str, Any], groups: Sequence[Group], sources: list[str]) -> dict[str, Any]:
+    """The keys of a profile, as an audit has them; most of them concern trainings, of which it has none."""
+    few = {"images_per_source": min(asked["changed_per_source"], asked["images_per_source"])}
+    of_trainings = {"pretrained": False, "share_frozen": False, "threads": None, "training": {}, "masker": None}
+    of_pages = {"traditional": "", "guided": None, "counterparts": {}, "controls": {}, "study": {}}
+    return {
+        **of_trainings,
+        **of_pages,
+        "profile": "audit",
+        "dataset": "folder",
+        "sources": sources,
+        "in_set": sources,
+        "detectors": [ANY],
+        "regimes": [group.name for group in groups],
+        "runs": max(len(group.runs) for group in groups),
+        "image_size": None,
+        "batch_size": 32,
+        "measures": {name: settings | few for name, settings in MEASURES.items()},
+        **{name: asked[name] for name in ("device", "images_per_source", "methods", "resamples")},
+    }
+
+
 def _listed(options: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The images of the split to audit, with the order of the draw as ``draw``, and those of the other splits."""
     samples = load_dataset("folder", **options)
@@ -336,6 +382,8 @@ def _code() -> list[str]:
 @cache
 def _network(name: str) -> list[str]:
     """A network's name with the content of the files that build it."""
+    if name == grouping.MAPS:
+        return [name, *dependencies.code("e2m.audit.given")]
     if Path(name).is_file():
         return [name, disk.file_hash(name)]
     return [name, *dependencies.code(detector=[name])]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from e2m.arrays.images import read_or_mark
 from e2m.arrays.ssim import WINDOW
+from e2m.datasets import folder
 from e2m.detectors import load_detector
 from e2m.experiment.inputs import draw
 from e2m.networks import layers
@@ -45,7 +46,7 @@ class Finding:
 
     Attributes:
         level: "stop": numbers would be wrong or could not be computed; "warning": they may be; "note": what is so.
-        about: "input", "weights", "layer", "head", "output", "labels" or "salience".
+        about: "images", "input", "weights", "layer", "head", "output", "labels" or "salience".
         text: what was found and, where it is wrong, what to do; one line.
     """
 
@@ -152,6 +153,29 @@ def check_file(
         findings.append(Finding("note", "weights", "those that the detector comes with; none were given"))
     labels = samples["label"].to_numpy()[readable]
     return [*findings, *check(detector, np.concatenate(images)[readable], labels, salience)]
+
+
+def listing(samples: pd.DataFrame) -> str:
+    """The images that a data set found, a line for each source, and what it left out, for reading."""
+    left_out = [f"left out: {line}" for line in samples.attrs.get("left_out", [])]
+    lines = [*folder.found(samples).to_string(index=False).splitlines(), *left_out]
+    return "\n".join(["Images:", *(f"  {line}" for line in lines)])
+
+
+def of_images(samples: pd.DataFrame, split: str | None = None) -> Iterator[Finding]:
+    """How names were read, and files that are equal to others of another label or split.
+
+    Args:
+        samples: the images.
+        split: only files of which one is of this split; None for all.
+    """
+    yield from (Finding("note", "images", note) for note in samples.attrs.get("notes", []))
+    twins = folder.duplicates(samples)
+    if split is not None:
+        twins = twins[twins["sha256"].isin(twins.loc[twins["split"] == split, "sha256"])]
+    for across, rows in twins.groupby("across"):
+        first = " and ".join(rows.loc[rows["sha256"] == rows["sha256"].iloc[0], "image"])
+        yield Finding("warning", "images", f"{len(rows)} files are equal to one of another {across}: {first}")
 
 
 def files(patterns: Sequence[str]) -> list[Path]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from e2m.arrays.images import check_images
-from e2m.audit import check, work
+from e2m.audit import check, given, work
 from e2m.audit.audit import Audit
-from e2m.datasets import folder
+from e2m.audit.check import Finding
+from e2m.experiment import cost
 from e2m.pages import notebook
 from e2m.types import InputError
 
@@ -47,7 +48,7 @@ def audit(asked: Audit, dry_run: bool = False, progress: bool = True, book: str 
         raise InputError("\n".join(stops))
     if left:
         print(
-            f"This takes about {_duration(work.seconds(left))}, and the statistics after it about a minute.",
+            f"This takes about {cost.duration(work.seconds(left))}, and the statistics after it about a minute.",
             file=sys.stderr,
         )
     if dry_run:
@@ -66,65 +67,42 @@ def _plan(asked: Audit, left: list[work.Job]) -> str:
     groups = [
         f"  {group.name}: {group.network}, {len(group.runs)} run{'s' * (len(group.runs) > 1)}" for group in asked.groups
     ]
-    left_out = [f"left out: {line}" for line in asked.listed.attrs.get("left_out", [])]
     passes = sum(job.passes for job in left)
     todo = (
         f"{len(left)} jobs are left, of {passes:,} forward passes" if left else "All maps and scores are there already"
     )
-    return "\n".join(
-        [
-            "Groups:",
-            *groups,
-            "Images:",
-            *_indented(folder.found(asked.samples).to_string(index=False)),
-            *_indented("\n".join(left_out)),
-            f"{todo}.",
-        ]
-    )
-
-
-def _indented(text: str) -> list[str]:
-    return [f"  {line}" for line in text.splitlines()]
+    return "\n".join(["Groups:", *groups, check.listing(asked.samples), f"{todo}."])
 
 
 def _findings(asked: Audit) -> tuple[tuple[str, str, str], ...]:
     """What stands out about the images, and what ``e2m check`` notices about the first run of every group."""
     samples = check.chosen(asked.samples)
-    lines = [("note", "images", note) for note in asked.listed.attrs.get("notes", [])]
-    lines += [*_split(asked), *_twins(asked)]
+    every = pd.concat([asked.samples, asked.unused], ignore_index=True)
+    every.attrs = asked.listed.attrs
+    noticed = [*_split(asked), *check.of_images(every, asked.listed["split"].iloc[0])]
     for group in asked.groups:
+        if group.of_maps:
+            noticed += given.findings(group, asked.listed)
+            continue
         first = group.weights[0] if group.weights else None
-        seen = check.check_file(group.network, first, samples, asked.methods[0], device=asked.device)
-        lines += [(finding.level, finding.about, f"{group.name}: {finding.text}") for finding in seen]
-    return tuple(lines)
+        options = {"device": asked.device, **group.known}
+        seen = check.check_file(group.network, first, samples, asked.methods[0], **options)
+        noticed += [replace(finding, text=f"{group.name}: {finding.text}") for finding in seen]
+    return tuple((finding.level, finding.about, finding.text) for finding in noticed)
 
 
-def _split(asked: Audit) -> Iterator[tuple[str, str, str]]:
+def _split(asked: Audit) -> Iterator[Finding]:
     """Which images are audited, where there is no split "test", or where others are left out."""
     split, images = asked.listed["split"].iloc[0], len(asked.listed)
     if split == "validate":
         text = f"no image is of the split test; the {images:,} of the split validate are audited"
-        yield "note", "images", text
+        yield Finding("note", "images", text)
     elif split != "test":
         text = (
             f"all {images:,} images are of the split train; detectors trained on them look better and steadier here "
             "than elsewhere: audit images that no detector was trained on"
         )
-        yield "warning", "images", text
+        yield Finding("warning", "images", text)
     if len(asked.unused):
-        yield "note", "images", f"{len(asked.unused):,} images of other splits than {split} are not audited"
-
-
-def _twins(asked: Audit) -> Iterator[tuple[str, str, str]]:
-    """Audited images whose files are equal to others of another label, or of a split that is not audited."""
-    twins = folder.duplicates(pd.concat([asked.samples, asked.unused], ignore_index=True))
-    audited = twins["split"] == asked.listed["split"].iloc[0]
-    for across, rows in twins[twins["sha256"].isin(twins.loc[audited, "sha256"])].groupby("across"):
-        first = " and ".join(rows.loc[rows["sha256"] == rows["sha256"].iloc[0], "image"])
-        yield "warning", "images", f"{len(rows)} files are equal to one of another {across}: {first}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+        text = f"{len(asked.unused):,} images of other splits than {split} are not audited"
+        yield Finding("note", "images", text)

@@ -44,7 +44,7 @@ def means(audit: Audit) -> pd.DataFrame:
     for alone in (of_group(audit, group) for group in audit.regimes):
         scores = alone.scores()
         parts.append(selection.headlines(alone, scores, audit.methods[0], LEVELS, ALSO))
-        if audit.against and len(audit.sources) > 2:
+        if alone.against and len(audit.sources) > 2:
             by = ["detector", "regime"]
             aucs = statistics.summarise_auc(_pooled(scores), by, "authentic", **alone.resampling)
             about = {"row": f"AUC, {EVERY} ↑", "letter": "", "published": False, "better": "higher"}
@@ -58,12 +58,14 @@ def equal(audit: Audit) -> pd.DataFrame:
     """Whether the AUCs of every two groups are equal up to the margin, on the images of all sources together.
 
     Returns:
-        regime and against (the groups), and the columns of ``statistics.equal_auc``; no rows if all images are of one
-        class, or if there is one group.
+        regime and against (the groups), and the columns of ``statistics.equal_auc``; no rows of groups without scores
+        of both classes, or if there is one group.
     """
     parts = []
-    for first, second in audit.comparisons if audit.against else []:
+    for first, second in audit.comparisons:
         both = replace(audit, regimes=[first, second])
+        if not both.against:
+            continue
         rows = _pooled(pd.concat([of_group(audit, group).scores() for group in both.regimes], ignore_index=True))
         settings = {"first": first, "second": second, **both.resampling}
         table = statistics.equal_auc(rows, ["detector"], "authentic", audit.margin, **settings)
@@ -71,15 +73,31 @@ def equal(audit: Audit) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_EQUAL)
 
 
-def differences(audit: Audit) -> pd.DataFrame:
-    """Every quantity of every two groups: ``selection.between``; no rows if there is one group."""
-    parts = []
+def differences(audit: Audit, method: str | None = None) -> pd.DataFrame:
+    """Every quantity of every two groups with maps of a method, by default the first: ``selection.between``; no rows if
+    there is one group."""
+    parts, method = [], method or audit.methods[0]
     for pair in audit.comparisons:
+        if not set(pair) <= set(audit.regimes_of(method)):
+            continue
         both = replace(audit, regimes=list(pair))
         runs = {group: len(audit.group(group).runs) for group in pair}
-        parts.append(selection.between(both, audit.methods[0], runs, [pair], LEVELS, ALSO))
+        parts.append(selection.between(both, method, runs, [pair], LEVELS, ALSO))
     columns = ["regime", "against", *selection.ABOUT, "difference", "p_interval"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def other_methods(audit: Audit) -> pd.DataFrame:
+    """What ``means`` says of maps, with the salience methods that decide nothing; their names are in ``method``."""
+    parts = []
+    for method in audit.methods[1:]:
+        for alone in (of_group(audit, group) for group in audit.regimes_of(method)):
+            table = selection.headlines(alone, alone.scores(), method, LEVELS, ALSO)
+            of_maps = (table["letter"] != "") & ~table["row"].isin(selection.of_scores())
+            parts.append(table[of_maps].assign(method=str(spelled(method))))
+    if not parts:
+        return pd.DataFrame(columns=["method", *selection.ABOUT, "regime", "mean"])
+    return pd.concat(parts, ignore_index=True).sort_values(["letter", "row"], kind="stable", ignore_index=True)
 
 
 def undecided(audit: Audit, differences: pd.DataFrame) -> list[str]:
@@ -132,8 +150,19 @@ def verdict(audit: Audit, means: pd.DataFrame, equal: pd.DataFrame, differences:
     because = " ".join(said.verdict for said in answers.values())
     open_ones = [pair for pair, won in wins.items() if won is None]
     needed = " ".join(what_decides(audit, *pair, equal, differences) for pair in open_ones)
+    reasons += _by_other_methods(audit, equal)
     reasons += _cautions(audit, differences)
     return Verdict(best[0] if best else None, reasons, needed, answer.RULE_BETWEEN, because)
+
+
+def _by_other_methods(audit: Audit, equal: pd.DataFrame) -> Iterator[str]:
+    """What the rule would say with the maps of another salience method, in sentences."""
+    for method in audit.methods[1:]:
+        table = differences(audit, method)
+        answers = answer.between(equal, table, undecided(audit, table)) if len(table) else {}
+        for (first, second), said in answers.items():
+            groups = f"{first} and {second} with {spelled(method)} instead of {spelled(audit.methods[0])}"
+            yield f"{groups}: {said.verdict} {said.measures}"
 
 
 def what_decides(audit: Audit, first: str, second: str, equal: pd.DataFrame, differences: pd.DataFrame) -> str:
@@ -141,6 +170,8 @@ def what_decides(audit: Audit, first: str, second: str, equal: pd.DataFrame, dif
     pair = f"{first} and {second}: "
     tested = equal[(equal["regime"] == first) & (equal["against"] == second)]
     if tested.empty:
+        if maps := [group for group in _of_maps(audit) if group in (first, second)]:
+            return f"{pair}the network of {' and that of '.join(maps)}, whose scores say how accurate it is."
         return f"{pair}images of both classes."
     test = tested.iloc[0]
     p = answer.corrected(equal, differences, undecided(audit, differences))
@@ -188,13 +219,23 @@ def _cautions(audit: Audit, differences: pd.DataFrame) -> Iterator[str]:
             f"{' and '.join(alone)} {'has' if len(alone) == 1 else 'have'} one run: intervals are over images alone, "
             "and say nothing about other trainings of the same kind; stability cannot be measured."
         )
-    if not audit.against:
+    if maps := _of_maps(audit):
+        yield (
+            f"Of {' and '.join(maps)} there are maps alone, without a network: there is no accuracy, and noise, moves "
+            "and blur, which change images, cannot be measured."
+        )
+    if len(set(audit.samples["label"])) == 1:
         yield f"All images are {audit.samples['label'].iloc[0]}: there is no AUC, and accuracy alone can mislead."
     if undecided(audit, differences):
         sizes = ", ".join(f"{group} {height}x{width}" for group, (height, width) in shapes(audit).items())
         yield f"Maps differ in size ({sizes}): measures that compare maps are shown, and do not decide."
     for failure in audit.failures:
         yield f"{failure.group} goes without {failure.weights or 'its one run'}, whose work failed: {failure.why}"
+
+
+def _of_maps(audit: Audit) -> list[str]:
+    """Groups of maps that other software made."""
+    return [group for group in audit.regimes if audit.group(group).of_maps]
 
 
 def _pooled(scores: pd.DataFrame) -> pd.DataFrame:
@@ -212,6 +253,8 @@ def counts(audit: Audit) -> pd.DataFrame:
         if names["salience"] != audit.methods[0]:
             continue
         missing = ~np.isfinite(maps["score"].to_numpy())
+        if audit.group(names["regime"]).of_maps:
+            missing[:] = False  # a map that is missing is counted as dead, and there are no scores
         suspects |= set(maps["image"].to_numpy()[missing.all(axis=0)])
         for run, name in enumerate(audit.group(names["regime"]).runs):
             dead = int(maps["dead"].to_numpy()[run].sum())
@@ -268,12 +311,13 @@ def reported(
     return Report(
         title=f"Audit of {Path(audit.arguments['images']).name}",
         groups=[_group(audit, group) for group in audit.regimes],
-        method=str(spelled(audit.methods[0])),
+        method="maps as given" if len(_of_maps(audit)) == len(audit.regimes) else str(spelled(audit.methods[0])),
         verdict=verdict(audit, means, equal, differences.rename(columns={"group": "regime"})),
         equal=equal.rename(columns=named).assign(p_corrected=p_equal),
         means=means.rename(columns=named),
         differences=differences,
         controls=controls.rename(columns=named),
+        other_methods=other_methods(audit).rename(columns=named),
         found=folder.found(audit.samples),
         left_out=pd.DataFrame(left, columns=["what", "files", "why"]),
         counts=counts(audit),
@@ -302,6 +346,7 @@ def _group(audit: Audit, name: str) -> report.Group:
     group = audit.group(name)
     dataset = audit.maps(audit.detectors[0], name, audit.methods[0], audit.sources[0])
     about = {"layer": dataset.attrs["layer"], "maps": f"{dataset.sizes['y']}x{dataset.sizes['x']}"}
+    about |= {name: str(value) for name, value in group.known.items()}
     return report.Group(name, group.network, list(group.runs), about)
 
 

@@ -49,6 +49,7 @@ COLUMNS = {
         *(*_ABOUT, "group", "against", "difference", *_OF_INTERVAL[:-1]),
         *("probability_greater", *_DELTA, "p", "p_holm", "p_smallest", "p_interval", "p_corrected", "note"),
     ),
+    "other_methods": ("method", *_ABOUT, "group", "mean", *_OF_INTERVAL),
     "controls": ("row", "group", "control", "mean", "low", "high", "note"),
     "found": ("source", "label", "images", "subjects"),
     "left_out": ("what", "files", "why"),

@@ -44,7 +44,7 @@ def of_images(
     """
     rows = _plain(statistics.softmax_scores(scores))
     decided = rows["value"].notna()
-    rows = rows.assign(wrong=decided & ((rows["value"] >= 0.5) != (rows["label"] == "synthetic")))
+    rows = rows.assign(wrong=decided & ((rows["value"] > 0.5) != (rows["label"] == "synthetic")))
     groups = rows.groupby(_KEYS, sort=False)
     table = groups[["label", "source"]].first()
     values = {"score": "mean", "least": "min", "most": "max", "runs": "count"}

@@ -5,14 +5,19 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from e2m import plugins
+from e2m.audit import given
+from e2m.detectors import check_known
 from e2m.store import disk
 from e2m.types import InputError
+
+MAPS = "maps"
+"""The network of a group of maps that other software made."""
 
 BUILT = "as built"
 """The name of the one run of a group without checkpoints."""
@@ -25,15 +30,21 @@ class Group:
     Attributes:
         name: as the user calls it.
         network: what ``e2m.load_detector`` takes: "timm:convnext_atto", "mydetectors:build".
-        weights: its checkpoints, one a run, absolute; none if the network comes with its weights, which is one run.
+        weights: its checkpoints, one a run, absolute; none if the network comes with its weights, which is one run. Of
+            a group of maps, their folders.
+        known: fields of the detector that replace what would be found out: ``known`` of ``e2m.load_detector``. Of a
+            group of maps, options of ``e2m.pair_maps``.
     """
 
     name: str
     network: str
     weights: tuple[Path, ...] = ()
+    known: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, network: str, patterns: Sequence[str] = ()) -> Self:
+    def of(
+        cls, name: str, network: str, patterns: Sequence[str] = (), known: Mapping[str, object] | None = None
+    ) -> Self:
         """A group from the file names and patterns of its checkpoints, in their natural order: 2 before 10.
 
         Raises:
@@ -44,21 +55,31 @@ class Group:
             raise InputError(f"--detector {name}={network}: the name is {name!r}; give it one that can be printed")
         if not patterns and (network.startswith("timm:") or network in plugins.names("detector")):
             raise InputError(f"--detector {name}={network}: its weights would be random; add --weights 'runs/*.pt'")
-        files = [file for pattern in patterns for file in _files(pattern)]
+        maps = network == MAPS
+        if maps and not patterns:
+            raise InputError(f"--detector {name}={MAPS}: name the folders of its maps, one a run: --weights 'maps/a_*'")
+        (given.check_known if maps else check_known)(known or {})
+        files = [file for pattern in patterns for file in _files(pattern, Path.is_dir if maps else Path.is_file)]
         hashes = {}
         for file in files:
-            twin = hashes.setdefault(disk.file_hash(file), file)
+            twin = hashes.setdefault(given.content(file) if maps else disk.file_hash(file), file)
             if twin is not file:
                 raise InputError(
-                    f"{file}: the same weights as {twin}; a run that counts twice makes group {name!r} look stable: "
-                    "leave one out"
+                    f"{file}: the same {'maps' if maps else 'weights'} as {twin}; a run that counts twice makes group "
+                    f"{name!r} look stable: leave one out"
                 )
         network = str(Path(network).absolute()) if Path(network).is_file() else network
-        return cls(name, network, tuple(sorted(files, key=_natural)))
+        return cls(name, network, tuple(sorted(files, key=_natural)), known or {})
 
     def as_dict(self) -> dict:
         """The arguments of ``of`` that give this group."""
-        return {"name": self.name, "network": self.network, "weights": list(map(str, self.weights))}
+        about = {"name": self.name, "network": self.network, "weights": list(map(str, self.weights))}
+        return about | {"known": dict(self.known)}
+
+    @property
+    def of_maps(self) -> bool:
+        """Whether it is a group of maps that other software made."""
+        return self.network == MAPS
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -86,13 +107,14 @@ def check(groups: Sequence[Group]) -> None:
         raise InputError(f"--detector {twice[0]}= arrived twice; give each group a name of its own")
 
 
-def _files(pattern: str) -> list[Path]:
-    """The files of a pattern, or the one of that name."""
+def _files(pattern: str, fits: Callable[[Path], bool]) -> list[Path]:
+    """The files or folders of a pattern, or the one of that name."""
     expanded = os.path.expanduser(pattern)  # noqa: PTH111
-    found = [expanded] if Path(expanded).is_file() else glob.glob(expanded, recursive=True)  # noqa: PTH207
-    files = [Path(name).absolute() for name in found if Path(name).is_file()]
+    found = [expanded] if fits(Path(expanded)) else glob.glob(expanded, recursive=True)  # noqa: PTH207
+    files = [Path(name).absolute() for name in found if fits(Path(name))]
     if not files:
-        raise InputError(f"--weights {pattern}: no such file; correct the path, or quote the pattern: 'runs/a_*.pt'")
+        kind = "folder" if fits is Path.is_dir else "file"
+        raise InputError(f"--weights {pattern}: no such {kind}; correct the path, or quote the pattern: 'runs/a_*.pt'")
     return files
 
 

@@ -344,7 +344,7 @@ def _tiles(maps: np.ndarray, scores: np.ndarray, runs: list[str], label: str) ->
                 "picture": picture,
                 "alt": f"Map of {run}: {where}",
                 "score": float(score) if known else None,
-                "wrong": known and (score >= 0.5) != (label == "synthetic"),
+                "wrong": known and (score > 0.5) != (label == "synthetic"),
             }
         )
     return tiles

@@ -118,6 +118,7 @@ class Report:
             not decide; above .05, the difference favours nobody). No rows if there is one group.
         controls: floors and ceilings on these images: row (as in ``means``), group (whose size of maps they have),
             control (in words), mean, low, high, note.
+        other_methods: quantities of maps with further salience methods: method (in words) and the columns of ``means``.
         found: the images found: source, label, images, subjects.
         left_out: what was left out: what (a folder, a file type, an image), files (their number), why.
         counts: maps and scores by group, run (its name) and source: images, dead, missing, unreadable.
@@ -139,6 +140,7 @@ class Report:
     means: pd.DataFrame
     differences: pd.DataFrame
     controls: pd.DataFrame
+    other_methods: pd.DataFrame
     found: pd.DataFrame
     left_out: pd.DataFrame
     counts: pd.DataFrame

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import io
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 from tqdm import tqdm
 
-from e2m import plugins
+from e2m.audit import given
 from e2m.audit.audit import Audit, Failure
-from e2m.experiment import explain
+from e2m.experiment import cost, explain
 from e2m.experiment.profile import ModelKey
-from e2m.salience.engine import Explainer
 from e2m.store import disk, upkeep
 from e2m.types import Detector, InputError
-
-TIMED = 4
-"""Images on which the time is measured."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,11 @@ class Job:
         return self.key.detector or self.key.regime
 
     @property
+    def of_maps(self) -> bool:
+        """Whether it is the job of a group of maps, which has no network."""
+        return self.audit.group(self.group).of_maps
+
+    @property
     def clean(self) -> int:
         """Number of images."""
         return int(self.audit.samples["source"].isin(self.sources).sum())
@@ -58,7 +57,7 @@ class Job:
     @property
     def passes(self) -> int:
         """Forward passes, counted as images; methods that ask the network many times take more."""
-        return self.clean + self.changed * changes(self.audit)
+        return 0 if self.of_maps else self.clean + self.changed * sum(cost.changes(self.audit).values())
 
     def detector(self) -> Detector:
         """The detector, loaded."""
@@ -67,24 +66,13 @@ class Job:
 
 def jobs(audit: Audit) -> list[Job]:
     """What is left to do, group by group; known maps come last."""
-    every = [(audit, key) for key in audit.trained]
+    every = [(audit.of_key(key), key) for key in audit.trained]
     for group in audit.regimes:
         known = audit.known(group)
         # Only run 0 takes measures that change images, as in ``e2m.experiment.controls``.
         every += [(known if key.run == 0 else replace(known, measures={}), key) for key in known.trained]
     left = [Job(view, key, [one for one in view.sources if not _finished(view, key, one)]) for view, key in every]
     return [job for job in left if job.sources]
-
-
-def changes(audit: Audit) -> int:
-    """How many changed images the measures make of one image."""
-    grey = np.full((1, 32, 32, 3), 127, np.uint8)
-    maps = {method: np.arange(1024, dtype=np.float32).reshape(1, 32, 32) / 1023 * 255 for method in audit.methods}
-    maps = {method: stack.astype(np.uint8) for method, stack in maps.items()}
-    return sum(
-        sum(1 for _ in plugins.load("measure", name).perturbations(grey, maps, **_options(settings)))
-        for name, settings in audit.measures.items()
-    )
 
 
 def seconds(left: Sequence[Job]) -> float:
@@ -97,6 +85,8 @@ def seconds(left: Sequence[Job]) -> float:
     """
     total, first = 0.0, {}
     for job in left:
+        if job.of_maps:
+            continue  # reading maps takes seconds
         kind = (job.group, job.audit.of_known_maps, bool(job.audit.measures))
         if kind not in first:
             first[kind] = _seconds_of(job)
@@ -113,7 +103,7 @@ def check_weights(left: Sequence[Job]) -> None:
     """
     wrong = []
     for job in left:
-        if not job.audit.of_known_maps:
+        if not job.audit.of_known_maps and not job.of_maps:
             try:
                 with redirect_stderr(io.StringIO()):
                     job.detector()
@@ -155,9 +145,14 @@ def _failing(job: Job, progress: bool) -> Failure | None:
 
 
 def _explain(job: Job, progress: bool) -> None:
+    if job.of_maps and not job.audit.of_known_maps:
+        with redirect_stderr(io.StringIO()):
+            given.write(job.audit, job.key, job.sources)
+        return
     with redirect_stderr(io.StringIO()):
         detector = job.detector()
-    explain.explain_detector(job.audit, job.key, detector, job.audit.methods, job.sources, progress, seed=job.key.run)
+    detectors = {job.key: detector}
+    explain.explain_detectors(job.audit, detectors, job.audit.methods, job.sources, progress, seed=job.key.run)
 
 
 def _finished(audit: Audit, key: ModelKey, source: str) -> bool:
@@ -169,30 +164,11 @@ def _finished(audit: Audit, key: ModelKey, source: str) -> bool:
     return len(files) - len(flaws) == len(audit.results(key, [source]))
 
 
-def _options(settings: dict) -> dict:
-    return {name: value for name, value in settings.items() if name != "images_per_source"}
-
-
 def _seconds_of(job: Job) -> tuple[float, float]:
     """Seconds of a clean image, and those that changing it adds."""
     detector = job.detector()
-    audit = replace(job.audit, batch_size=TIMED)
-    samples = audit.samples[audit.samples["source"] == job.sources[0]].nsmallest(TIMED, "draw").reset_index(drop=True)
-    batch = next(iter(audit.batches(samples, detector)))
-    with Explainer(detector, audit.methods) as explainer:
-
-        def explained(view: Audit) -> Callable[[], object]:
-            return lambda: explain.explain_batch(view, job.key, explainer, *batch)
-
-        clean = _time(explained(replace(audit, measures={})), warm=True)
-        both = _time(explained(audit)) if audit.measures else clean
-    images = len(batch[0])
-    return clean / images, max(both - clean, 0) / images
-
-
-def _time(function: Callable[[], object], warm: bool = False) -> float:
-    if warm:
-        function()
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+    audit = replace(job.audit, batch_size=cost.TIMED)
+    first = audit.samples[audit.samples["source"] == job.sources[0]].nsmallest(cost.TIMED, "draw")
+    batch = next(iter(audit.batches(first.reset_index(drop=True), detector)))
+    measured = cost.seconds(audit, job.key, detector, batch)
+    return measured.pop(cost.CLEAN), sum(measured.values())

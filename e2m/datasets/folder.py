@@ -114,15 +114,21 @@ def load(
         _add_maps(rows, folders[0])
     if masks is not None:
         _add_maps(rows, masks, "segmentation")
-    masked = any(row.get("segmentation") for row in rows)
-    samples = pd.DataFrame(rows + more, columns=[*COLUMNS, *(["segmentation"] if masked else [])])
-    for kind in samples.columns.intersection(["salience", "segmentation"]):
-        samples[kind] = [str(root / path) if path else "" for path in samples[kind].fillna("")]
-    samples["path"] = [str(root / path) for path in samples["path"]]
+    samples = _frame(root, rows + more)
     if others:
         every = zip(samples["salience"], *others, strict=True)
         samples["annotations"] = [tuple(filter(None, maps)) for maps in every]
     samples.attrs |= {"left_out": read.left_out, "notes": read.notes, "counterparts": parted}
+    return samples
+
+
+def _frame(root: Path, rows: list[dict[str, str]]) -> pd.DataFrame:
+    """Rows as a frame, with paths below root; the column ``segmentation`` exists if a row has a mask."""
+    masked = any(row.get("segmentation") for row in rows)
+    samples = pd.DataFrame(rows, columns=[*COLUMNS, *(["segmentation"] if masked else [])])
+    for kind in samples.columns.intersection(["salience", "segmentation"]):
+        samples[kind] = [str(root / path) if path else "" for path in samples[kind].fillna("")]
+    samples["path"] = [str(root / path) for path in samples["path"]]
     return samples
 
 
@@ -140,15 +146,16 @@ def found(samples: pd.DataFrame) -> pd.DataFrame:
 def duplicates(samples: pd.DataFrame) -> pd.DataFrame:
     """Images whose files are equal, byte for byte, although their label or split differs.
 
-    A file is hashed once, and only if another has its size. Splits to train on count as one.
+    A file is hashed once, and only if it is listed twice or another has its size. Splits to train on count as one.
 
     Returns:
         The rows of the samples that are such duplicates, with ``sha256``, equal for equal files, and ``across``:
         "label", "split" or "label and split".
     """
     paths = samples["path"].drop_duplicates()
-    sizes = paths.map(os.path.getsize)
-    hashes = {path: disk.file_hash(path) for path in paths[sizes.duplicated(keep=False)]}
+    twice = paths.isin(samples.loc[samples["path"].duplicated(), "path"])
+    same_size = paths.map(os.path.getsize).duplicated(keep=False)
+    hashes = {path: disk.file_hash(path) for path in paths[twice | same_size]}
     alike = samples.assign(sha256=samples["path"].map(hashes)).dropna(subset="sha256")
     alike["split"] = alike["split"].replace(SEVEN_TIMES, "train")
     groups = alike.groupby("sha256")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from collections.abc import Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
@@ -44,17 +45,19 @@ def load_detector(
         checkpoint: file with weights, see ``e2m.networks.checkpoints.load_weights``; without it a named network has
             weights initialised from ``seed``.
         seed: of the initial weights.
-        pretrained: start from ImageNet weights, which torchvision and timm download.
+        pretrained: start from ImageNet weights. Those of mobilenet_v2 are installed with E2M; torchvision and timm
+            download others. demo_cnn has none.
         device: "cpu", "cuda", ...; by default a GPU where there is one, and for a network where it is.
         masker: file written by ``e2m.training.masker.fit`` for these weights; the salience method "masker" reads it.
         known: fields of ``Detector`` that replace what the detector says or what would be found: ``size=112``,
-            ``mean=(0, 0, 0)``, ``synthetic=0``, ``layer="features"``, ...
+            ``mean=(0, 0, 0)``, ``synthetic=0``, ``layer="features"``, ... (``--with`` on the command line).
 
     Raises:
         InputError: unknown name or device, weights of another network, a masker of other weights, a file that is
             neither, or a network that cannot be described or does not answer as a detector must (``check_answers``).
     """
-    _check_known(known)
+    check_known(known)
+    known = {field: tuple(value) if isinstance(value, list) else value for field, value in known.items()}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         detector = _build(name, pretrained, known)
@@ -76,7 +79,12 @@ def load_detector(
     return detector
 
 
-def _check_known(known: dict) -> None:
+def check_known(known: Mapping[str, object]) -> None:
+    """Check that what is known of a detector are fields of it.
+
+    Raises:
+        InputError: an unknown name.
+    """
     fields = [field.name for field in dataclass_fields(Detector) if field.name not in ("name", "model", "notes")]
     if odd := [name for name in known if name not in fields]:
         raise InputError(f"a detector has no {odd[0]!r}; choose from {', '.join(fields)}")

@@ -143,13 +143,13 @@ def _lines(path: Path, text: str, wanted: Sequence[str]) -> Iterator[tuple[int, 
 def _rows(
     path: Path, lines: Iterable[tuple[int, list[str]]], names: Sequence[str], roles: Mapping[str, str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    places = {role: names.index(name) for role, name in roles.items()}
+    positions = {role: names.index(name) for role, name in roles.items()}
     for number, cells in lines:
         if len(cells) != len(names):
             raise InputError(
                 f"{path}, row {number}: {len(cells)} cells; the columns are {len(names)}: {brief(','.join(names))}"
             )
-        yield f"{path}, row {number}", {role: cells[place] for role, place in places.items()}
+        yield f"{path}, row {number}", {role: cells[position] for role, position in positions.items()}
 
 
 def _separator(text: str, wanted: Sequence[str]) -> str:

@@ -65,11 +65,11 @@ def videos(
     if subjects is not None:
         return _of_expression(images, subjects)
     chosen, parts = _recognised(by_folder, leaves, is_class, strict)
-    found = _of_folders(by_folder, chosen)
-    found.folders |= parts
+    result = _of_folders(by_folder, chosen)
+    result.folders |= parts
     if chosen:
-        found.notes.append(f"{len(chosen)} folders such as {min(chosen)} {_READ_AS_VIDEOS}")
-    return _with_named(found, {folder: files for folder, files in by_folder.items() if folder not in found.folders})
+        result.notes.append(f"{len(chosen)} folders such as {min(chosen)} {_READ_AS_VIDEOS}")
+    return _with_named(result, {folder: files for folder, files in by_folder.items() if folder not in result.folders})
 
 
 def _of_folders(by_folder: Mapping[PurePosixPath, list[PurePosixPath]], folders: Iterable[PurePosixPath]) -> Videos:
@@ -121,7 +121,7 @@ def _recognised(
     return chosen | {folder for folder in alone if _form(folder.name) in forms}, parts
 
 
-def _with_named(found: Videos, by_folder: Mapping[PurePosixPath, list[PurePosixPath]]) -> Videos:
+def _with_named(result: Videos, by_folder: Mapping[PurePosixPath, list[PurePosixPath]]) -> Videos:
     """Add videos whose frames lie in one folder, and have the video's name in theirs: 000_003_0012.png."""
     videos, doubtful = [], []
     for files in by_folder.values():
@@ -131,16 +131,16 @@ def _with_named(found: Videos, by_folder: Mapping[PurePosixPath, list[PurePosixP
         else:
             doubtful += groups.values()
     for (name, suffix), files in videos:
-        found.names |= dict.fromkeys(files, name + suffix)
+        result.names |= dict.fromkeys(files, name + suffix)
     if videos:
         example = min(min(files) for _, files in videos)
-        found.notes.append(f"{len(videos)} groups of files such as {example} {_READ_AS_VIDEOS}")
+        result.notes.append(f"{len(videos)} groups of files such as {example} {_READ_AS_VIDEOS}")
     if doubtful:
-        found.notes.append(
+        result.notes.append(
             f"files such as {min(map(min, doubtful))} may be several of one subject, and each counts as one; "
             "subjects= takes an expression that matches the subject's part of the path"
         )
-    return found
+    return result
 
 
 def _alike(files: Sequence[PurePosixPath]) -> dict[tuple[str, str], list[PurePosixPath]]:

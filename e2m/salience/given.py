@@ -34,7 +34,7 @@ from e2m.arrays.map_files import (
 from e2m.arrays.maps import dead, relative, upsample
 from e2m.salience.respond import Compared, tidy
 from e2m.statistics.rows import ranged
-from e2m.store import paths
+from e2m.store import disk, paths
 from e2m.types import InputError, Perturbation
 
 AT_ONCE = 32
@@ -207,13 +207,11 @@ def write_changed(
     for images in read_images(samples, size, AT_ONCE):
         part = slice(start, start + len(images))
         guides = {} if given is None else dict(zip(given.runs, given.maps(part), strict=True))
-        large = {run: upsample(relative(maps), size, size) for run, maps in guides.items()}
-        for change in module.perturbations(images, large, **settings):
-            where = folder / _folder(change.guide, change.region, change.level)
-            shown = ~dead(guides[change.guide]) if change.guide else np.ones(len(images), bool)
-            for n in np.flatnonzero(shown):
-                _write_image(where / files[start + n], change.images[n])
-            written[change.guide, change.region, change.level] += int(shown.sum())
+        for change, shown in _changed(images, guides, module, settings):
+            kind = change.guide, change.region, change.level
+            for n in shown:
+                _write_image(folder / _folder(*kind) / files[start + n], change.images[n])
+            written[kind] += len(shown)
         start += len(images)
     if not written:
         needs = "; it is guided by maps: give given=" if given is None else ""
@@ -419,6 +417,17 @@ def _changing(measure: str, settings: dict) -> ModuleType:
     return module
 
 
+def _changed(
+    images: np.ndarray, guides: Mapping[str, np.ndarray], module: ModuleType, settings: Mapping[str, object]
+) -> Iterator[tuple[Perturbation, np.ndarray]]:
+    """The changes of images, and the numbers of the images that each is of: a dead map guides none."""
+    side = images.shape[1]
+    large = {run: upsample(relative(maps), side, side) for run, maps in guides.items()}
+    for change in module.perturbations(images, large, **settings):
+        alive = ~dead(guides[change.guide]) if change.guide else np.ones(len(images), bool)
+        yield change, np.flatnonzero(alive)
+
+
 def _image_files(samples: pd.DataFrame) -> list[str]:
     """Relative paths of the changed images, one for each image."""
     files = [names.without_ending(name) + ".png" for name in samples["image"]]
@@ -442,12 +451,11 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 
 def _manifest(folder: str | Path) -> dict:
-    path = Path(folder) / MANIFEST
-    try:
-        manifest = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); give the folder that write_changed wrote") from error
-    return manifest
+    return disk.read_json(
+        Path(folder) / MANIFEST,
+        {"measure": str, "settings": dict, "size": int},
+        "give the folder that write_changed wrote",
+    )
 
 
 def _of_run(

@@ -10,9 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+from e2m.arrays.images import read_images
 from e2m.audit import comparison, report, work
 from e2m.audit.audit import Audit
 from e2m.cli import main
+from e2m.datasets import load_dataset
+from e2m.detectors import load_detector
+from e2m.networks import layers
+from e2m.networks.inputs import as_input
 from e2m.types import InputError
 
 SMALL = "people_networks:small"
@@ -242,7 +247,7 @@ def test_one_run_one_class_and_maps_of_another_size(pictures, networks, tmp_path
     assert verdict.preferred is None
     said = " ".join(verdict.reasons)
     for words in (
-        "cannot be tested: all images are of one class",
+        "cannot be tested: without scores of both classes from both, there is no AUC",
         "with_weights and fine have one run",
         "All images are synthetic: there is no AUC",
         "Maps differ in size (with_weights 8x8, fine 16x16)",
@@ -274,6 +279,36 @@ def test_human_maps_and_true_regions_are_compared_and_shown(pictures, trained, t
     }
     region = shown["fake/3.png"]["true region"]
     np.testing.assert_array_equal(region, np.indices(region.shape)[1] < region.shape[1] * 12 / 32)
+
+
+def test_two_networks_of_timm_that_were_trained_here(pictures, tmp_path, one_thread):
+    samples = load_dataset("folder", root=pictures)
+    images = np.concatenate(list(read_images(samples, 64)))
+    labels = torch.tensor((samples["label"] == "synthetic").to_numpy()).long()
+    detectors = []
+    for name in ("test_resnet", "test_efficientnet"):
+        for seed in (0, 1):
+            detector = load_detector(f"timm:{name}", seed=seed, size=64, device="cpu")
+            pixels, model = as_input(images, detector), detector.model.train()
+            optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+            for _ in range(12):
+                optimiser.zero_grad()
+                torch.nn.functional.cross_entropy(model(pixels), labels).backward()
+                optimiser.step()
+            torch.save(model.state_dict(), tmp_path / f"{name}_{seed}.pt")
+        known = {"size": 64, "layer": layers.find(replace(detector, model=model.eval()), least=7).name}
+        about = {"name": name, "network": f"timm:{name}", "weights": [f"{tmp_path}/{name}_*.pt"], "known": known}
+        detectors.append(about)
+    settings = {"changed_per_source": 2, "resamples": 50, "folder": tmp_path / "out"}
+    audit = work.work(Audit.of(str(pictures), detectors, **settings), progress=False)
+    means, equal, differences = comparison.means(audit), comparison.equal(audit), comparison.differences(audit)
+    aucs = means[means["row"].str.startswith("AUC")].set_index("regime")["mean"]
+    assert set(aucs.index) == {"test_resnet", "test_efficientnet"}
+    assert (aucs > 0.6).all()  # after a dozen steps
+    assert min(side for shape in comparison.shapes(audit).values() for side in shape) >= 7
+    verdict = comparison.verdict(audit, means, equal, differences)
+    assert verdict.because
+    report.write(comparison.reported(audit, means, equal, differences, comparison.controls(audit)), tmp_path / "out")
 
 
 # The command
@@ -315,3 +350,38 @@ def test_the_command_line_says_what_is_missing(pictures, capsys):
     assert "'path' arrived; NAME=VALUE fits" in capsys.readouterr().err
     assert main(["audit", str(pictures), "--detector", "A=timm:resnet18"]) == 1
     assert "its weights would be random" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["size"], "--with size: give NAME=VALUE"),
+        (["mean=[0.5"], "--with mean=[0.5: the value is no number and no list"),
+        (["sise=32"], "a detector has no 'sise'; choose from layer, size"),
+        (["device=cpu"], "a detector has no 'device'"),
+        (["layer=0"], "has no layer named '0'"),
+        (["size=wide"], "size is wide; a number of pixels or (height, width) fits"),
+        (["mean=0.5"], "mean is 0.5 and std"),
+        (["layer=features.0", "mean=[0.5, 0.5, 0.5]", "size=48"], ""),
+    ],
+)
+def test_what_a_person_knows_better_reaches_the_detector(pictures, networks, given, words, capsys):
+    status = main(["check", str(pictures), "--detector", "people_networks:with_weights", "--with", *given])
+    said = "".join(capsys.readouterr())
+    assert words in said
+    assert (status == 0) == (words == "")
+    if not words:
+        assert "48 x 48 pixels, 3 channels, mean 0.5, 0.5, 0.5" in said
+        assert "GradCAM from features.0: maps of 24x24 cells" in said
+
+
+def test_what_is_known_of_a_group_names_its_files(pictures, networks, tmp_path):
+    group = {"name": "A", "network": "people_networks:with_weights"}
+    audits = [
+        Audit.of(str(pictures), [{**group, "known": known}], folder=tmp_path) for known in ({}, {"layer": "features.0"})
+    ]
+    files = [[path for job in work.jobs(audit) for path in audit.results(job.key)] for audit in audits]
+    assert not set(files[0]) & set(files[1])
+    audits[1].save()
+    again = Audit.load(tmp_path)
+    assert again.detector("", "A", 0).layer == "features.0"

@@ -234,6 +234,7 @@ def test_the_command(faces, tmp_path, monkeypatch, capsys):
         folder = tmp_path / "images" / row.label
         folder.mkdir(parents=True, exist_ok=True)
         (folder / row.image).write_bytes(Path(row.path).read_bytes())
+    (tmp_path / "images" / "notes.txt").touch()
     code = (
         "from torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.ReLU(), "
         "nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
@@ -245,7 +246,9 @@ def test_the_command(faces, tmp_path, monkeypatch, capsys):
     arguments = ["check", "images", "--detector", "detectors_of_mine:build", "--device", "cpu", "--weights"]
     assert cli.main([*arguments, "run_1.pt"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "detectors_of_mine:build, run_1.pt"
+    table = [line.split() for line in lines[: lines.index("detectors_of_mine:build, run_1.pt")]]
+    assert ["synthetic", "synthetic", "4", "4"] in table
+    assert table[-1] == ["left", "out:", "1", "files", "of", "type", ".txt"]
     assert "  note: weights: all 4 of the network, from 'net', without the prefix 'module.'" in lines
     assert cli.main([*arguments, "run_*.pt"]) == 1
     assert "  stop: weights: run_2.pt: holds 0 of the 4 weights" in capsys.readouterr().out

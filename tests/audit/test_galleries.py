@@ -33,7 +33,7 @@ SCORES = {
 
 
 def decided(frame: pd.DataFrame, clean: pd.DataFrame) -> pd.DataFrame:
-    right = (clean["value"] >= 0.5) == (clean["label"] == "synthetic")
+    right = (clean["value"] > 0.5) == (clean["label"] == "synthetic")
     return frame.assign(correct=right.to_numpy())
 
 

@@ -39,7 +39,7 @@ def scores_of(groups: dict[str, int]) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows)
     missing = (frame["regime"] == "plain") & (frame["run"] == 0) & (frame["image"] == f"{IMAGES - 1:02d}.png")
-    right = (frame["value"] >= 0.5) == (frame["label"] == "synthetic")
+    right = (frame["value"] > 0.5) == (frame["label"] == "synthetic")
     return frame.assign(
         **{"variant": "score", "measure": "score", "salience": "", "region": "", "level": "", "correct": right},
         value=frame["value"].mask(missing),
@@ -112,6 +112,7 @@ def report_of(groups: dict[str, int], preferred: str | None = None) -> Report:
             ],
             columns=["row", "group", "control", "mean", "low", "high", "note"],
         ),
+        other_methods=means_of(names)[lambda table: table["letter"] == "a"].assign(method="CAM"),
         found=pd.DataFrame(
             [("camera", "authentic", 12, 12), (MARKUP, "synthetic", 12, 12)], columns=data.COLUMNS["found"]
         ),
@@ -294,6 +295,13 @@ def test_differences_of_a_measure_share_one_axis_with_zero_in_the_middle(report)
     half = page.WIDTH / 2 - page.PAD
     assert first["x"] == pytest.approx(page.WIDTH / 2 + half * 0.1 / 0.1575, abs=0.06)
     assert (figures[-1]["marks"][0]["x"], figures[-1]["marks"][0]["from"]) == (None, None)
+
+
+def test_other_methods_stand_beside_the_first(folder):
+    (section,) = re.findall(r'<section id="methods">.*?</section>', (folder / "audit.html").read_text(), re.DOTALL)
+    methods = re.findall(r"<td>(CAM|Grad-CAM)</td>", section)
+    assert methods == ["Grad-CAM", "CAM"] * len(RUNS)
+    assert "(a) spatial entropy" in section
 
 
 def test_controls_are_on_the_axis_of_the_groups(report):

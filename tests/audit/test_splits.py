@@ -3,9 +3,11 @@
 import shutil
 
 import pytest
+from PIL import Image
 
-from e2m.audit import command
+from e2m.audit import check, command
 from e2m.audit.audit import Audit
+from e2m.datasets import load_dataset
 
 SMALL = "people_networks:with_weights"
 
@@ -34,15 +36,19 @@ def test_the_split_that_detectors_know_least_is_audited(
     audit = audit_of(pictures, tmp_path / "images", *splits)
     assert set(audit.samples["split"]) == {audited}
     assert len(audit.listed) == images
-    assert any(line.startswith(said) and kind == level for kind, _, line in command._split(audit))
+    assert any(one.text.startswith(said) and one.level == level for one in command._split(audit))
 
 
-def test_an_image_that_detectors_were_trained_on_is_named(pictures, networks, tmp_path):
-    audit = audit_of(pictures, tmp_path / "images", "train", "test")
-    ((level, about, text),) = command._twins(audit)
-    assert (level, about) == ("warning", "images")
-    assert text.startswith("44 files are equal to one of another split: ")
-    assert "test/" in text
-    assert "train/" in text
-    shutil.rmtree(tmp_path / "images" / "train")
-    assert list(command._twins(audit_of(pictures, tmp_path / "other", "test"))) == []
+def test_an_image_that_detectors_were_trained_on_is_named(tmp_path):
+    for name, pixels in (("train/real/a", 1), ("test/real/b", 1), ("test/fake/c", 2), ("train/fake/d", 3)):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), pixels).save(path)
+    samples = load_dataset("folder", root=tmp_path)
+    ((finding),) = check.of_images(samples)
+    assert (finding.level, finding.about) == ("warning", "images")
+    assert finding.text == "2 files are equal to one of another split: test/real/b.png and train/real/a.png"
+    assert list(check.of_images(samples, "test")) == [finding]
+    assert list(check.of_images(samples, "validate")) == []
+    (tmp_path / "train/real/a.png").unlink()
+    assert list(check.of_images(load_dataset("folder", root=tmp_path))) == []

@@ -334,3 +334,12 @@ def test_copies_across_labels_and_splits_are_noticed(tree, monkeypatch):
     assert result.groupby("sha256").size().tolist() == [2, 2]
     assert len(hashed) == len(set(hashed))
     assert folder.duplicates(load_dataset("folder", root=root, split="test")).empty
+
+
+def test_one_file_of_two_splits_is_noticed(tree):
+    """A list may name a file twice, under two names of images: nobody else has its size."""
+    root = tree("real/a.png", "fake/b.png")
+    rows = ["x,real/a.png,real,train", "y,real/a.png,real,validate", "z,fake/b.png,fake,train"]
+    (root / "list.csv").write_text("\n".join(["image,path,label,split", *rows]))
+    result = folder.duplicates(load_dataset("folder", root=root, csv=root / "list.csv"))
+    assert result[["image", "across"]].to_numpy().tolist() == [["x", "split"], ["y", "split"]]
