@@ -32,7 +32,7 @@ override PROFILE := $(value PROFILE)
 export E2M_PROFILE := $(value PROFILE)
 
 .DEFAULT_GOAL := help
-.PHONY: help book verify agree pdf inspect test test-fast fuzz faults smoke study studied bench lint schemas hooks format lab lock audit-deps archive plan clean
+.PHONY: help book verify agree pdf inspect test test-fast fuzz faults smoke study studied bench bench-gpu lint schemas hooks format lab lock audit-deps archive plan clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -65,22 +65,25 @@ fuzz: .venv/done  ## damage the input of every reader by chance, anew, for some 
 FAULTS = $(wildcard tests/faults tests/bad_input) tests/store/test_seals.py
 
 faults: .venv/done  ## try faults and bad input, and write their report: data/studies/
-	$(BIN)/pytest $(FAULTS) -m "faults or not faults" --junitxml=results/faults.xml; status=$$?; \
+	$(PYTEST) $(FAULTS) -m "faults or not faults" --junitxml=results/faults.xml; status=$$?; \
 		$(BIN)/python -m studies.reliability results/faults.xml && exit $$status
 
 smoke: .venv/done  ## make the book with the smallest profile
 	$(MAKE) book PROFILE=smoke
 
 study: .venv/done  ## run the studies that take too long for the book: data/studies/
-	$(MAKE) studied PROFILE=demo TARGETS="study masking_study alpha_study coverage_study" FIRST="--prioritize masking_study"
+	$(MAKE) studied PROFILE=demo TARGETS="study masking_study alpha_study coverage_study pilot_study" FIRST="--prioritize masking_study"
 	$(MAKE) studied PROFILE=planted
 	$(BIN)/python -m studies.guidance
 
 studied: .venv/done
 	$(SNAKEMAKE) $(FIRST) -- $(or $(TARGETS),study)
 
-bench: .venv-bench/done  ## time maps and measures beside other packages: data/studies/ [QUICK=--quick]
+bench: .venv-bench/done  ## time maps and measures beside other packages: data/studies/ [QUICK=--quick or "--only steps"]
 	.venv-bench/bin/python -m benchmarks.speed $(QUICK)
+
+bench-gpu: .venv-bench/done  ## time maps and measures on a GPU, in less than ten minutes: data/studies/ [QUICK="--quick --device cpu"]
+	.venv-bench/bin/python -m benchmarks.gpu $(QUICK)
 
 lint: .venv/done schemas  ## check style, spelling, layers of e2m/, workflow files
 	$(BIN)/ruff check

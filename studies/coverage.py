@@ -21,7 +21,7 @@ from scipy import special, stats
 
 from e2m import statistics
 from e2m.statistics import Interval
-from e2m.statistics.intervals import UNLIMITED
+from e2m.statistics.intervals import UNLIMITED, satterthwaite
 from e2m.store import disk, studies
 
 RUNS = (3, 5, 10, 20)
@@ -243,7 +243,7 @@ def _candidates(table: np.ndarray, generator: np.random.Generator) -> dict[str, 
     # variance times (1 - 1 / R) (1 - 1 / C).
     residual = max(0.0, (joint.var() - single.sum()) * np.prod(sizes / (sizes - 1)))
     once = max(variances.sum() - residual, *variances)
-    t = stats.t.ppf(0.975, variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum())
+    t = stats.t.ppf(0.975, satterthwaite(variances, sizes))
     percentiles = np.quantile(joint, [0.025, 0.975])
     wider = _values(_stretched(run_shares), table, _stretched(cluster_shares))
     stretch = t / stats.norm.ppf(0.975) * np.sqrt(variances.sum() / joint.var())
@@ -264,9 +264,7 @@ def _plain(ours: Interval) -> tuple[float, float]:
 
 
 def _t_interval(estimate: float, variances: list[float], sizes: list[int]) -> tuple[float, float]:
-    variances, sizes = np.array(variances), np.array(sizes)
-    freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
-    reach = stats.t.ppf(0.975, freedom) * np.sqrt(variances.sum())
+    reach = stats.t.ppf(0.975, satterthwaite(variances, sizes)) * np.sqrt(np.sum(variances))
     return estimate - reach, estimate + reach
 
 

@@ -465,8 +465,10 @@ def slow_rows(experiment: Experiment, one: ModelKey) -> Scores:
     about = {"study": "methods", "examples": 0, "regime": one.regime, "run": one.run}
     parts = []
     for name in SLOW:
-        found = explain(detector, images, name, seed=one.run)
-        parts.append(scored(experiment, samples, images, found.maps, found.predicted, detector, name=name, **about))
+        explanation = explain(detector, images, name, seed=one.run)
+        parts.append(
+            scored(experiment, samples, images, explanation.maps, explanation.predicted, detector, name=name, **about)
+        )
     return joined(parts)
 
 

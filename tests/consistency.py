@@ -40,6 +40,7 @@ def violations(tree: Path) -> list[str]:
     tables = {path.stem: pd.read_parquet(path) for path in sorted(tree.glob("results/*/tables/*.parquet"))}
     return [
         *unsaid_simulation(pictured),
+        *lost_pictures(html, {path.stem: drawn(path) for path in (tree / "book" / "executed").glob("*.ipynb")}),
         *keys_with_two_values(glued, quotations(tree)),
         *labels_of_two_quantities(tables),
         *intervals_out_of_range(tables),
@@ -135,6 +136,22 @@ def quotations(tree: Path) -> set[str]:
     """The keys of one page that another page quotes."""
     sources = [*(tree / "book").glob("[!.]*.md"), *(tree / "book" / "executed").glob("*.ipynb")]
     return {key for path in sources for key in re.findall(r"\w\.ipynb::(\w+)", path.read_text())}
+
+
+def drawn(notebook: Path) -> int:
+    """The number of pictures that an executed notebook shows."""
+    cells = json.loads(notebook.read_text())["cells"]
+    shown = [cell for cell in cells if not {"remove-output", "remove-cell"} & set(cell["metadata"].get("tags", ()))]
+    outputs = (output.get("data", {}) for cell in shown for output in cell.get("outputs", ()))
+    return sum("image/svg+xml" in data or "image/png" in data for data in outputs)
+
+
+def lost_pictures(html: Mapping[str, str], pictures: Mapping[str, int]) -> Iterator[str]:
+    """Pages that show fewer figures than their notebooks have pictures."""
+    for name, count in sorted(pictures.items()):
+        page = f"executed/{name}"
+        if page in html and (shown := len(BeautifulSoup(html[page], "html.parser").select("article figure"))) < count:
+            yield f"{page}: shows {shown} of {count} pictures"
 
 
 def keys_with_two_values(glued: Mapping[str, Mapping[str, str]], quoted: Collection[str]) -> Iterator[str]:

@@ -109,9 +109,9 @@ def test_shards_on_a_cluster_give_what_one_job_gives_though_one_is_killed(tree, 
     assert not list(tree.rglob("ran"))
 
 
-@pytest.mark.parametrize(("profile", "shards", "root"), [("local", 80, ""), ("cluster", 800, "results of ours")])
+@pytest.mark.parametrize(("profile", "shards", "root"), [("local", 16, ""), ("cluster", 800, "results of ours")])
 def test_the_published_study_in_shards(tmp_path, profile, shards, root):
-    """Wherever its results lie: E2M_ROOT may be outside of the checkout."""
+    """Five runs a job here, one source a job on a cluster; results may lie outside of the checkout."""
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", f"profiles/{profile}", "--dry-run"]
     plan = subprocess.run(
         [*command, "--config", "profile=paper", "--", "explained"],

@@ -74,6 +74,20 @@ def test_a_key_has_one_value(tmp_path):
     assert not list(consistency.keys_with_two_values({"a": {"answer": "Yes."}, "b": {"answer": "No."}}, {"answer"}))
 
 
+def test_every_picture_of_a_notebook_is_on_its_page(tmp_path):
+    def cell(*kinds, tags=()):
+        outputs = [{"data": {kind: ""}} for kind in kinds]
+        return {"metadata": {"tags": list(tags)}, "outputs": outputs}
+
+    cells = [cell("image/png", "text/plain"), cell("image/svg+xml"), cell("image/png", tags=["remove-output"])]
+    notebook = tmp_path / "noise.ipynb"
+    notebook.write_text(json.dumps({"cells": [{"metadata": {}}, *cells]}))
+    assert consistency.drawn(notebook) == 2
+    html = {"executed/noise": page("<figure><img><img></figure>")}
+    assert list(consistency.lost_pictures(html, {"noise": 2, "other": 1})) == ["executed/noise: shows 1 of 2 pictures"]
+    assert not list(consistency.lost_pictures(html, {"noise": 1}))
+
+
 def test_keys_that_other_pages_quote(tmp_path):
     (tmp_path / "book" / "executed").mkdir(parents=True)
     (tmp_path / "book" / "a.md").write_text("{glue:text}`executed/b.ipynb::share:.2f` and {glue:text}`alone`")

@@ -1,5 +1,7 @@
 """The contents of the book: every page is listed once, terms exist, and the citation is the same everywhere."""
 
+import ast
+import importlib
 import re
 
 import nbformat
@@ -32,7 +34,7 @@ def test_every_page_is_listed_once():
 def test_terms_are_in_the_glossary():
     glossary = re.search(r"```\{glossary\}\n(.*?)```", text("glossary"), re.DOTALL)[1]
     terms = re.findall(r"^(\S.*)$", glossary, re.MULTILINE)
-    assert len(set(terms)) == len(terms)
+    assert terms == sorted(set(terms), key=str.lower)
     used = {name for page in PAGES for name in re.findall(r"\{term\}`([^`<]+)`", text(page))}
     assert used <= set(terms)
 
@@ -48,6 +50,28 @@ def test_the_citation_agrees_with_its_record():
     assert all(str(paper[name]) in bibtex for name in ("title", "journal", "year", "doi"))
     assert all(f"{author['family-names']}, {author['given-names']}" in bibtex for author in paper["authors"])
     assert paper["doi"] in page
+
+
+def imported(name: str) -> set[str]:
+    """The modules of E2M that hold what a notebook imports."""
+    held = set()
+    for cell in nbformat.read(CHECKOUT / "notebooks" / f"{name}.ipynb", as_version=4).cells:
+        tree = ast.parse(cell.source if cell.cell_type == "code" else "")
+        for node in (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)):
+            if (node.module or "").partition(".")[0] != "e2m":
+                continue
+            for alias in node.names:
+                found = getattr(importlib.import_module(node.module), alias.name, None)
+                found = found or importlib.import_module(f"{node.module}.{alias.name}")
+                held.add(getattr(found, "__module__", None) or getattr(found, "__name__", "e2m"))
+    return held
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CHECKOUT / "notebooks").glob("*.ipynb")))
+def test_what_pages_call_is_in_the_reference(name):
+    listed = set(re.findall(r"automodule:: (\S+)", text("api") + text("api_pages")))
+    called = {module for module in imported(name) if module.startswith("e2m.")}
+    assert called <= listed | {module for module in called if module.rpartition(".")[0] in listed - {"e2m.pages"}}
 
 
 TRAINED = [page for page in PAGES if page.startswith("executed/train_")]

@@ -49,11 +49,15 @@ def test_the_readme_shows_where_things_are():
         ("import e2m", {"torch", "pandas", "numpy"}),
         ("import e2m.cli", {"torch", "pandas", "papermill"}),
         ("import e2m.arrays.images, e2m.arrays.ssim, e2m.store.disk", {"torch"}),
-        # What pages do that read results alone.
+        # What pages do that read results alone; seaborn, which draws, brings scipy.stats.
         (
-            "from e2m.experiment.results import Experiment\nimport e2m.pages.figures\nExperiment.load('smoke')",
-            {"torch"},
+            "from e2m.experiment.results import Experiment\n"
+            "from e2m.pages import baselines, controls, explained, figures, selection, tables\n"
+            "Experiment.load('smoke')",
+            {"torch", "skimage", "xarray"},
         ),
+        # What every job that looks up a salience method does.
+        ("from e2m import plugins\nplugins.names('method')", {"torch", "skimage"}),
         ("from e2m.store import provenance\nprovenance.entries()", {"torch"}),
     ],
 )

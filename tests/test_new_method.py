@@ -9,28 +9,9 @@ import pytest
 import yaml
 
 from e2m.store.paths import CHECKOUT
+from tests.made import METHOD
 
 pytestmark = pytest.mark.slow
-
-METHOD = '''
-"""Gradient times input."""
-
-import torch
-
-from e2m.methods import Method as Base
-
-
-class Method(Base):
-    """``|sum over channels of gradient * pixel|``."""
-
-    needs = "input"
-
-    def maps(self, forward, classes, logits):
-        """(n, size, size), not negative."""
-        score = logits.gather(1, classes[:, None]).sum()
-        (gradient,) = torch.autograd.grad(score, forward.pixels, retain_graph=True)
-        return (gradient * forward.pixels).detach().sum(1).abs()
-'''
 
 
 @pytest.fixture

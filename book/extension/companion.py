@@ -15,6 +15,7 @@ import nbformat
 import pandas as pd
 from docutils import nodes
 from PIL import Image
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
@@ -122,8 +123,13 @@ def natural(path: Path) -> tuple[int, int] | None:
 
 
 def count_words(app: Sphinx, doctree: nodes.document) -> None:
-    """Record how many minutes a page takes to read: its prose, and ten seconds for each figure."""
-    words = sum(len(part.astext().split()) for part in doctree.findall(nodes.paragraph))
+    """Record how many minutes a page takes to read: its prose, and ten seconds for each figure.
+
+    Entries of a reference are looked up, not read.
+    """
+    looked_up = {part for entry in doctree.findall(addnodes.desc) for part in entry.findall(nodes.paragraph)}
+    read = (part for part in doctree.findall(nodes.paragraph) if part not in looked_up)
+    words = sum(len(part.astext().split()) for part in read)
     figures = sum(1 for _ in doctree.findall(nodes.figure))
     app.env.metadata[app.env.docname]["minutes"] = max(1, math.ceil(words / WORDS_A_MINUTE + figures / 6))
 

@@ -168,7 +168,8 @@ def between(equal: pd.DataFrame, differences: pd.DataFrame, but: Collection[str]
     table = differences.assign(p_corrected=p_measures)
     tested = equal.assign(p_corrected=p_equal).set_index(["regime", "against"]) if len(equal) else {}
     pairs = table.groupby(["regime", "against"], sort=False)
-    return {pair: _between(tested.loc[pair] if len(tested) else None, rows, *pair) for pair, rows in pairs}
+    known = set(tested.index) if len(tested) else ()
+    return {pair: _between(tested.loc[pair] if pair in known else None, rows, *pair) for pair, rows in pairs}
 
 
 def _between(equal: pd.Series | None, differences: pd.DataFrame, first: str, second: str) -> Answer:
@@ -178,7 +179,10 @@ def _between(equal: pd.Series | None, differences: pd.DataFrame, first: str, sec
     favoured = set(np.where(sign == wanted, first, second)[counts])
     measures = _of_counted(differences, counts, sign, first, second)
     if equal is None:
-        accuracy = "Whether the groups are equally accurate cannot be tested: all images are of one class, without AUC."
+        accuracy = (
+            f"Whether {first} and {second} are equally accurate cannot be tested: without scores of both classes from "
+            "both, there is no AUC."
+        )
         return Answer(None, accuracy, measures, f"{_NEITHER}: their accuracy cannot be compared.")
     accurate = equal["p_corrected"] <= SIGNIFICANT and equal["verdict"] == "different"
     shown = equal if accurate or equal["verdict"] == "equal" else equal.replace("different", "undecided")
@@ -201,7 +205,7 @@ _NEITHER = "There is no reason to prefer either"
 
 
 def compared(differences: pd.DataFrame, *, guided: str, other: str) -> str:
-    """What the measures say of guided detectors beside those of one other regime, in two sentences.
+    """What the measures say of guided detectors beside those of one other regime, in up to three sentences.
 
     Args:
         differences: guided minus every regime, as in ``answer``, of one detector and one salience method.
@@ -216,9 +220,11 @@ def compared(differences: pd.DataFrame, *, guided: str, other: str) -> str:
     sign = [_sign(low, high) for low, high in zip(rows["low"], rows["high"], strict=True)]
     favour = np.array(sign) * rows["better"].map({"higher": 1, "lower": -1}).to_numpy(float)
     better, worse = (list(rows["row"][favour == side].str.rstrip(" ↑↓")) for side in (-1, 1))
-    first = f"Training with {_label(other)} does better than {_label(guided)} in "
-    second = f"No clear difference shows in the other {len(rows) - len(better) - len(worse)}."
-    return f"{first}{_listed(better, f' of {len(rows)} quantities')}, and worse in {_listed(worse)}. {second}"
+    counted = f"better than {_label(guided)} on {len(better) or 'none'} of {len(rows)} quantities"
+    open_ = len(rows) - len(better) - len(worse) or "none"
+    text = f"Training with {_label(other)} does {counted}, worse on {len(worse) or 'none'}, undecided on {open_}."
+    named = (f"{how}: {'; '.join(names)}." for how, names in (("Better", better), ("Worse", worse)) if names)
+    return " ".join([text, *named])
 
 
 def conclusion(judged: pd.DataFrame) -> str:
@@ -230,14 +236,9 @@ def conclusion(judged: pd.DataFrame) -> str:
             "nothing here shows that it matters where the guiding maps point."
         )
     return (
-        f"It matters where the guiding maps point for {_listed(names)}: there, guided detectors differ from all other "
-        "groups, in one direction."
+        f"It matters where the guiding maps point for {len(names)}: {'; '.join(names)}. There, guided detectors differ "
+        "from all other groups, in one direction."
     )
-
-
-def _listed(names: Sequence[str], what: str = "") -> str:
-    """How many, of what, and their names in parentheses: "2 of 10 quantities (x; y)"; "none of 10 quantities"."""
-    return f"{len(names) or 'none'}{what}" + (f" ({'; '.join(names)})" if names else "")
 
 
 def _of_counted(differences: pd.DataFrame, counts: pd.Series, sign: pd.Series, first: str, second: str) -> str:
@@ -248,11 +249,11 @@ def _of_counted(differences: pd.DataFrame, counts: pd.Series, sign: pd.Series, f
     of_all = f"Of {total} comparisons of measures"
     if not differ:
         return f"{of_all}, none differs by more than chance allows for so many comparisons at once."
-    named = [
-        f"{row.row.rstrip(' ↑↓')} ({_WORDS[int(way)]} with {first}, better {row.better})"
-        for row, way in zip(differences[counts].itertuples(), sign[counts], strict=True)
-    ]
-    return f"{of_all} between {first} and {second}, {differ} differ{'s' * (differ == 1)}: {'; '.join(named)}."
+    wanted = differences["better"].map({"higher": 1, "lower": -1})
+    names = differences["row"].str.rstrip(" ↑↓")
+    better = {group: names[counts & (sign * side == wanted)] for group, side in ((first, 1), (second, -1))}
+    listed = " ".join(f"Better with {group}: {'; '.join(rows)}." for group, rows in better.items() if len(rows))
+    return f"{of_all} between {first} and {second}, {differ} differ{'s' * (differ == 1)}. {listed}"
 
 
 def _of_accuracy(equal: pd.Series, first: str, second: str, what: str) -> str:
@@ -264,7 +265,7 @@ def _of_accuracy(equal: pd.Series, first: str, second: str, what: str) -> str:
     if equal["verdict"] == "different":
         return f"{groups} are not equally accurate (difference of {what} {interval})."
     if not np.isfinite(equal["low_90"]):
-        return f"Whether {groups} are equally accurate cannot be tested ({equal['note']})."
+        return f"Whether {groups} are equally accurate cannot be tested: {equal['note']}."
     return (
         f"{groups} are neither shown to be equally accurate up to a margin of {equal['margin']:g} nor to differ "
         f"(difference of {what} {interval})."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from e2m import plugins
 from e2m.arrays.correlation import correlation
 from e2m.arrays.maps import dead
+from e2m.experiment.inputs import replace
 from e2m.experiment.results import Experiment
 from e2m.pages import selection
 

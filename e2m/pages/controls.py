@@ -8,14 +8,14 @@ turn this round: the regime is the control's name, and the salience is "known".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from e2m import plugins, statistics
-from e2m.experiment.controls import KNOWN, by_control, cascade_files, known_family, untrained_family
+from e2m.experiment.families import KNOWN, by_control, cascade_files, known_family, untrained_family
+from e2m.experiment.inputs import replace
 from e2m.experiment.results import Experiment, compares_runs
 from e2m.pages import selection
 from e2m.store import disk

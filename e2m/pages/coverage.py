@@ -80,12 +80,12 @@ def sentence(table: pd.DataFrame) -> str:
     for kind, runs in _cases(table):
         least, most = held(kind, runs)
         if np.isfinite(least):
-            cases.append((least, most, f"{KINDS[kind]} from {runs:g} runs, {_share(least, most)}"))
+            cases.append((least, most, f"{KINDS[kind]} from {runs:g} runs"))
     if not cases:
         return "How often such intervals hold the truth with so few runs was never simulated."
-    least, most, lines = zip(*cases, strict=True)
-    share = _share(min(least), max(most))
-    return f"In simulations, 95 % intervals of these kinds held the truth in {share} of cases ({'; '.join(lines)})."
+    lowest, highest, worst = min(cases)[0], max(most for _, most, _ in cases), min(cases)[2]
+    share = f"{_share(lowest, highest)} of cases, depending on the kind and the setting"
+    return f"In simulations, such 95 % intervals held the truth in {share}. The lowest share is that of {worst}."
 
 
 def _share(least: float, most: float) -> str:
@@ -105,13 +105,13 @@ def at_hand(runs: int) -> pd.DataFrame:
 
 
 def shortfalls(rows: pd.DataFrame) -> str:
-    """The settings of a coverage study in which our intervals fall short, in words."""
+    """The settings of a coverage study in which our intervals fall short, a sentence each."""
     short = rows[(rows["method"] == OURS) & (rows["coverage"] < BAND[0])]
     cases = (
-        f"{KINDS[row.statistic]} ({row.setting}), {row.runs} runs: {100 * row.coverage:.1f} %"
+        f"{KINDS[row.statistic]}, {row.runs} runs, {row.setting}: {100 * row.coverage:.1f} %"
         for row in short.itertuples()
     )
-    return "; ".join(cases) or "none"
+    return ". ".join(f"{case[0].upper()}{case[1:]}" for case in cases) or "None"
 
 
 def _cases(table: pd.DataFrame) -> list[tuple[str, float]]:

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from e2m import statistics
 from e2m.experiment.results import Experiment
@@ -83,7 +83,7 @@ def curves(experiment: Experiment, scores: pd.DataFrame, points: int = 101) -> p
             [detection.detection_rate(*_of_sources(run, pair), grid, source) for _, run in group.groupby("run")]
         )
         mean, runs = of_runs.mean(axis=0), len(of_runs)
-        reach = stats.t.ppf(0.975, runs - 1) * of_runs.std(axis=0, ddof=1) / runs**0.5 if runs > 1 else np.nan
+        reach = special.stdtrit(runs - 1, 0.975) * of_runs.std(axis=0, ddof=1) / runs**0.5 if runs > 1 else np.nan
         ends = {"low": np.clip(mean - reach, 0, 1), "high": np.clip(mean + reach, 0, 1)}
         about = dict(zip(BY, key, strict=True))
         rows.append(pd.DataFrame({**about, "source": source, "fdr": grid, "mean": mean, **ends}))

@@ -1,6 +1,6 @@
 """Where this project differs from the released code, and what each difference does to a number of a profile's results.
 
-An entry of ``DIFFERENCES`` is one row of the page: what the release does, what happens here, why, and a function that
+An entry of ``DIFFERENCES`` is one row of the page: what the release does, what happens here, and why. A function
 measures the effect on stored maps, rows and checkpoints. ``FOLLOWED`` are choices of the release that are kept although
 another choice is common; their effect is measured in the same way.
 """
@@ -8,7 +8,7 @@ another choice is common; their effect is measured in the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
@@ -20,6 +20,7 @@ from e2m.arrays.map_files import read_maps
 from e2m.arrays.maps import min_max, pixels, quantise, upsample
 from e2m.arrays.ssim import ssim
 from e2m.detectors import load_detector
+from e2m.experiment.inputs import replace
 from e2m.experiment.results import Experiment, correct
 from e2m.measures.degradation import degrade
 from e2m.measures.entropy import grey_level_entropy, spatial_entropy
@@ -136,8 +137,7 @@ def sample(experiment: Experiment) -> Iterator[Effect]:
     The release draws from the files of a folder; these are drawn from the images that were explained.
     """
     samples = experiment.samples[experiment.samples["source"].isin(experiment.in_set)].reset_index(drop=True)
-    counts = [settings["images_per_source"] for settings in experiment.measures.values()]
-    count = min([*counts, experiment.images_per_source])
+    count = experiment.fewest(experiment.in_set)
     by_source = list(samples.groupby("source", sort=False).groups.values())
     again = [rows[np.random.RandomState(RELEASED_SEED).randint(0, len(rows), count)] for rows in by_source]
     drawn = samples.index[samples["draw"] < count]
@@ -326,7 +326,7 @@ DIFFERENCES = (
     Difference(
         "Test images",
         "10,000 draws with replacement from each source.",
-        "At most `images_per_source` images of each, drawn without replacement by the hash of their name.",
+        "At most as many images of each as the profile says, drawn without replacement by the hash of their name.",
         "No image counts twice, and neither the order of files nor the number of workers matters.",
         sample,
     ),
@@ -361,8 +361,15 @@ DIFFERENCES = (
     Difference(
         "Training of maskers",
         "60 epochs in batches of 72.",
-        "The profile `paper` has these numbers; the demo trains for two epochs of 640 images.",
+        "The profile of the paper has these numbers; the demo trains for two epochs of 640 images.",
         "Time: the demo has to run on two cores.",
+    ),
+    Difference(
+        "Further variants of maskers",
+        "Masks of a size that is given, a prior of masks with a Kullback-Leibler criterion, in-fills by CA-GAN, DFNet "
+        "and a convolutional network, and guided backpropagation beside the masks.",
+        "Not built. In-fills are zeros, the mean colour, blur, noise, and faces from principal components.",
+        "The in-fills need trained generators, which do not come with the book; each of the others is one more study.",
     ),
     Difference(
         "Sanity checks of masks",

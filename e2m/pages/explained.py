@@ -18,8 +18,7 @@ from e2m.measures.entropy import grey_level_entropy, spatial_entropy
 from e2m.measures.noise import salt_and_pepper
 from e2m.measures.stability import stability
 from e2m.pages import figures, selection
-from e2m.salience.engine import explain
-from e2m.types import MASKER
+from e2m.types import MASKER, Explanation
 
 RUNS = 5
 """Runs shown side by side, where there are more."""
@@ -43,9 +42,9 @@ class Tile:
 def story(rows: Mapping[str, Sequence[Tile]]) -> Figure:
     """Pictures that are read from left to right: one row a title, numbers below the pictures."""
     across = max(map(len, rows.values()))
-    figure, axes = plt.subplots(
-        len(rows), across, figsize=(1.66 * across + 0.9, 2.1 * len(rows)), squeeze=False, layout="constrained"
-    )
+    wide = min(1.66, (figures.WIDEST - 0.9) / across)
+    size = (wide * across + 0.9, (wide + 0.44) * len(rows))
+    figure, axes = plt.subplots(len(rows), across, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.set_frame_on(False)
@@ -105,7 +104,7 @@ def noise(
     lines = {"image": [Tile(picture, name) for picture, name in zip(stack, names, strict=True)]}
     wanted = {"image": image, "run": 0, "salience": method, "target": "predicted", "variant": "ssim"}
     for regime in experiment.regimes_of(method):
-        maps = explain(experiment.detector(detector, regime, run=0), stack, method).maps
+        maps = _explained(experiment, detector, regime, method, stack).maps
         of_regime = _matching(rows, wanted | {"detector": detector, "regime": regime})
         values = [_value(of_regime, {"level": levels[amount]}) for amount in amounts]
         below = ["map of the clean face", *(f"SSIM {value:.2f}" for value in values)]
@@ -134,7 +133,7 @@ def moved(experiment: Experiment, detector: str, method: str, image: str, rows: 
     }
     lines = {}
     for regime in experiment.regimes_of(method):
-        found = explain(experiment.detector(detector, regime, run=0), np.concatenate([face, change.images]), method)
+        found = _explained(experiment, detector, regime, method, np.concatenate([face, change.images]))
         large = figures.upsample(found.maps, *face.shape[1:3])
         back = change.undo(large[1:])[0]
         value = _value(rows, wanted | {"detector": detector, "regime": regime})
@@ -146,6 +145,13 @@ def moved(experiment: Experiment, detector: str, method: str, image: str, rows: 
             Tile(figures.overlay(face[0], back), "moved back", f"SSIM {value:.2f}"),
         ]
     return story(lines)
+
+
+def _explained(experiment: Experiment, detector: str, regime: str, method: str, images: np.ndarray) -> Explanation:
+    """The maps of run 0 for images that no job explained."""
+    from e2m.salience.engine import explain  # not at the top: figures of stored maps need no torch
+
+    return explain(experiment.detector(detector, regime, run=0), images, method)
 
 
 def agreement(experiment: Experiment, detector: str, method: str, image: str) -> Figure:

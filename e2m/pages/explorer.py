@@ -1,6 +1,6 @@
 """The explorer: images, detectors, salience methods and changes of the image, from which a reader chooses.
 
-Every number is a value of the stored rows. Maps of changed images are stored nowhere, so they are computed again for
+Its numbers are values of the stored rows. Maps of changed images are stored nowhere, so they are computed again for
 the few images that the explorer shows. All of it becomes one script, which a browser also loads from ``file://``;
 ``book/style/explorer.js`` draws what the reader chooses.
 """
@@ -11,7 +11,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby, product
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from PIL import Image
 from e2m import plugins
 from e2m.arrays.maps import quantise
 from e2m.detectors import load_detector
+from e2m.experiment.inputs import replace
 from e2m.experiment.profile import ModelKey
 from e2m.experiment.results import Experiment
 from e2m.pages import figures
@@ -111,7 +112,7 @@ def explore(experiment: Experiment, images: int = 8, runs: int = 3) -> Explored:
 
 def drawn(experiment: Experiment, number: int) -> pd.DataFrame:
     """The samples of the explorer's images, source by source: the first of the draw, which all measures change."""
-    most = min(settings["images_per_source"] for settings in experiment.measures.values())
+    most = experiment.fewest(experiment.sources)
     samples = experiment.samples[experiment.samples["draw"] < most]
     ranked = samples.assign(rank=samples["source"].map(experiment.sources.index))
     chosen = ranked.sort_values(["draw", "rank"]).head(number)
@@ -295,7 +296,9 @@ def _explained(
     Changes go through the network together: a call of its own for a few images would cost more than the images.
     """
     methods = [slot.method for slot in slots]
-    with Explainer(_detector(experiment, slots[0].key, MASKER in methods), methods) as explainer:
+    key = slots[0].key
+    detector, stored = _detector(experiment, key, MASKER in methods), experiment.frozen(key, "test")
+    with Explainer(detector, methods, stored=stored) as explainer:
         for asked in (slots, *([slot] for slot in slots)):
             guide = asked[0].name if asked is not slots else ""
             some = [(change, changed) for change, changed in changes if changed.guide == guide]

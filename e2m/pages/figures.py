@@ -1,4 +1,4 @@
-"""One function for each figure. Every regime has one colour throughout, set in its file; human salience is grey.
+"""Functions that draw figures. Every regime has one colour throughout, set in its file; human salience is grey.
 
 ``show`` displays a figure with its caption and its description; plots become SVG, pictures of faces PNG.
 """
@@ -9,7 +9,7 @@ import importlib
 import sys
 import textwrap
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import cycle
@@ -23,7 +23,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from e2m import plugins
 from e2m.arrays.maps import upsample
@@ -72,14 +72,15 @@ def show(figure: Figure, alt: str, caption: str = "", name: str = "") -> None:
 
     Args:
         figure: drawn by a function of this module.
-        alt: what the figure shows, for those who do not see it: the finding, with its numbers.
+        alt: what the figure shows, for those who do not see it; the figure adds its own finding (``ranges``).
         caption: what a reader needs to understand the figure alone, as plain text; ``alt`` if empty.
         name: of the figure in the book, for ``{numref}``; by default ``fig-PAGE-NUMBER``.
     """
     from IPython.display import display
 
     kind = _kind(figure)
-    about = {key: value for key, value in (("alt", alt), ("caption", caption or alt), ("name", name)) if value}
+    said = {"alt": alt, "caption": caption or alt, "name": name, "finding": figure.get_label()}
+    about = {key: value for key, value in said.items() if value}
     display({kind: _drawn(kind, figure), "text/plain": alt}, raw=True, metadata={"e2m": about})
     plt.close(figure)
 
@@ -109,6 +110,12 @@ def _drawn(kind: str, figure: Figure) -> str | None:
     return b64encode(buffer.getvalue()).decode() if kind == "image/png" else buffer.getvalue().decode()
 
 
+def _described(kind: str, figure: Figure) -> tuple[str, dict] | None:
+    """``_drawn``, and the finding that the figure carries as its label, as IPython takes both."""
+    drawn = _drawn(kind, figure)
+    return drawn and (drawn, {"finding": figure.get_label()} if figure.get_label() else {})
+
+
 def _in_notebooks() -> None:
     """Let notebooks draw figures in these two kinds, with ``show`` and without it."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
@@ -116,7 +123,7 @@ def _in_notebooks() -> None:
         # Sets formats of its own when it is imported.
         importlib.import_module("matplotlib_inline.backend_inline")
         for kind in ("image/svg+xml", "image/png"):
-            shell.display_formatter.formatters[kind].for_type(Figure, partial(_drawn, kind))
+            shell.display_formatter.formatters[kind].for_type(Figure, partial(_described, kind))
 
 
 _in_notebooks()
@@ -147,8 +154,35 @@ _SPELLED |= {"ssim": "SSIM", "ssim_valid": "SSIM, valid region", "auc": "AUC"}
 
 
 def spelled(name: object) -> object:
-    """A salience method, variant or level as a reader knows it: "Grad-CAM" for "GradCAM"; numbers as they are."""
-    return _SPELLED.get(name, name.replace("_", " ")) if isinstance(name, str) else name
+    """A salience method, variant or level as a reader knows it: "Grad-CAM" for "GradCAM"; others as they are."""
+    if not isinstance(name, str) or " " in name:
+        return name
+    return _SPELLED.get(name, name.replace("_", " "))
+
+
+def ranges(table: pd.DataFrame, by: str | None = None, names: Mapping[str, str] | None = None) -> str:
+    """The smallest and the largest mean of every regime in words: "CYBORG 0.70 to 0.92; cross-entropy 0.10 to 0.61".
+
+    Args:
+        table: regime and mean, as figures take it.
+        by: a column whose values have scales of their own; each gets its ranges.
+        names: of these values, in words.
+    """
+    looks = regime_style(list(dict.fromkeys(table["regime"])))
+
+    def of(rows: pd.DataFrame) -> str:
+        means = rows.dropna(subset="mean").groupby("regime", sort=False, observed=True)["mean"]
+        return "; ".join(f"{looks[name][0]} {_span(values)}" for name, values in means)
+
+    if by is None:
+        return of(table)
+    groups = table.groupby(by, sort=False, observed=True)
+    return " ".join(f"{(names or {}).get(value, spelled(value))}: {of(rows)}." for value, rows in groups)
+
+
+def _span(values: pd.Series) -> str:
+    """The smallest and the largest value in words; one number if they agree."""
+    return " to ".join(dict.fromkeys(f"{value:z.2f}" for value in (values.min(), values.max())))
 
 
 def contact_sheet(images: Mapping[str, np.ndarray], columns: int = 8) -> Figure:
@@ -263,6 +297,10 @@ def learning_curves(curves: pd.DataFrame, regime: str, columns: Mapping[str, str
             kept = run[run["kept"]]
             ax.plot(kept["epoch"] + 1, kept[column], "o", color=colour, markeredgecolor="white")
         ax.set(xlabel="epoch", ylabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    kept = curves[curves["kept"]]
+    found = (f"{label} {_span(kept[column])}" for column, label in columns.items())
+    figure.set_label(f"At the epoch kept: {'; '.join(found)}." if len(kept) else "")
     return figure
 
 
@@ -310,16 +348,22 @@ def intervals(
         if reference is not None:
             ax.axhline(reference, color="0.4", linestyle="--", linewidth=1, zorder=1)
         title = "" if panel is None else (titles or {}).get(panel, panel if column == "source" else spelled(panel))
-        ax.set_title(title if len(detectors) == 1 else f"{detector}: {title}".strip(": "), fontsize=11)
+        title = title if len(detectors) == 1 else f"{detector}: {title}".strip(": ")
+        ax.set_title(textwrap.fill(title, int(8.5 * size[0] / across)), fontsize=11)
         ax.set_xlabel(xlabel)
     if marks is not None:
         subset = [_of_panel(marks, {"detector": detector, column: panel}) for detector, panel in shown]
-        _draw_marks(dict(zip(used, subset, strict=True)))
+        lines = [tuple(lines[["label", "value"]].itertuples(index=False, name=None)) for lines in subset]
+        # Panels that share their lines need the names once a row.
+        last = {number for number in range(len(used)) if (number + 1) % across == 0 or number == len(used) - 1}
+        named = last if share_y and len(set(lines)) == 1 else range(len(used))
+        _draw_marks(dict(zip(used, subset, strict=True)), [used[number] for number in named])
     for row in axes:
         row[0].set_ylabel(ylabel)
     for ax in set(axes.flat) - set(used):
         ax.remove()
     _legend(figure, axes[0, 0])
+    figure.set_label(f"{ranges(table)}." if share_y else ranges(table, column, titles))
     return figure
 
 
@@ -330,13 +374,14 @@ def _of_panel(marks: pd.DataFrame, panel: Mapping) -> pd.DataFrame:
     return marks.dropna(subset="value").sort_values("value", kind="stable")
 
 
-def _draw_marks(marks: Mapping[plt.Axes, pd.DataFrame]) -> None:
-    """Dashed lines across panels with their names at the right edge, moved apart if lines are close."""
+def _draw_marks(marks: Mapping[plt.Axes, pd.DataFrame], named: Collection[plt.Axes]) -> None:
+    """Dashed lines across panels; some have the names at their right edge, moved apart if lines are close."""
     for ax, lines in marks.items():
         for value in lines["value"]:
             ax.axhline(value, color="0.45", linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
     # The lines can change the limits of the axis that the panels share.
-    for ax, lines in marks.items():
+    for ax in named:
+        lines = marks[ax]
         bottom, top = ax.get_ylim()
         heights = ((lines["value"] - bottom) / (top - bottom)).to_numpy()
         for label, height in zip(lines["label"], _apart(heights, 0.075), strict=True):
@@ -402,6 +447,10 @@ def roc(table: pd.DataFrame, columns: int = 2) -> Figure:
             ax.fill_between(curve["fdr"], curve["low"], curve["high"], step="post", color=colour, alpha=0.2, lw=0)
         ax.set_title(f"{detector}: {source}" if several else source, fontsize=11)
         ax.set_aspect("equal")
+    curves = table.groupby(["source", "regime"], sort=False, observed=True)
+    areas = [(*names, np.trapezoid(curve["mean"], curve["fdr"])) for names, curve in curves] if not several else []
+    found = ranges(pd.DataFrame(areas, columns=["source", "regime", "mean"]), "source")
+    figure.set_label(f"Areas under the curves: {found}" if found else "")
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     figure.supxlabel("FDR: share of authentic images flagged", fontsize=11)
@@ -436,6 +485,7 @@ def run_matrix(pairs: pd.DataFrame, label: str) -> Figure:
             cbar=last, cbar_kws={"label": label},
         )  # fmt: skip
         ax.set(title=style[regime][0], xlabel="run", ylabel="run")
+    figure.set_label(f"{ranges(means.rename('mean').reset_index())}.")
     return figure
 
 
@@ -450,7 +500,9 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)", zero: boo
     names = list(dict.fromkeys(table["row"]))
     detectors = list(dict.fromkeys(table["detector"]))
     style = regime_style(list(dict.fromkeys(table["regime"])))
-    size = (3.8 * len(detectors) + 0.085 * max(map(len, names)), 0.42 * len(names) + 1.2)
+    # Names in two lines leave room for the marks on a phone.
+    labels = [textwrap.fill(name, 26) for name in names]
+    size = (3.2 * len(detectors) + 2, 0.44 * len(names) + 1.2)
     figure, axes = plt.subplots(1, len(detectors), figsize=size, squeeze=False, sharey=True, layout="constrained")
     for ax, detector in zip(axes[0], detectors, strict=True):
         for number, (regime, (label, colour, marker)) in enumerate(style.items()):
@@ -460,7 +512,8 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)", zero: boo
             reach = np.nan_to_num(np.abs(subset[["low", "high"]].sub(subset["mean"], axis=0)).to_numpy().T)
             ax.errorbar(subset["mean"], at, xerr=reach, fmt=marker, color=colour, label=label, capsize=2)
         ax.set(xlabel=xlabel, title=detector if len(detectors) > 1 else "")
-        ax.set_yticks(range(len(names)), names)
+        ax.set_yticks(range(len(names)), labels)
+        ax.locator_params(axis="x", nbins=6)
         ax.grid(axis="y", visible=False)
         for line in range(1, len(names)):
             ax.axhline(line - 0.5, color="0.9", linewidth=0.8)
@@ -468,6 +521,7 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)", zero: boo
             ax.axvline(0, color="0.3", linewidth=1, zorder=1)
     axes[0, 0].invert_yaxis()
     _legend(figure, axes[0, 0])
+    figure.set_label(ranges(table.assign(row=table["row"].str.rstrip(" ↑↓")), "row"))
     return figure
 
 
@@ -492,7 +546,9 @@ def dots(
     names = list(dict.fromkeys(table[row]))
     values = list(dict.fromkeys(table[hue])) if hue else [None]
     colours = sns.color_palette("colorblind", len(values)) if hue else ["0.2"]
-    style = {value: (value, colour, mark) for value, colour, mark in zip(values, colours, _MARKERS, strict=False)}
+    style = {
+        value: (spelled(value), colour, mark) for value, colour, mark in zip(values, colours, _MARKERS, strict=False)
+    }
     style = regime_style(values) if hue == "regime" else style
     down = -(-len(panels) // 2)
     size = (8.6, down * (0.9 + 0.3 * len(names)) + 0.4)
@@ -511,6 +567,9 @@ def dots(
         ax.set_yticks(range(len(names)), [_SPELLED.get(name, name) for name in names])
     for ax in axes.flat[len(panels) :]:
         ax.remove()
+    shown = table[table[column].isin(panels)].dropna(subset="mean")
+    spans = ((value, _span(rows["mean"])) for value, rows in shown.groupby(column, sort=False, observed=True))
+    figure.set_label(" ".join(f"{(titles or {}).get(value, value)}: {span}." for value, span in spans))
     if hue:
         _legend(figure, axes[0, 0])
     return figure
@@ -540,6 +599,8 @@ def coverage(table: pd.DataFrame, column: str, line: str, low: float = 0.84) -> 
         ax.legend(title="", fontsize=9, loc="best")
     for ax in axes.flat[len(panels) :]:
         ax.remove()
+    found = (f"{name}: {_span(rows['coverage'])}." for name, rows in table.groupby(column, sort=False))
+    figure.set_label(" ".join(found))
     return figure
 
 
@@ -574,6 +635,27 @@ def ratios(table: pd.DataFrame, kind: str, label: str, by: str = "alternative") 
     marks = [plt.Line2D([], [], marker="o", ls="", color=colours[name], label=name) for name in detectors if name]
     target = [plt.Line2D([], [], color="black", lw=2.5, label="target")] if subset["target"].notna().any() else []
     figure.legend(handles=marks + target, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def lanes(table: pd.DataFrame) -> Figure:
+    """What ran when: one bar a job, side by side in lanes.
+
+    Args:
+        table: kind, start and end (seconds) and lane (a number from 0), as ``e2m.pages.timeline.jobs`` gives them.
+    """
+    kinds = list(dict.fromkeys(table["kind"]))
+    count = table["lane"].max() + 1 if len(table) else 1
+    figure, ax = plt.subplots(figsize=(WIDEST, 1.2 + 0.5 * count), layout="constrained")
+    for kind, colour in zip(kinds, cycle(plt.get_cmap("Dark2").colors), strict=False):
+        some = table[table["kind"] == kind]
+        spans = (some["end"] - some["start"]) / 60
+        ax.barh(some["lane"], spans, 0.8, some["start"] / 60, color=colour, linewidth=0.4, label=kind)
+    ax.set(xlabel="minutes since the first job began", ylabel="lane", ylim=(count - 0.5, -0.5), xlim=(0, None))
+    ax.set_yticks(range(count), range(1, count + 1))
+    ax.grid(axis="y", visible=False)
+    if kinds:
+        _legend(figure, ax)
     return figure
 
 
@@ -628,6 +710,9 @@ def verdicts(matrix: pd.DataFrame) -> Figure:
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.grid(visible=False)
+    counts = ((", ".join(map(spelled, pair)), matrix[pair].value_counts()) for pair in matrix.columns[:1])
+    found = (f"{name}: {', '.join(f'{n} {said}' for said, n in of.items() if said)}." for name, of in counts)
+    figure.set_label(" ".join(found))
     return figure
 
 
@@ -652,5 +737,7 @@ def _row_title(ax: plt.Axes, title: str) -> None:
 
 
 def _legend(figure: Figure, ax: plt.Axes) -> None:
+    """A legend above all panels, in as many columns as the figure is wide enough for."""
     handles, names = ax.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+    fit = int(figure.get_figwidth() / (0.65 + 0.085 * max(map(len, names), default=0)))
+    figure.legend(handles, names, loc="outside upper center", ncols=max(1, min(len(names), fit)), frameon=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from e2m.experiment.inputs import replace
 from e2m.experiment.results import Experiment, extremes
 from e2m.pages import figures, tables
 
@@ -158,8 +159,8 @@ def in_short(table: pd.DataFrame, traditional: str, otherwise: str) -> str:
     differ, worse = int((by_row[traditional] != 0).sum()), int((by_row[FIXED] < 0).sum())
     beyond = int(lines.drop_duplicates("row")["verdict"].str.startswith("guidance").sum())
     return (
-        f"Their maps differ on {differ or 'none'} of {len(by_row)} quantities, on {beyond or 'none'} of them beyond "
-        f"both wrong-map controls, and one fixed map does better than guidance on {worse or 'none'}."
+        f"Their maps differ on {differ or 'none'} of {len(by_row)} quantities, and on {beyond or 'none'} of them "
+        f"beyond both wrong-map controls; one fixed map does better than guidance on {worse or 'none'}."
     )
 
 

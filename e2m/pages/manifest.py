@@ -1,6 +1,6 @@
-"""The manifest of a built book: every figure, table and number with its checksum and the command that makes it.
+"""The manifest of a built book: its files, and its figures, tables and numbers with checksums and commands.
 
-The book carries it as ``manifest.json``. ``verify`` reads it, compares what lies there, computes every page again from
+The book carries it as ``manifest.json``. ``verify`` reads it, compares what lies there, computes the pages again from
 the stored results, and names what differs. Provenance (when, where, how long) is no result and is left out.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from e2m.experiment.dependencies import arguments
 from e2m.pages import notebook
-from e2m.store import paths, seals
+from e2m.store import disk, paths, seals
 from e2m.types import InputError
 
 NAME = "manifest.json"
@@ -38,9 +38,10 @@ def write(book: Path, executed: Iterable[Path]) -> Path:
         Its path, ``book/manifest.json``.
     """
     pages = {path.stem: _page(path, book) for path in executed}
-    built = {str(path.relative_to(book)): _hash(path.read_bytes()) for path in sorted(book.rglob("*.html"))}
     path = book / NAME
-    content = json.dumps({"verify": "make verify", "pages": pages, "html": built}, indent=1, ensure_ascii=False)
+    files = (file for file in sorted(book.rglob("*")) if file.is_file() and file != path and file.name[0] != ".")
+    built = {str(file.relative_to(book)): _hash(file.read_bytes()) for file in files}
+    content = json.dumps({"verify": "make verify", "pages": pages, "files": built}, indent=1, ensure_ascii=False)
     paths.write_atomically(path, lambda file: file.write(f"{content}\n".encode()))
     return path
 
@@ -60,7 +61,7 @@ def verify(book: Path, pages: Iterable[str] = (), jobs: int = 2) -> Iterator[str
         InputError: no manifest, a damaged one, or an unknown page.
     """
     listed = _read(book / NAME)
-    yield from _altered(listed["html"], book)
+    yield from _altered(listed["files"], book)
     known = listed["pages"]
     if unknown := sorted(set(pages) - set(known)):
         raise InputError(f"{book / NAME}: no page {', '.join(unknown)}; the pages are {', '.join(sorted(known))}")
@@ -169,13 +170,9 @@ def _altered(listed: Mapping, book: Path) -> Iterator[str]:
 
 
 def _read(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {"html": dict(content["html"]), "pages": dict(content["pages"])}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no manifest; `make book` builds the book and writes it") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the manifest of a book ({error}); `make book` writes it") from error
+    if not path.is_file():
+        raise InputError(f"{path}: no manifest; `make book` builds the book and writes it")
+    return disk.read_json(path, {"files": dict, "pages": dict}, "`make book` writes it")
 
 
 def _notebook(path: Path) -> Mapping:

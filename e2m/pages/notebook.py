@@ -1,4 +1,4 @@
-"""Run notebooks through papermill, and show the provenance of every page."""
+"""Run notebooks through papermill, and show where a page comes from."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pandas as pd
+from annotated_types import Ge
 
-from e2m.checks import misfits
+from e2m.checks import brief, misfits
 from e2m.experiment import written
-from e2m.experiment.profile import Profile, claim
-from e2m.store import paths, seals
+from e2m.experiment.dependencies import arguments
+from e2m.experiment.profile import Method, Network, Profile, Regime, claim
+from e2m.store import disk, paths, seals
 from e2m.store import provenance as sources
 from e2m.types import InputError
 
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
     from e2m.pages.tables import Table
 
 NOTEBOOKS = paths.CHECKOUT / "notebooks"
+
+START = 600
+"""Seconds that a kernel may take to start: on a machine that is busy, imports wait for minutes."""
+
+NAMES = {"detector": Network, "method": Method, "regime": Regime}
+"""Parameters of the book's notebooks that name plug-ins."""
 
 
 class NotebookError(ValueError):
@@ -80,7 +88,6 @@ def run(
     """
     import nbformat
     import papermill
-    from nbclient.exceptions import DeadKernelError
 
     template, parameters = _template(notebook), dict(parameters or {})
     defaults = _defaults(template)
@@ -102,6 +109,7 @@ def run(
                 cwd=str(paths.WORK),
                 config=_private_kernel(scratch, {paths.SAVED: str(saved), "E2M_ROOT": str(paths.ROOT)}),
                 progress_bar={"desc": template.stem, "mininterval": 1},
+                start_timeout=START,
             )
         except papermill.PapermillExecutionError as error:
             if error.ename == "KeyboardInterrupt":
@@ -110,13 +118,18 @@ def run(
             if error.ename == "ModuleNotFoundError":
                 text += "; pages of the book need `pip install 'e2m[companion]'`"
             raise NotebookError(text) from error
-        except DeadKernelError as error:
-            raise NotebookError(f"{unfinished}: the kernel died, as it does when memory runs out") from error
+        except (
+            RuntimeError
+        ) as error:  # of the client: the kernel died before, or while, it ran cells, or does not answer
+            text = f"{unfinished}: the kernel died or does not answer ({brief(error)}), as when memory runs out"
+            raise NotebookError(text) from error
     finished = _for_the_book(nbformat.read(unfinished, as_version=4), template.stem)
     for key, path in (("input_path", template), ("output_path", output)):
         base = paths.CHECKOUT if path.is_relative_to(paths.CHECKOUT) else paths.WORK
         finished.metadata["papermill"][key] = os.path.relpath(path, base)
-    finished.metadata["e2m"] = {"seal": seals.SEAL}
+    drawn = {name: saved / "figures" / name for name in (arguments(template, "experiment.figure") if page else ())}
+    figures = {name: disk.file_hash(path) for name, path in drawn.items() if path.is_file()}
+    finished.metadata["e2m"] = {"figures": figures, "seal": seals.SEAL}
     content = nbformat.writes(finished) + "\n"
     paths.write_atomically(output, lambda file: file.write(content.encode()))
     unfinished.unlink()
@@ -145,7 +158,7 @@ def _check_replaceable(path: Path, template: Path) -> None:
         return
     try:
         executed = "papermill" in json.loads(path.read_bytes())["metadata"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         executed = False
     if not executed or path.samefile(template):
         what = "the template" if path.samefile(template) else "a file that `e2m run` did not write"
@@ -189,15 +202,28 @@ def _check(template: Path, parameters: Mapping[str, Any], defaults: Mapping[str,
                 f"{template.name} has no parameter {name!r}; {hint}its parameters are {', '.join(defaults)}"
             )
         # Any text fits text, even none; a default of None has no type.
-        hint = type(defaults[name])
+        hint = _hint(template, name, defaults[name])
         fits = hint is type(None) or (hint is str and isinstance(value, str))
         for line in () if fits else misfits(value, hint, name):
             raise InputError(f"{template.name}: parameter {line}")
 
 
+def _hint(template: Path, name: str, default: Any) -> Any:
+    """What fits a parameter. Numbers of the book's notebooks are counts, indices, sizes and shares, never negative."""
+    if not _of_the_book(template):
+        return type(default)
+    if type(default) in (int, float):
+        return Annotated[type(default), Ge(0)]
+    return NAMES.get(name, type(default))
+
+
+def _of_the_book(template: Path) -> bool:
+    return template.resolve().parent == NOTEBOOKS.resolve()
+
+
 def _page(template: Path, defaults: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     """The name of the profile whose page this is; "" for a trial."""
-    if template.resolve().parent != NOTEBOOKS.resolve() or "profile" not in values:
+    if not _of_the_book(template) or "profile" not in values:
         return ""
     profile = Profile.load(values["profile"])
     claim(values["profile"])
@@ -256,8 +282,8 @@ def _drawn(cell) -> list:
 
 
 def _one_picture_each(cell) -> list:
-    """A cell, and others without code behind it for its pictures, if it shows anything beside one: the book gives the
-    caption of a cell to all that it shows."""
+    """A cell, and others behind it for its pictures, if it shows anything beside one: the book gives the caption of a
+    cell to all that it shows."""
     pictures = _drawn(cell)
     if not pictures or len([out for out in cell.outputs if "data" in out]) == 1:
         return [cell]
@@ -265,7 +291,8 @@ def _one_picture_each(cell) -> list:
     for number, picture in enumerate(pictures):
         part = deepcopy(cell)
         shown = [tag for tag in cell.metadata.get("tags", ()) if tag.endswith(("-output", "-cell"))]
-        part.update(id=f"{cell.id}-{number}", source="", outputs=[picture])
+        # The book leaves out a cell without code, and what it shows.
+        part.update(id=f"{cell.id}-{number}", source="# A figure of the cell above.", outputs=[picture])
         part.metadata["tags"] = ["remove-input", *shown]
         parts.append(part)
     cell.outputs = [out for out in cell.outputs if out not in pictures]
@@ -276,8 +303,11 @@ def _caption(cell, name: str) -> None:
     """Write the description, the caption and the name of a cell's picture where the book reads them."""
     (picture,) = _drawn(cell)
     said, given = picture.metadata.get("e2m", {}), cell.metadata.get("mystnb", {})
-    alt = said.get("alt") or given.get("image", {}).get("alt", "")
-    figure = {"name": name, "caption": alt, **given.get("figure", {})}
+    shown = said.get("alt") or given.get("image", {}).get("alt", "")
+    # Without ``figures.show``, IPython keeps what a figure finds beside its kind.
+    found = [of.get("finding", "") for of in (said, *(picture.metadata.get(kind, {}) for kind in picture.data))]
+    alt = " ".join(filter(None, [shown, *found]))
+    figure = {"name": name, "caption": shown, **given.get("figure", {})}
     if "name" in said:
         figure["name"] = said["name"]
     if "caption" in said:

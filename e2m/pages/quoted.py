@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from e2m import plugins
-from e2m.pages import answer, figures, tables
+from e2m.pages import answer, tables
 
 
 def key(row: str) -> str:
@@ -36,10 +36,10 @@ def quantities(means: pd.DataFrame, differences: pd.DataFrame, *, guided: str, t
             texts[f"{key(row)}_{role}"] = _number(value[row, regime])
         texts[f"{key(row)}_verdict"] = _verdict(against.loc[traditional], guided, traditional)
         rivals = [
-            f"{_number(value[row, regime])} with {_label(regime)} ({_beside(against.loc[regime], guided)})"
+            f"{_number(value[row, regime])} with {_label(regime)}, {_beside(against.loc[regime], guided)}"
             for regime in against.index.drop(traditional)
         ]
-        texts[f"{key(row)}_rivals"] = ", ".join(rivals) or "none were trained"
+        texts[f"{key(row)}_rivals"] = "; ".join(rivals) or "none were trained"
     return texts
 
 
@@ -97,14 +97,3 @@ def _number(value: float) -> str:
 
 def _label(regime: str) -> str:
     return plugins.load("regime", regime).LABEL
-
-
-def ranges(table: pd.DataFrame) -> str:
-    """The smallest and the largest mean of every regime in a figure, in words: "CYBORG 0.70 to 0.92".
-
-    Args:
-        table: regime and mean, as figures take it.
-    """
-    looks = figures.regime_style(list(dict.fromkeys(table["regime"])))
-    ends = table.groupby("regime", sort=False, observed=True)["mean"].agg(["min", "max"])
-    return "; ".join(f"{looks[name][0]} {_number(low)} to {_number(high)}" for name, low, high in ends.itertuples())

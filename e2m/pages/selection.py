@@ -6,13 +6,13 @@ Groups of detectors are compared. Regimes are one way to make groups; ``e2m.audi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 import pandas as pd
 
 from e2m import plugins, statistics
+from e2m.experiment.inputs import replace
 from e2m.experiment.results import Experiment
 from e2m.types import MASKER, Headline, InputError
 

@@ -38,6 +38,9 @@ _COUNTS = ("runs", "images", "missing", "flipped")
 _LONG = 10
 """Rows from which a table can be sorted."""
 
+_CHANCES = {"p", "p_holm", "p_smallest"}
+"""Columns of p-values."""
+
 _EMPTY = {"", "nan", "None", "<NA>"}
 
 _WITH_INTERVAL = re.compile(r"^([-+]?[\d.]+) (\[[-+\d., ]+\]†?)")
@@ -97,7 +100,9 @@ class Table:
         cells = f'<th scope="row">{self._cell(row[first], first)}</th>'
         cells += "".join(f"<td>{self._cell(row[name], name)}</td>" for name in others)
         said = [(name, self._cell(row[name], name)) for name in self.details]
-        more = "; ".join(f"<b>{_escaped(heading(name))}</b> {text}" for name, text in said if text not in ("", "–"))
+        parts = [f"<b>{_escaped(heading(name))}</b> {text}" for name, text in said if text not in ("", "–")]
+        # A sentence ends by itself.
+        more = " ".join(part if part.endswith(".") or part is parts[-1] else f"{part};" for part in parts)
         below = f'<tr class="details"><td colspan="{len(columns)}"><div>{more}</div></td></tr>' if more else ""
         return f"<tr>{cells}</tr>{below}"
 
@@ -149,7 +154,7 @@ def plain(
     names: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Table:
-    """Any frame for reading; its index is left out.
+    """Any frame for reading; its index is left out, and a ``note`` stands below its row.
 
     Args:
         data: a line a row; cells are text, numbers, truth values, or lists of lines.
@@ -158,7 +163,8 @@ def plain(
         names: the columns that name a row.
         notes: sentences below the table, as text.
     """
-    return Table(data.reset_index(drop=True), names, [*map(_escaped, notes)], formats or {}, digits)
+    below = [name for name in data if name == "note"]
+    return Table(data.reset_index(drop=True), names, [*map(_escaped, notes)], formats or {}, digits, below)
 
 
 def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str = "regime", digits: int = 3) -> Table:
@@ -199,7 +205,7 @@ def difference_table(differences: pd.DataFrame, digits: int = 3) -> Table:
     low = chances["probability_low"].where(chances["low"].notna())
     both = pd.concat([differences, chances.assign(low=low, note="")], ignore_index=True)
     notes = [*_counted(differences, names), *_remarks(both)]
-    return Table(kept.reset_index(drop=True), names, notes, dict.fromkeys(tests, _chance), kept=[*cells, "p", "p_holm"])
+    return Table(kept.reset_index(drop=True), names, notes, kept=[*cells, "p", "p_holm"])
 
 
 def claims_table(table: pd.DataFrame) -> Table:
@@ -229,7 +235,7 @@ def in_words(difference: pd.Series, digits: int = 2) -> str:
     """One row of ``statistics.compare`` as text: the difference with its interval, or why there is none."""
     low, high = difference["low"], difference["high"]
     if not np.isfinite(low):
-        return f"{difference['difference']:+.{digits}f} ({difference['note']})"
+        return f"{difference['difference']:+.{digits}f}, without an interval: {difference['note']}"
     places = _decimals(low, high)
     return f"{difference['difference']:+.{places}f} [{low:+.{places}f}, {high:+.{places}f}]" + _mark(difference)
 
@@ -275,6 +281,10 @@ def _text(value: object, column: str, digits: int) -> str:
         return "yes" if value else "no"
     if value is None or (np.isscalar(value) and pd.isna(value)):
         return "–"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{heading(name)} {_text(part, column, digits)}" for name, part in value.items())
+    if isinstance(value, float | np.floating) and column in _CHANCES:
+        return _chance(value)
     if isinstance(value, float | np.floating):
         return f"{value:z.{digits}f}".removesuffix("." + "0" * digits)
     return str(value if column in _NAMES else _word(value))

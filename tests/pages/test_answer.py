@@ -158,7 +158,7 @@ def test_the_sentence_on_accuracy_follows_from_the_test():
     assert "neither shown to be equally accurate up to a margin of 0.05 nor to differ" in said["undecided"]
     unknown = equal("undecided").replace({-0.01: np.nan, 0.03: np.nan})
     unknown["90 % low"], unknown["note"] = np.nan, "1 run: no test"
-    assert "cannot be tested (1 run: no test)" in answer.answer(unknown, differences(NONE), **ROLES).accuracy
+    assert "cannot be tested: 1 run: no test" in answer.answer(unknown, differences(NONE), **ROLES).accuracy
 
 
 def test_the_sentence_on_measures_counts_and_names():

@@ -151,7 +151,7 @@ def test_only_the_page_with_a_formula_loads_mathjax(book):
 
 def test_a_book_without_notebooks_has_a_manifest_of_its_pages(book):
     listed = manifest._read(book / "manifest.json")
-    assert {"index.html", "other.html"} <= set(listed["html"])
+    assert {"index.html", "other.html"} <= set(listed["files"])
     assert listed["pages"] == {}
 
 

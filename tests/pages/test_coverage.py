@@ -67,8 +67,8 @@ def test_the_footnote_of_a_table():
     few = coverage.footnote(table(("mean", 2, 0.1), ("mean", 3, 0.1)))
     assert few.endswith("simulations: of means from 2 runs, never simulated.")
     assert coverage.sentence(table(("mean", 5, 0.1), ("contrast", 5, 0.1))) == (
-        "In simulations, 95 % intervals of these kinds held the truth in 94 to 99 % of cases "
-        "(means from 5 runs, 94 to 99 %)."
+        "In simulations, such 95 % intervals held the truth in 94 to 99 % of cases, depending on the kind and the "
+        "setting. The lowest share is that of means from 5 runs."
     )
 
 
@@ -83,8 +83,8 @@ def test_a_verdict_for_each_kind_at_a_number_of_runs():
     assert result.loc["AUCs", "verdict"] == "never simulated with so few"
     many = coverage.at_hand(10).set_index("95 % intervals of")["verdict"]
     assert many["means over pairs of runs"] == "as promised"
-    assert coverage.shortfalls(STUDY) == "means over pairs of runs (wild), 3 runs: 90.0 %"
-    assert coverage.shortfalls(STUDY[STUDY["runs"] > 3]) == "none"
+    assert coverage.shortfalls(STUDY) == "Means over pairs of runs, 3 runs, wild: 90.0 %"
+    assert coverage.shortfalls(STUDY[STUDY["runs"] > 3]) == "None"
 
 
 def test_without_a_study_nothing_is_marked(monkeypatch):

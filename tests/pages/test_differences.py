@@ -85,7 +85,7 @@ def test_draws_with_replacement_beside_drawn_images_and_the_first_of_the_list():
     # The draw is the list backwards: c and d. The release's generator draws b and d.
     assert np.random.RandomState(differences.RELEASED_SEED).randint(0, 4, 2).tolist() == [1, 3]
     maps = clean(np.array([[spot(0, 0), RAMP, RAMP, spot(0, 1)]]), "abcd", wrong=("a", "c", "d"))
-    of = experiment({"GradCAM": maps}, measures={"noise": {"images_per_source": 2}})
+    of = experiment({"GradCAM": maps}, fewest=lambda sources: 2)
     found = values(differences.sample, of)
     assert found["accuracy, CYBORG"] == (0.5, 0)  # b and d; c and d
     assert found["accuracy on the first images of the list, CYBORG"][1] == 0.5  # a and b

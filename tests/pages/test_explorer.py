@@ -19,29 +19,24 @@ from e2m.measures.transformations import TRANSFORMATIONS
 from e2m.pages import explorer
 from e2m.store import disk, paths
 from e2m.types import Perturbation
+from tests.made import small_experiment
 
 REGIMES, RUNS = ("cross_entropy", "cyborg"), 2
+
+
+def smooth(random):
+    coarse = Image.fromarray(random.integers(0, 256, (6, 6, 3), np.uint8))
+    return np.asarray(coarse.resize((32, 32), Image.Resampling.BICUBIC))
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory, toy):
     """Eight smooth images of 32 px, explained by toys: two regimes of two runs, a little of every measure."""
-    folder, random = tmp_path_factory.mktemp("explorer"), np.random.default_rng(0)
-    for source, number in product(("real", "fake"), range(4)):
-        path = folder / "faces" / source / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        coarse = Image.fromarray(random.integers(0, 256, (6, 6, 3), np.uint8))
-        coarse.resize((32, 32), Image.Resampling.BICUBIC).save(path)
-    loaded = Experiment.load(
-        "smoke",
-        dataset="folder",
-        dataset_options={"root": str(folder / "faces")},
-        sources=["real", "fake"],
-        in_set=["real", "fake"],
-        controls={},
-        study={},
-        masker=None,
-        image_size=32,
+    folder = tmp_path_factory.mktemp("explorer")
+    experiment = small_experiment(
+        folder,
+        4,
+        smooth,
         batch_size=3,
         methods=["GradCAM", "CAM"],
         measures={
@@ -50,7 +45,6 @@ def experiment(tmp_path_factory, toy):
             "degradation": {"max_sigmas": [10.0], "images_per_source": 4},
         },
     )
-    experiment = replace(loaded, detectors=["toy"])
     seeds = {ModelKey("toy", *pair): n for n, pair in enumerate(product(REGIMES, range(RUNS)))}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "RESULTS", folder / "results")

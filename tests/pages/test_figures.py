@@ -1,15 +1,18 @@
 """Figures and tables: their words and numbers, and that each draws its data."""
 
 import re
+from functools import partial
+from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.formatters import PNGFormatter, SVGFormatter
 from matplotlib.text import Text
 
 from e2m import plugins, statistics
-from e2m.pages import figures, tables
+from e2m.pages import explained, figures, tables
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +112,7 @@ def test_an_interval_in_words():
     difference = pd.Series({"difference": -0.1, "low": -0.2, "high": 0.05, "note": ""})
     assert tables.in_words(difference) == "-0.10 [-0.20, +0.05]"
     unknown = pd.Series({"difference": 0.1, "low": np.nan, "high": np.nan, "note": "1 run: no interval over runs"})
-    assert tables.in_words(unknown) == "+0.10 (1 run: no interval over runs)"
+    assert tables.in_words(unknown) == "+0.10, without an interval: 1 run: no interval over runs"
 
 
 def test_a_table_for_reading(table):
@@ -222,7 +225,7 @@ def test_differences_of_claims_become_text_and_marks_when_shown(monkeypatch):
         (0.2, 0.1, 0.3, 0.95, "pairs", "+0.20 [+0.10, +0.30]†"),
         (-0.2, -0.3, -0.1, 0.95, "difference", "-0.20 [-0.30, -0.10]"),
         (0.01, -0.02, 0.04, 0.9, None, "+0.010 [-0.020, +0.040] (90 %)"),
-        (0.1, np.nan, np.nan, 0.95, "pairs", "+0.100 (1 run)"),
+        (0.1, np.nan, np.nan, 0.95, "pairs", "+0.100, without an interval: 1 run"),
         (np.nan, np.nan, np.nan, np.nan, None, "–"),
     ]
     table = pd.DataFrame(cases, columns=["difference", "low", "high", "level", "kind", "expected text"])
@@ -362,3 +365,59 @@ def test_a_network_has_one_colour_and_no_regime_shares_it(monkeypatch):
         figures._NETWORKS
     )
     assert figures.network_colour("timm:convnext") == figures.network_colour("timm:convnext")
+
+
+def test_the_finding_of_a_figure():
+    table = pd.DataFrame({"regime": ["cross_entropy", "cyborg", "human"] * 2, "x": list("ab") * 3})
+    table["mean"] = [0.1, 0.9, 0.5, 0.3, 0.7, np.nan]
+    said = "cross-entropy 0.10 to 0.30; CYBORG 0.70 to 0.90; human (simulated) 0.50"
+    assert figures.ranges(table) == said
+    assert figures.ranges(table, "x", {"a": "AUC"}).startswith("AUC: cross-entropy 0.10; human (simulated) 0.50; ")
+    drawn = figures.intervals(table.assign(low=table["mean"], high=table["mean"]), "x", "value")
+    assert drawn.get_label() == f"{said}."
+
+
+@pytest.mark.filterwarnings("error")
+def test_notebooks_keep_what_a_figure_finds():
+    figure, ax = plt.subplots()
+    figure.set_label("a finding")
+    kinds = {"image/svg+xml": SVGFormatter(), "image/png": PNGFormatter()}
+    for kind, formatter in kinds.items():
+        formatter.for_type(type(figure), partial(figures._described, kind))
+    drawn, about = kinds["image/svg+xml"](figure)
+    assert "<svg" in drawn
+    assert about == {"finding": "a finding"}
+    assert kinds["image/png"](figure) is None
+    ax.imshow(np.zeros((2, 2)))
+    assert kinds["image/svg+xml"](figure) is None
+    assert kinds["image/png"](figure)[1] == about
+
+
+def test_no_figure_is_wider_than_the_page():
+    """Long names in legends, titles of panels, many pictures side by side: the page shows them whole."""
+    long = "a name that is much longer than its panel is wide, and goes on"
+    table = pd.DataFrame({"regime": [long, f"{long} still"] * 3, "mean": 0.5, "low": 0.4, "high": 0.6})
+    table = table.assign(x="a", panel=[f"{long} {number // 2}" for number in range(6)])
+    lines = pd.DataFrame({"label": ["one arbitrary map"], "value": [0.3]})
+    tile = explained.Tile(np.zeros((8, 8, 3)), "a title of a picture", "a number of it")
+    for figure in (
+        figures.intervals(table, "x", "value", column="panel", marks=lines),
+        figures.intervals(table, "x", "value", column="panel", marks=lines, share_y=False),
+        explained.story({"a name": [tile] * 7}),
+    ):
+        buffer = BytesIO()
+        figure.savefig(buffer, format="svg")
+        width = float(re.search(r'<svg[^>]* width="([\d.]+)pt"', buffer.getvalue().decode())[1])
+        assert width / 72 <= figures.WIDEST + 0.25
+
+
+def test_chances_settings_and_notes_in_a_table():
+    data = pd.DataFrame({"name": ["a", "b"], "p": [0.0, 0.25], "note": ["few runs", ""]})
+    html = tables.plain(data.assign(settings=[{"batch_size": 32, "flip": True}, {"flip": False}])).to_html()
+    assert "<td>&lt; 0.001</td>" in html
+    assert "<td>0.250</td>" in html
+    assert "<td>batch size 32, flip yes</td>" in html
+    assert 'class="details"' in html
+    assert "<b>note</b> few runs</div>" in html
+    said = tables.Table(pd.DataFrame({"a": [1, 2], "why": ["It ends.", ""], "by": ["x", "y"]}), details=["why", "by"])
+    assert "<b>why</b> It ends. <b>by</b> x</div>" in said.to_html()

@@ -60,7 +60,7 @@ def test_the_sentence_counts_quantities():
         differences(NONE, NONE, NONE, row="AUC, swap ↑", letter=""),
     )
     measures = first_page.in_short(table, "cross_entropy", "")
-    assert "differ on 2 of 3 quantities, on 1 of them beyond both" in measures
+    assert "differ on 2 of 3 quantities, and on 1 of them beyond both" in measures
     assert measures.endswith("one fixed map does better than guidance on 2.")
     assert len(measures.split()) <= 30
 

@@ -43,6 +43,9 @@ def built(tmp_path_factory):
         book = root / "html"
         book.mkdir()
         (book / "noise.html").write_text("<p>0.25</p>")
+        (book / "_images").mkdir()
+        for name in ("a.svg", "b.png", "data.js"):
+            (book / "_images" / name).write_text(f"what {name} shows")
         manifest.write(book, [executed])
         yield book
 
@@ -75,6 +78,10 @@ def test_an_untouched_book_holds(built):
     ("name", "old", "new", "line"),
     [
         ("html/noise.html", "0.25", "0.26", "noise.html: was changed after the book was built"),
+        *(
+            (f"html/_images/{name}", name, "another", f"{name}: was changed after the book was built")
+            for name in ("a.svg", "b.png", "data.js")
+        ),
         ("book/executed/noise.ipynb", ">0.250<", ">0.260<", "noise: table 1: the file there differs"),
         (
             "book/executed/noise.ipynb",
@@ -108,7 +115,7 @@ def test_an_altered_table_is_found_even_if_the_manifest_was_altered_with_it(rest
 def test_the_page_is_prepared_for_the_book(built):
     cells = nbformat.read(built.parent / "book" / "executed" / "noise.ipynb", as_version=4).cells
     (drawn,) = [cell for cell in cells if "mystnb" in cell.metadata]
-    assert drawn.metadata["mystnb"]["image"]["alt"] == "Coverage rises."
+    assert drawn.metadata["mystnb"]["image"]["alt"] == "Coverage rises. x: 0.90 to 0.95."
     assert drawn.metadata["mystnb"]["figure"] == {"caption": r"Coverage \*by\* runs\.", "name": "fig-noise-1"}
     assert drawn.outputs[0]["data"]["image/svg+xml"].count("<svg") == 1
     assert all("hide-input" in cell.metadata["tags"] for cell in cells)
@@ -117,10 +124,10 @@ def test_the_page_is_prepared_for_the_book(built):
 def test_a_book_without_its_manifest_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"manifest\.json: no manifest; `make book`"):
         next(manifest.verify(tmp_path))
-    for content in ("{", "[]", '{"pages": {}}', '{"html": 3, "pages": {}}'):
+    for content in ("{", "[]", '{"pages": {}}', '{"files": 3, "pages": {}}'):
         (tmp_path / "manifest.json").write_text(content)
-        with pytest.raises(InputError, match=r"manifest\.json: not the manifest of a book"):
+        with pytest.raises(InputError, match=r"manifest\.json: .*; `make book` writes it"):
             next(manifest.verify(tmp_path))
-    (tmp_path / "manifest.json").write_text('{"html": {}, "pages": {}}')
+    (tmp_path / "manifest.json").write_text('{"files": {}, "pages": {}}')
     with pytest.raises(InputError, match="no page nois; the pages are"):
         next(manifest.verify(tmp_path, ["nois"]))

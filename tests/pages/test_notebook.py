@@ -19,6 +19,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from e2m.experiment.results import Experiment
@@ -165,9 +166,27 @@ def test_parameters_that_do_not_fit_start_no_kernel(template, roots, monkeypatch
         notebook.run(path, parameters)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [DeadKernelError("Kernel died"), RuntimeError("Kernel died before replying to kernel_info"), RuntimeError()],
+)
+def test_a_kernel_that_dies_whenever_gives_one_line(template, roots, monkeypatch, error):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr("papermill.execute_notebook", fails)
+    with pytest.raises(
+        notebook.NotebookError, match=r"tiny\.failed\.ipynb: the kernel died or .* \(\w.*\), as when"
+    ) as said:
+        notebook.run(template("1"))
+    assert "\n" not in str(said.value)
+
+
 @pytest.mark.parametrize("run", [True, False, 1.0, "0"])
 def test_a_run_is_a_whole_number(run):
-    with pytest.raises(InputError, match=r"train_cyborg\.ipynb: parameter run: .* arrived.*; a whole number fits"):
+    with pytest.raises(
+        InputError, match=r"train_cyborg\.ipynb: parameter run: .* arrived.*; a whole number from 0 up fits"
+    ):
         notebook.run("train_cyborg", {"run": run})
 
 
@@ -205,8 +224,10 @@ def files(folder):
 
 @pytest.mark.slow
 def test_a_page_saves_for_the_book_and_a_trial_beside_its_output(page, tmp_path):
-    notebook.run("noise", {"profile": "smoke"})
+    executed = notebook.run("noise", {"profile": "smoke"})
     before = files(page)
+    drawn = {"summary.png": disk.file_hash(page / "figures" / "summary.png")}
+    assert nbformat.read(executed, as_version=4).metadata["e2m"]["figures"] == drawn
     assert set(before) == {"tables/controls.parquet", "tables/noise.parquet", "figures/summary.png"}
     assert pd.read_parquet(page / "tables" / "noise.parquet").iloc[0].to_dict() == {"amount": 0.1, "method": "GradCAM"}
     copied = shutil.copy(page.parent.parent / "notebooks" / "noise.ipynb", tmp_path / "mine.ipynb")
@@ -333,7 +354,7 @@ def test_every_picture_of_a_cell_becomes_a_figure_of_its_own():
         [{"image/png": "b"}],
         [{"image/svg+xml": "<svg/>"}],
     ]
-    assert [cell.source for cell in book.cells] == ["draw()", "", "", "draw()"]
+    assert [cell.source for cell in book.cells] == ["draw()", *["# A figure of the cell above."] * 2, "draw()"]
     assert [cell.metadata["tags"] for cell in book.cells] == [
         ["hide-output", "hide-input"],
         *[["remove-input", "hide-output"]] * 2,

@@ -46,7 +46,7 @@ def test_a_key_has_the_words_of_the_quantity_and_no_level(row, key):
         (LOWER, "lower", "CYBORG is better (difference -0.30 [-0.40, -0.20])"),
         (LOWER, "", "cross-entropy is higher (difference -0.30 [-0.40, -0.20])"),
         (NONE, "higher", "no clear difference (+0.05 [-0.10, +0.20])"),
-        (UNKNOWN, "higher", "no clear difference (+0.50 (1 run))"),
+        (UNKNOWN, "higher", "no clear difference (+0.50, without an interval: 1 run)"),
     ],
 )
 def test_the_better_group_is_named_only_beyond_the_interval(ends, better, verdict):
@@ -70,9 +70,9 @@ def test_the_better_group_is_named_only_beyond_the_interval(ends, better, verdic
 )
 def test_rivals_are_judged_beside_guided_detectors(ends, better, words):
     texts = quoted.quantities(means(), differences(NONE, ends, HIGHER, better=better), **ROLES)
-    first, second = texts[f"{quoted.key(ROW)}_rivals"].split(", ")
-    assert first == f"0.75 with shuffled maps ({words})"
-    assert second.startswith("no value with one fixed map (")
+    first, second = texts[f"{quoted.key(ROW)}_rivals"].split("; ")
+    assert first == f"0.75 with shuffled maps, {words}"
+    assert second.startswith("no value with one fixed map, ")
 
 
 def test_what_follows_for_guidance():
@@ -81,26 +81,19 @@ def test_what_follows_for_guidance():
     table = pd.concat([differences(*ends, row=row, better=better[row]) for row, ends in rows.items()])
     texts = quoted.comparisons(table, **ROLES)
     assert texts["beside_fixed_map"] == (
-        "Training with one fixed map does better than CYBORG in 2 of 3 quantities ((a) x; (c) z), and worse in none. "
-        "No clear difference shows in the other 1."
+        "Training with one fixed map does better than CYBORG on 2 of 3 quantities, worse on none, undecided on 1. "
+        "Better: (a) x; (c) z."
     )
     assert texts["beside_shuffled_maps"] == (
-        "Training with shuffled maps does better than CYBORG in 1 of 3 quantities ((c) z), and worse in 1 ((a) x). "
-        "No clear difference shows in the other 1."
+        "Training with shuffled maps does better than CYBORG on 1 of 3 quantities, worse on 1, undecided on 1. "
+        "Better: (c) z. Worse: (a) x."
     )
     assert texts["wrong_maps"] == f"{texts['beside_shuffled_maps']} {texts['beside_fixed_map']}"
     assert "nothing here shows that it matters where the guiding maps point" in texts["conclusion"]
     claimed = pd.concat([table, differences(HIGHER, HIGHER, HIGHER, row="(e) w ↑", letter="e")])
     assert quoted.comparisons(claimed, **ROLES)["conclusion"].startswith(
-        "It matters where the guiding maps point for 1 ((e) w)"
+        "It matters where the guiding maps point for 1: (e) w. There, "
     )
     alone = quoted.comparisons(table[table["against"] == "cross_entropy"], **ROLES)
     assert alone["wrong_maps"] == "No detectors were trained with wrong maps."
     assert alone["conclusion"].startswith("Any pull on the map may be the cause")
-
-
-def test_ranges_of_a_figure():
-    table = pd.DataFrame(
-        {"regime": ["cross_entropy", "cyborg", "human"] * 2, "mean": [0.1, 0.9, 0.5, 0.3, 0.7, np.nan]}
-    )
-    assert quoted.ranges(table) == "cross-entropy 0.10 to 0.30; CYBORG 0.70 to 0.90; human (simulated) 0.50 to 0.50"

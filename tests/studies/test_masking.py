@@ -302,6 +302,15 @@ def test_the_four_tables(monkeypatch, random, tmp_path):
         pd.testing.assert_frame_equal(studies.load(name, tmp_path)[0], table, check_dtype=False)
 
 
+def test_published_numbers_agree_with_each_other():
+    """SM is the difference of its terms; ten examples a class cost 0.7 points against one epoch, as in the abstract."""
+    value = {(name, metric): number for name, metric, number in masking.PUBLISHED}
+    best = "trained alongside, 60 epochs"
+    assert value[best, "sm1"] - value[best, "sm2"] == pytest.approx(value[best, "sm"])
+    few = value["10 examples a class", "le"]
+    assert [few - value["one epoch", "le"], few - value[best, "le"]] == pytest.approx([0.007, 0.027])
+
+
 def test_every_run_of_the_study_has_a_masker(monkeypatch, tmp_path):
     asked = []
 
