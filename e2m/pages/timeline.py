@@ -73,9 +73,9 @@ def _of_book(job: Mapping[str, Any], profile: Profile) -> bool:
         return False
     if "regime" not in job:
         return True
-    key = ModelKey(job["detector"] or profile.detectors[0], job["regime"], job["run"])
-    return key in (*profile.trained, *profile.controlled) and (
-        job["command"] != "train-masker" or profile.has_masker(key)
+    keys = [ModelKey(job["detector"] or profile.detectors[0], job["regime"], run) for run in _runs(job)]
+    return all(key in (*profile.trained, *profile.controlled) for key in keys) and (
+        job["command"] != "train-masker" or all(map(profile.has_masker, keys))
     )
 
 
@@ -83,9 +83,20 @@ def _named(job: Mapping[str, Any]) -> tuple[str, str]:
     """Kind and name of a job: ("train", "cyborg, run 3"), ("page", "entropy")."""
     if job["command"] == "run":
         return "page", Path(job["notebook"]).stem
-    run = f"run {job['run']}" if "run" in job else ""
-    words = [job.get("regime"), run, job.get("part"), *(job.get("source") or [])]
+    numbers = ", ".join(map(str, _runs(job)))
+    words = [
+        job.get("regime"),
+        f"run{'s' * (',' in numbers)} {numbers}" if numbers else "",
+        job.get("part"),
+        *(job.get("source") or []),
+    ]
     return job["command"], ", ".join(filter(None, words))
+
+
+def _runs(job: Mapping[str, Any]) -> list[int]:
+    """The runs of a job: commands take one or several."""
+    run = job.get("run", [])
+    return run if isinstance(run, list) else [run]
 
 
 def _without_gaps(table: pd.DataFrame) -> pd.DataFrame:

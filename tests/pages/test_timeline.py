@@ -27,7 +27,7 @@ def notes(path, *jobs):
 
 
 def of(profile, key, more=()):
-    return {"profile": profile.profile, "detector": None, "regime": key.regime, "run": key.run} | dict(more)
+    return {"profile": profile.profile, "detector": None, "regime": key.regime, "run": [key.run]} | dict(more)
 
 
 def page(name, profile):
@@ -36,13 +36,15 @@ def page(name, profile):
 
 def test_only_jobs_of_the_book_are_shown(profile, tmp_path):
     key = profile.trained[0]
-    absent = {"profile": profile.profile, "detector": None, "regime": key.regime, "run": 999}
+    runs = [one.run for one in profile.trained if one.regime == key.regime]
+    absent = {"profile": profile.profile, "detector": None, "regime": key.regime, "run": [key.run, 999]}
     file = notes(
         tmp_path / "notes",
         ("data", {"profile": profile.profile, "part": "test"}, 0, 1, 1),
         ("train", of(profile, key), 1, 3, 2),
         ("train", absent, 1, 3, 2),
         ("train", of(profile, key, {"profile": "another"}), 1, 3, 2),
+        ("salience", of(profile, key, {"run": runs}), 2, 3, 2),
         ("run", page("noise", profile.profile), 3, 4, 1),
         ("run", page("entropy", "another"), 3, 4, 1),
         ("run", {"notebook": "speed", "parameters": []}, 4, 5, 1),
@@ -52,6 +54,7 @@ def test_only_jobs_of_the_book_are_shown(profile, tmp_path):
     assert list(zip(shown["kind"], shown["name"], strict=True)) == [
         ("data", "test"),
         ("train", f"{key.regime}, run {key.run}"),
+        ("salience", f"{key.regime}, runs {', '.join(map(str, runs))}"),
         ("page", "noise"),
         ("page", "speed"),
     ]
