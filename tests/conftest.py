@@ -6,6 +6,7 @@ folders `data/` and `results/` of the checkout.
 
 import os
 import re
+import shutil
 from collections import OrderedDict
 from functools import cache
 
@@ -108,6 +109,28 @@ def faces(tmp_path):
         return pd.DataFrame(rows, columns=["image", "path", "label", "source", "split", "subject", "salience"])
 
     return write
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window, without what it does in the background; the test is skipped where it is missing."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium here")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=quiet) as opened:
+        yield opened
+
+
+@pytest.fixture
+def expect():
+    """Assertions about a page that wait until it is so: a browser answers keys and clicks when it has time."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=30_000)
+    return expect
 
 
 @pytest.fixture(scope="session")

@@ -140,28 +140,21 @@ def test_pages_need_no_network(built):
 
 
 @pytest.fixture(scope="module")
-def phone(built):
+def phone(built, browser):
     """Opens a page of the book in a window as narrow as a phone's."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no Chromium here")
-    from playwright.sync_api import sync_playwright
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    errors = []
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
 
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=quiet) as browser:
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        errors = []
-        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    def show(name: str):
+        errors.clear()
+        page.goto((built / "_build" / "html" / f"{name}.html").as_uri())
+        page.wait_for_timeout(500)
+        assert errors == []
+        return page
 
-        def show(name: str):
-            errors.clear()
-            page.goto((built / "_build" / "html" / f"{name}.html").as_uri())
-            page.wait_for_timeout(500)
-            assert errors == []
-            return page
-
-        yield show
+    return show
 
 
 def stored(built: Path, image: str, detector: str, method: str, measure: str, level: str, variant: str) -> float:
@@ -213,7 +206,7 @@ class Keyboard:
         )
 
 
-def test_the_explorer_is_driven_by_keys_from_a_file_and_shows_stored_numbers(phone, built):
+def test_the_explorer_is_driven_by_keys_from_a_file_and_shows_stored_numbers(phone, built, expect):
     page = phone("executed/explorer")
     keys = Keyboard(page)
     # Nothing of it is loaded before the reader asks for it.
@@ -221,10 +214,10 @@ def test_the_explorer_is_driven_by_keys_from_a_file_and_shows_stored_numbers(pho
         page.evaluate("performance.getEntriesByType('resource').some(({name}) => name.includes('explorer_data'))")
         is False
     )
-    assert page.locator(".tag_still img").is_visible()
+    expect(page.locator(".tag_still img")).to_be_visible()
     page.focus(".explorer-load")
     first = keys.press("Enter")
-    assert page.locator(".tag_still img").count() == 0
+    expect(page.locator(".tag_still img")).to_have_count(0)
     assert page.evaluate("document.activeElement.name") == "explorer-images"
     second = keys.press("ArrowRight")
     assert second["image"] != first["image"]
@@ -251,7 +244,7 @@ def test_the_explorer_is_driven_by_keys_from_a_file_and_shows_stored_numbers(pho
     assert violations(page) == []
 
 
-def test_an_address_opens_the_explorer_at_what_it_names(phone):
+def test_an_address_opens_the_explorer_at_what_it_names(phone, expect):
     page = phone("executed/explorer")
     keys = Keyboard(page)
     page.evaluate("location.hash = 'image=nobody&measure=transformations&level=rotate_left&a=fixed_map.1&b=cyborg.1'")
@@ -268,18 +261,18 @@ def test_an_address_opens_the_explorer_at_what_it_names(phone):
     # Measures change the images of controls in the in-set sources only.
     page.locator("[name=explorer-images]").last.check(force=True)
     page.wait_for_selector(".explorer-a .explorer-missing")
-    assert page.locator(".explorer-a canvas").first.is_hidden()
-    assert page.locator(".explorer-b canvas").first.is_visible()
+    expect(page.locator(".explorer-a canvas").first).to_be_hidden()
+    expect(page.locator(".explorer-b canvas").first).to_be_visible()
     assert keys.errors == []
 
 
-def test_without_javascript_a_sentence_and_a_figure_stand_in_for_the_explorer(phone, built):
+def test_without_javascript_a_sentence_and_a_figure_stand_in_for_the_explorer(phone, built, expect):
     context = phone("executed/explorer").context.browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((built / "_build" / "html" / "executed" / "explorer.html").as_uri())
     assert "needs JavaScript" in page.inner_text("#e2m-explorer")
-    assert page.locator(".tag_still img").is_visible()
-    assert not page.locator(".explorer-load").is_visible()
+    expect(page.locator(".tag_still img")).to_be_visible()
+    expect(page.locator(".explorer-load")).to_be_hidden()
     context.close()
 
 

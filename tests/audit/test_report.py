@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from importlib import resources
 from types import SimpleNamespace
@@ -419,18 +418,6 @@ def test_three_groups_are_compared_in_pairs(tmp_path):
 # The page in Chromium
 
 
-@pytest.fixture(scope="module")
-def browser():
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no Chromium here")
-    from playwright.sync_api import sync_playwright
-
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=quiet) as opened:
-        yield opened
-
-
 @pytest.fixture
 def opened(browser, folder):
     """The page from its file, with everything it asked for, said or opened: ``page.events``."""
@@ -450,11 +437,11 @@ def names(shown) -> list[str]:
     return shown.locator("#table tbody tr:visible th").all_inner_texts()
 
 
-def test_nothing_is_loaded_and_nothing_goes_wrong(opened, folder):
+def test_nothing_is_loaded_and_nothing_goes_wrong(opened, folder, expect):
     assert opened.events == [(folder / "audit.html").as_uri()]
-    assert opened.locator("h1").inner_text() == "No reason to prefer either"
-    assert opened.locator("img[src='x']").count() == 0
-    assert opened.locator("template").count() == IMAGES - opened.locator("[data-shown]").count()
+    expect(opened.locator("h1")).to_have_text("No reason to prefer either")
+    expect(opened.locator("img[src='x']")).to_have_count(0)
+    expect(opened.locator("template")).to_have_count(IMAGES - opened.locator("[data-shown]").count())
 
 
 def test_all_pictures_are_shown(opened):
@@ -463,7 +450,7 @@ def test_all_pictures_are_shown(opened):
     assert opened.locator("img").evaluate_all(wrong) == 0
 
 
-def test_buttons_in_the_header_sort_both_ways_and_rows_without_a_value_stay_last(opened):
+def test_buttons_in_the_header_sort_both_ways_and_rows_without_a_value_stay_last(opened, expect):
     button = opened.get_by_role("button", name="plain: P(synthetic)")
     column = "rows => rows.map(row => row.cells[6].dataset.value)"
     for reverse in (False, True):
@@ -472,18 +459,18 @@ def test_buttons_in_the_header_sort_both_ways_and_rows_without_a_value_stay_last
         numbers = [float(value) for value in values if value]
         assert numbers == sorted(numbers, reverse=reverse)
         assert values[len(numbers) :] == [""] * (len(values) - len(numbers))
-    assert opened.locator("th[aria-sort=descending]").count() == 1
+    expect(opened.locator("th[aria-sort=descending]")).to_have_count(1)
     opened.locator("#table").get_by_role("button", name="image", exact=True).press("Enter")
     assert names(opened) == sorted(names(opened))
 
 
-def test_filters_hold_at_once_and_are_counted(opened):
+def test_filters_hold_at_once_and_are_counted(opened, expect):
     assert len(names(opened)) == IMAGES
     opened.get_by_label("Label").select_option("synthetic")
     assert len(names(opened)) == IMAGES // 2
     opened.get_by_label("Search").fill("person 1")
     assert names(opened)
-    assert opened.get_by_role("status").inner_text() == f"{len(names(opened))} of {IMAGES} images"
+    expect(opened.get_by_role("status")).to_have_text(f"{len(names(opened))} of {IMAGES} images")
     opened.get_by_label("Source").select_option("camera")
     assert names(opened) == []
     opened.get_by_label("Source").select_option(MARKUP)
@@ -491,28 +478,28 @@ def test_filters_hold_at_once_and_are_counted(opened):
     assert 0 < len(names(opened)) <= IMAGES // 2
 
 
-def test_an_image_opens_by_keyboard_with_the_maps_of_all_runs(opened):
+def test_an_image_opens_by_keyboard_with_the_maps_of_all_runs(opened, expect):
     first, second = (opened.locator("#table tbody tr").nth(n).locator("button.open") for n in (0, 1))
     expected = [first.inner_text(), second.inner_text()]
     first.focus()
     opened.keyboard.press("Enter")
     view = opened.locator("dialog[open]")
-    assert view.locator("h4").inner_text() == expected[0]
-    assert view.locator(".tile").count() == sum(RUNS.values())
-    assert view.locator(".tile img[alt^='Map of 1.pt: highest at the']").count() == len(RUNS)
+    expect(view.locator("h4")).to_have_text(expected[0])
+    expect(view.locator(".tile")).to_have_count(sum(RUNS.values()))
+    expect(view.locator(".tile img[alt^='Map of 1.pt: highest at the']")).to_have_count(len(RUNS))
     opened.keyboard.press("ArrowRight")
-    assert view.locator("h4").inner_text() == expected[1]
+    expect(view.locator("h4")).to_have_text(expected[1])
     opened.keyboard.press("ArrowLeft")
-    assert view.locator("h4").inner_text() == expected[0]
+    expect(view.locator("h4")).to_have_text(expected[0])
     opened.keyboard.press("Escape")
-    assert opened.locator("dialog[open]").count() == 0
+    expect(opened.locator("dialog[open]")).to_have_count(0)
     assert opened.evaluate("document.activeElement.textContent") == expected[0]
 
 
-def test_every_embedded_image_opens(opened):
+def test_every_embedded_image_opens(opened, expect):
     for number in range(IMAGES):
         opened.locator("#table button.open").nth(number).evaluate("button => button.click()")
-        assert opened.locator("dialog[open] .tile").count() == sum(RUNS.values())
+        expect(opened.locator("dialog[open] .tile")).to_have_count(sum(RUNS.values()))
 
 
 def test_maps_are_shown_over_the_image_or_alone(opened):

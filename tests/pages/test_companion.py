@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-import shutil
 import sys
 from types import SimpleNamespace
 
@@ -162,13 +161,8 @@ PAGE = """<!doctype html><html lang="en"><title>t</title><style>{style}</style><
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def shown(browser, tmp_path_factory):
     """A page with a long table, a figure, code and a link, on a phone; and what it wrote to the console."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no Chromium here")
-    from playwright.sync_api import sync_playwright
-
     folder = tmp_path_factory.mktemp("page")
     Image.new("RGB", (400, 300)).save(folder / "a.png")
     frame = pd.DataFrame({"name": [f"row {n}" for n in range(12)], "value": [0.5 * (n * 7 % 12) for n in range(12)]})
@@ -178,18 +172,16 @@ def shown(tmp_path_factory):
     style, script = ((CHECKOUT / "book" / "style" / f"e2m.{kind}").read_text() for kind in ("css", "js"))
     page = PAGE.format(style=style, script=script, table=table, image="a.png")
     (folder / "page.html").write_text(page)
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=quiet) as browser:
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.console_lines = []
-        page.on("console", lambda line: page.console_lines.append(line.text))
-        page.on("pageerror", lambda error: page.console_lines.append(str(error)))
-        page.goto((folder / "page.html").as_uri())
-        yield page
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.console_lines = []
+    page.on("console", lambda line: page.console_lines.append(line.text))
+    page.on("pageerror", lambda error: page.console_lines.append(str(error)))
+    page.goto((folder / "page.html").as_uri())
+    return page
 
 
 @pytest.mark.slow
-def test_a_click_sorts_by_number_and_details_stay_with_their_row(shown):
+def test_a_click_sorts_by_number_and_details_stay_with_their_row(shown, expect):
     shown.get_by_role("button", name="value").click()
     lines = shown.locator("table.e2m tbody tr").all_inner_texts()
     rows, details = lines[::2], lines[1::2]
@@ -198,26 +190,26 @@ def test_a_click_sorts_by_number_and_details_stay_with_their_row(shown):
     assert [re.search(r"row (\d+)", row)[1] for row in rows] == [re.search(r"(\d+)$", line)[1] for line in details]
     shown.get_by_role("button", name="value").click()
     assert shown.locator("table.e2m tbody tr").first.inner_text().split("\t")[1].strip() == "5.500"
-    assert shown.locator("th[aria-sort=descending]").count() == 1
+    expect(shown.locator("th[aria-sort=descending]")).to_have_count(1)
 
 
 @pytest.mark.slow
-def test_what_is_out_of_sight_is_announced_and_reached_from_the_keyboard(shown):
+def test_what_is_out_of_sight_is_announced_and_reached_from_the_keyboard(shown, expect):
     assert shown.evaluate("document.documentElement.scrollWidth") <= 390
-    assert shown.locator("p.more").first.inner_text() == "Scroll sideways for more →"
-    assert shown.locator(".scrolls").first.get_attribute("tabindex") == "0"
+    expect(shown.locator("p.more").first).to_have_text("Scroll sideways for more →")
+    expect(shown.locator(".scrolls").first).to_have_attribute("tabindex", "0")
 
 
 @pytest.mark.slow
-def test_figures_open_code_unfolds_and_tips_show(shown):
+def test_figures_open_code_unfolds_and_tips_show(shown, expect):
     shown.get_by_role("button", name="Enlarge").click()
-    assert shown.locator("dialog img").get_attribute("alt") == "a picture"
+    expect(shown.locator("dialog img")).to_have_attribute("alt", "a picture")
     shown.keyboard.press("Escape")
-    assert shown.locator("dialog").count() == 0
+    expect(shown.locator("dialog")).to_have_count(0)
     shown.evaluate("e2mToggleCode()")
-    assert shown.locator("details[open]").count() == 1
+    expect(shown.locator("details[open]")).to_have_count(1)
     shown.locator("a.reference").focus()
-    assert shown.get_by_role("tooltip").inner_text() == "what it means"
+    expect(shown.get_by_role("tooltip")).to_have_text("what it means")
     shown.keyboard.press("Escape")
-    assert shown.get_by_role("tooltip").count() == 0
+    expect(shown.get_by_role("tooltip")).to_have_count(0)
     assert shown.console_lines == []
