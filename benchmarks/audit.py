@@ -7,7 +7,8 @@
 ``check``     ``e2m check`` of one checkpoint
 
 The project is a folder with a finished demo: its ``data/demo`` and ``results/demo``. Every part but ``halvings`` runs
-the command in a new process. It prints a line: seconds, the peak memory of the largest process, and what came of it.
+the command in a new process. It prints a line: seconds, core-seconds, the peak memory of the largest
+process, and what came of it.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ import resource, sys
 from e2m.cli import main
 
 status = main(sys.argv[1:])
-usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(max(usage) // 1024, file=sys.stderr)
+usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(max(one.ru_maxrss for one in usage) // 1024, file=sys.stderr)
+print(round(sum(one.ru_utime + one.ru_stime for one in usage)), file=sys.stderr)
 sys.exit(status)
 """
 
@@ -149,7 +151,8 @@ class Audits:
         seconds = time.perf_counter() - started
         if done.returncode:
             raise RuntimeError(f"e2m {' '.join(arguments)}: {done.stderr[-2000:]}")
-        return f"{seconds:.0f} s, {int(done.stderr.splitlines()[-1]):,} MiB"
+        memory, cores = map(int, done.stderr.splitlines()[-2:])
+        return f"{seconds:.0f} s, {cores} core-seconds, {memory:,} MiB"
 
 
 def halved(rows: pd.DataFrame, first: set[int]) -> pd.DataFrame:

@@ -115,13 +115,14 @@ def quantus_flipping(detector: Detector, images: np.ndarray, clean: Explanation)
 
 
 class Pixels(nn.Module):
-    """A detector's network that takes pixels from 0 to 255, (n, 3, H, W)."""
+    """A detector's network that takes pixels from 0 to 255, (n, 3, H, W). Quantus refuses one that is not evaluated."""
 
     def __init__(self, detector: Detector):
         super().__init__()
         self.network = detector.model
         self.register_buffer("mean", torch.tensor(detector.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(detector.std).view(1, 3, 1, 1))
+        self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.network((pixels / 255 - self.mean) / self.std)

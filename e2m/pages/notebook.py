@@ -87,7 +87,6 @@ def run(
         NotebookError: a cell failed, or the kernel died.
     """
     import nbformat
-    import papermill
 
     template, parameters = _template(notebook), dict(parameters or {})
     defaults = _defaults(template)
@@ -99,30 +98,7 @@ def run(
     page = "" if trial else _page(template, defaults, defaults | parameters)
     saved = paths.results(page) if page else output.with_suffix("")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="e2m-", dir=_short()) as scratch:
-        try:
-            papermill.execute_notebook(
-                _filled(template, defaults | parameters),
-                _as_it_is(unfinished),
-                parameters,
-                kernel_name="python3",
-                cwd=str(paths.WORK),
-                config=_private_kernel(scratch, {paths.SAVED: str(saved), "E2M_ROOT": str(paths.ROOT)}),
-                progress_bar={"desc": template.stem, "mininterval": 1},
-                start_timeout=START,
-            )
-        except papermill.PapermillExecutionError as error:
-            if error.ename == "KeyboardInterrupt":
-                raise KeyboardInterrupt from error
-            text = f"{unfinished}: cell {error.exec_count} failed: {error.ename}: {error.evalue}"
-            if error.ename == "ModuleNotFoundError":
-                text += "; pages of the book need `pip install 'e2m[companion]'`"
-            raise NotebookError(text) from error
-        except (
-            RuntimeError
-        ) as error:  # of the client: the kernel died before, or while, it ran cells, or does not answer
-            text = f"{unfinished}: the kernel died or does not answer ({brief(error)}), as when memory runs out"
-            raise NotebookError(text) from error
+    _execute(_filled(template, defaults | parameters), unfinished, parameters, saved, template.stem)
     finished = _for_the_book(nbformat.read(unfinished, as_version=4), template.stem)
     for key, path in (("input_path", template), ("output_path", output)):
         base = paths.CHECKOUT if path.is_relative_to(paths.CHECKOUT) else paths.WORK
@@ -134,6 +110,35 @@ def run(
     paths.write_atomically(output, lambda file: file.write(content.encode()))
     unfinished.unlink()
     return output
+
+
+def _execute(filled: Any, unfinished: Path, parameters: Mapping[str, Any], saved: Path, name: str) -> None:
+    """Run the cells in a kernel of their own, which saves tables and figures in ``saved``."""
+    import papermill
+
+    with tempfile.TemporaryDirectory(prefix="e2m-", dir=_short()) as scratch:
+        try:
+            papermill.execute_notebook(
+                filled,
+                _as_it_is(unfinished),
+                parameters,
+                kernel_name="python3",
+                cwd=str(paths.WORK),
+                config=_private_kernel(scratch, {paths.SAVED: str(saved), "E2M_ROOT": str(paths.ROOT)}),
+                progress_bar={"desc": name, "mininterval": 1},
+                start_timeout=START,
+            )
+        except papermill.PapermillExecutionError as error:
+            if error.ename == "KeyboardInterrupt":
+                raise KeyboardInterrupt from error
+            text = f"{unfinished}: cell {error.exec_count} failed: {error.ename}: {error.evalue}"
+            if error.ename == "ModuleNotFoundError":
+                text += "; pages of the book need `pip install 'e2m[companion]'`"
+            raise NotebookError(text) from error
+        # Of the client: the kernel died before, or while, it ran cells, or does not answer.
+        except RuntimeError as error:
+            text = f"{unfinished}: the kernel died or does not answer ({brief(error)}), as when memory runs out"
+            raise NotebookError(text) from error
 
 
 def _as_it_is(path: Path) -> str:

@@ -353,39 +353,32 @@ def interval(
     if over not in OVER:
         raise InputError(f"over {over!r} arrived; choose from {', '.join(map(repr, OVER))}")
     fixed_runs = over == "images"
-    labels = _labels(tables, clusters)
-    columns = live_in_all(tables)
-    rows = [np.isfinite(table[:, columns]).any(axis=1) for table in tables]
-    used = [table[row][:, columns] for table, row in zip(tables, rows, strict=True)]
-    members = [np.arange(len(row)) for row in rows] if pairs is None else pairs
-    members = [member[row] for member, row in zip(members, rows, strict=True)]
-    run_sizes = [] if fixed_runs else [len(np.unique(member)) for member in members]
-    runs, images = min(len(np.unique(member)) for member in members), int(columns.sum())
-    missing = sum(table.size for table in tables) - sum(int(np.isfinite(table).sum()) for table in used)
-    answer = partial(Interval, runs=runs, images=images, missing=missing, kind="" if fixed_runs else kind)
+    crossed = _crossed(tables, clusters, pairs, classes)
+    runs = crossed.runs
+    counts = {"runs": runs, "images": crossed.images, "missing": crossed.missing}
+    answer = partial(Interval, **counts, kind="" if fixed_runs else kind)
     if runs == 0:
         return answer(np.nan, np.nan, np.nan, note="no live value", status=Status.NO_LIVE_VALUE)
 
-    kinds, firsts, codes = np.unique(labels[columns], return_index=True, return_inverse=True)
-    strata = np.zeros(len(kinds), dtype=bool) if classes is None else classes[columns][firsts]
-    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    group_sizes = list(map(len, groups))
     if fixed_runs and statistic is sums_of:
         statistic = _sums_of_fixed_runs
-    regimes = [statistic(table, columns, codes) for table in used]
-    whole = [regime(np.ones((1, len(kinds)))) for regime in regimes]
+    regimes = [statistic(table, crossed.columns, crossed.codes) for table in crossed.tables]
+    whole = [regime(np.ones((1, crossed.clusters))) for regime in regimes]
     estimate = float(_difference([_ratio(*parts) for parts in whole])[0])
-    answer = partial(answer, clusters=len(kinds))
+    answer = partial(answer, clusters=crossed.clusters)
     unknown = partial(answer, estimate, np.nan, np.nan)
+    group_sizes = [len(group) for group in crossed.groups]
     if reasons := _no_interval(estimate, None if fixed_runs else runs, group_sizes, clusters, pairs is not None):
         return unknown(note="; ".join(reasons.values()), status=next(iter(reasons)))
 
-    draws = [] if fixed_runs else _draws_of_runs(whole, None if pairs is None else members, resamples, seed)
+    of_pairs = None if pairs is None else crossed.members
+    draws = [] if fixed_runs else _draws_of_runs(whole, of_pairs, resamples, seed)
     if pairs is not None and any(np.isnan(drawn).any() for drawn in draws):
         return unknown(note="all pairs share a run: no interval", status=Status.SHARED_RUN)
     generator = np.random.default_rng([seed, 0])
+    run_sizes = [] if fixed_runs else [len(np.unique(member)) for member in crossed.members]
     sizes = np.array([*run_sizes, *group_sizes])
-    draws += [_image_draws(regimes, group, len(kinds), resamples, generator) for group in groups]
+    draws += [_image_draws(regimes, group, crossed.clusters, resamples, generator) for group in crossed.groups]
     undefined = max(np.isnan(drawn).mean() for drawn in draws)
     if undefined > UNDEFINED_SHARE:
         note = f"too few images of a class: {undefined:.0%} of resamples have none"
@@ -393,7 +386,7 @@ def interval(
 
     variances = np.array([np.nanvar(drawn) for drawn in draws]) * sizes / (sizes - 1)
     error = np.sqrt(variances.sum())
-    if error <= 1e-12 * max(np.nanmax(np.abs(table)) for table in used):
+    if error <= 1e-12 * max(np.nanmax(np.abs(table)) for table in crossed.tables):
         return unknown(note="no spread: no interval", status=Status.NO_SPREAD)
     freedom = float(satterthwaite(variances, sizes))
     reach = special.stdtrit(freedom, 0.5 + level / 2) * error
@@ -401,6 +394,59 @@ def interval(
     note = f"{runs} run{'s' * (runs > 1)}: interval over images alone" if fixed_runs else few_runs(runs)
     of_runs, of_images = (float(part.sum()) for part in np.split(variances, [len(run_sizes)]))
     return answer(estimate, low, high, note=note, run_variance=of_runs, image_variance=of_images, freedom=freedom)
+
+
+@dataclass(frozen=True)
+class _Crossed:
+    """What an interval is made of: the rows of tables with a live value, and the images alive in all of the tables.
+
+    Attributes:
+        tables: of each table, its rows and columns that are used.
+        members: of each table, the run, or pair of runs, of each row that is used.
+        columns: (N,) bool, the images that are used.
+        codes: cluster of each image that is used, counted from 0.
+        groups: clusters that are resampled together: all, or those of each class.
+        missing: number of values of the tables that are not used.
+    """
+
+    tables: list[np.ndarray]
+    members: list[np.ndarray]
+    columns: np.ndarray
+    codes: np.ndarray
+    groups: list[np.ndarray]
+    missing: int
+
+    @property
+    def runs(self) -> int:
+        return min(len(np.unique(member)) for member in self.members)
+
+    @property
+    def images(self) -> int:
+        return int(self.columns.sum())
+
+    @property
+    def clusters(self) -> int:
+        return sum(map(len, self.groups))
+
+
+def _crossed(
+    tables: Sequence[np.ndarray],
+    clusters: ArrayLike | None,
+    pairs: Sequence[np.ndarray] | None,
+    classes: np.ndarray | None,
+) -> _Crossed:
+    """Arguments as in ``interval``."""
+    labels = _labels(tables, clusters)
+    columns = live_in_all(tables)
+    rows = [np.isfinite(table[:, columns]).any(axis=1) for table in tables]
+    used = [table[row][:, columns] for table, row in zip(tables, rows, strict=True)]
+    members = [np.arange(len(row)) for row in rows] if pairs is None else pairs
+    members = [member[row] for member, row in zip(members, rows, strict=True)]
+    kinds, firsts, codes = np.unique(labels[columns], return_index=True, return_inverse=True)
+    strata = np.zeros(len(kinds), dtype=bool) if classes is None else classes[columns][firsts]
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    missing = sum(table.size for table in tables) - sum(int(np.isfinite(table).sum()) for table in used)
+    return _Crossed(used, members, columns, codes, groups, missing)
 
 
 def _draws_of_runs(
