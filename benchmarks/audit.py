@@ -7,8 +7,8 @@
 ``check``     ``e2m check`` of one checkpoint
 
 The project is a folder with a finished demo: its ``data/demo`` and ``results/demo``. Every part but ``halvings`` runs
-the command in a new process. It prints a line: seconds, core-seconds, the peak memory of the largest
-process, and what came of it.
+the command in a new process. It prints a line: seconds, core-seconds, the peak memory of the
+largest process, and what came of it.
 """
 
 from __future__ import annotations

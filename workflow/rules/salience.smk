@@ -109,5 +109,7 @@ rule controls:
             detector=[network_of(wildcards)],
             method=[*experiment.methods, "oracle"],
         ),
+    # Before other pages: the page of controls comes before those that read its tables.
+    priority: 1
     resources: gpu=1, mem_mb=lambda wildcards, attempt: 8000 * attempt, runtime=720
     shell: "e2m controls --profile={PROFILE:q} {params.names:q}"
