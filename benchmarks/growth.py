@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 
@@ -58,7 +59,8 @@ def _images(numbers: tuple[int, ...]) -> Iterator[dict]:
 
 def _jobs(at_once: tuple[int, ...], count: int, rounds: int) -> Iterator[dict]:
     """Equal jobs at once beside the same jobs one after the other: these take the time of one, times their number."""
-    sources = [f"source {number}" for number in range(max(at_once))]
+    # Letters: folders that differ by a number, with numbered images, are read as videos.
+    sources = list(ascii_lowercase[: max(at_once)])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     measures = {"noise": {}, "transformations": {}, "degradation": {"max_sigmas": [10.0]}}
     with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,8 @@ The table becomes the study "speed" (``data/studies``), which the page on speed 
 import argparse
 import os
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -40,27 +41,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="only this group; its rows replace those of the last table",
     )
     options = parser.parse_args(arguments)
-    table = timing.table(rows(options.only or GROUPS, options.quick))
+    measured, failed = rows(options.only or GROUPS, options.quick)
+    table = timing.table(measured)
     missed = table[table["met"].eq(False).fillna(False)]
     print(f"{len(table)} rows, {int(table['met'].sum())} targets met, {len(missed)} missed")
-    if options.quick:
-        return
-    about = provenance()
-    if options.only:
-        last, before = studies.load("speed")
-        table = pd.concat([last[~last["row"].isin(table["row"])], table], ignore_index=True)
-        about["others"] = f"rows other than {', '.join(options.only)} are of {before['executed']}"
-    print(studies.save("speed", table, **about))
+    if len(table) and not options.quick:
+        about = provenance()
+        if options.only or failed:
+            last, before = studies.load("speed")
+            table = pd.concat([last[~last["row"].isin(table["row"])], table], ignore_index=True)
+            fresh = [name for name in options.only or GROUPS if name not in failed]
+            about["others"] = f"rows other than {', '.join(fresh)} are of {before['executed']}"
+        print(studies.save("speed", table, **about))
+    if failed:
+        again = " ".join(f"--only {name}" for name in failed)
+        raise SystemExit(f"failed: {', '.join(failed)}, whose new rows are not kept; mend it, and run with {again}")
 
 
-def rows(groups: Sequence[str], quick: bool) -> Iterator[dict]:
-    """The rows of some groups, printed one by one."""
+def rows(groups: Sequence[str], quick: bool) -> tuple[list[dict], list[str]]:
+    """The rows of some groups, printed one by one, and the groups that failed: they cost no other group its rows."""
+    measured, failed = [], []
     for name in groups:
         started = time.monotonic()
-        for row in GROUPS[name].rows(quick):
-            print(line(row), flush=True)
-            yield row
+        part = []
+        try:
+            for row in GROUPS[name].rows(quick):
+                print(line(row), flush=True)
+                part.append(row)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+        else:
+            measured += part
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    return measured, failed
 
 
 def provenance(device: str = "cpu") -> dict[str, str]:
