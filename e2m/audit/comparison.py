@@ -136,6 +136,14 @@ def controls(audit: Audit) -> pd.DataFrame:
     return table.sort_values(["letter", "row"], kind="stable", ignore_index=True)
 
 
+WITHOUT_CONTROL = (
+    "This does not say what made them different. Detectors that learned from wrong maps, such as one fixed map for all "
+    "images, can win the same measures. If one group was trained with maps, train a few detectors with wrong ones too, "
+    "and compare them as a third group: one group is preferred only if it beats every other."
+)
+"""What a preference by measures leaves open."""
+
+
 def verdict(audit: Audit, means: pd.DataFrame, equal: pd.DataFrame, differences: pd.DataFrame) -> Verdict:
     """The answer: of one group its report card in sentences, of several what ``answer.RULE_BETWEEN`` says.
 
@@ -152,6 +160,8 @@ def verdict(audit: Audit, means: pd.DataFrame, equal: pd.DataFrame, differences:
     needed = " ".join(what_decides(audit, *pair, equal, differences) for pair in open_ones)
     reasons += _by_other_methods(audit, equal)
     reasons += _cautions(audit, differences)
+    if len(audit.regimes) == 2 and any(said.by_measures for said in answers.values()):
+        reasons.append(WITHOUT_CONTROL)
     return Verdict(best[0] if best else None, reasons, needed, answer.RULE_BETWEEN, because)
 
 

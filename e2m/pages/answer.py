@@ -46,12 +46,14 @@ class Answer:
     Attributes:
         preferred: the group that deserves more trust; None if there is no reason to prefer either.
         accuracy, measures, verdict: the answer in three sentences.
+        by_measures: whether measures of salience decided, and not the accuracy.
     """
 
     preferred: str | None
     accuracy: str
     measures: str
     verdict: str
+    by_measures: bool = False
 
 
 def beyond(differences: pd.DataFrame, *, unguided: str, controls: Sequence[str]) -> pd.DataFrame:
@@ -196,7 +198,7 @@ def _between(equal: pd.Series | None, differences: pd.DataFrame, first: str, sec
     if len(favoured) == 1:
         (preferred,) = favoured
         verdict = f"{preferred} is preferred: as accurate, and better in every measure that tells the groups apart."
-        return Answer(preferred, accuracy, measures, verdict)
+        return Answer(preferred, accuracy, measures, verdict, by_measures=True)
     reason = "the measures that tell them apart point in both directions" if favoured else "no measure tells them apart"
     return Answer(None, accuracy, measures, f"{_NEITHER}: they are equally accurate, and {reason}.")
 

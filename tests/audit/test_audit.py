@@ -220,6 +220,16 @@ def test_the_report_holds_all_of_it(audit, tables, tmp_path):
     assert len(scores) == 5 * 24
 
 
+@pytest.mark.parametrize(("p", "decided"), [(1e-9, True), (0.9, False)])
+def test_a_preference_by_measures_names_the_control_that_is_missing(audit, tables, p, decided):
+    means, equal, differences, _ = tables
+    equal = equal.assign(verdict="equal", difference=0.0, p_interval=0.9)
+    differences = differences.assign(difference=differences["better"].map({"lower": -0.1}).fillna(0.1), p_interval=p)
+    verdict = comparison.verdict(audit, means, equal, differences)
+    assert verdict.preferred == (audit.regimes[0] if decided else None)
+    assert (comparison.WITHOUT_CONTROL in verdict.reasons) == decided
+
+
 def test_one_group_gets_a_report_card(pictures, trained, tmp_path):
     weights = trained(tmp_path, "a", (1, 2))
     audit = work.work(asked(pictures, ("A", SMALL, weights), folder=tmp_path / "out"), progress=False)

@@ -51,6 +51,7 @@ def test_the_rule(tested, rows, preferred, words):
     result = said(tested, *rows)
     assert (result.preferred, words in result.verdict) == (preferred, True)
     assert ("There is no reason to prefer either" in result.verdict) == (preferred is None)
+    assert result.by_measures == (preferred is not None and "more accurate" not in result.verdict)
 
 
 def test_a_quantity_may_be_left_out():
