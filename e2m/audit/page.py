@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
@@ -395,7 +396,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    formats = {"number": number, "signed": signed, "interval": interval, "chance": chance}
+    formats = {"number": number, "signed": signed, "interval": interval, "chance": chance, "minus": minus}
     environment.filters |= formats
     environment.globals |= formats
     return environment
@@ -404,6 +405,11 @@ def _environment() -> jinja2.Environment:
 def number(value: float | None, digits: int = 3) -> str:
     """A number as text, with a true minus; "–" where there is none."""
     return "–" if value is None else f"{value:z.{digits}f}".replace("-", "−")
+
+
+def minus(sentence: str) -> str:
+    """A sentence whose numbers have a true minus."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", sentence)
 
 
 def signed(value: float | None, digits: int = 3) -> str:

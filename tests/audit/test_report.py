@@ -154,6 +154,10 @@ def test_a_number_that_is_missing_is_null_and_has_a_reason(folder):
     assert data.records(pd.DataFrame({"mean": [np.inf]}), ("mean", "note")) == [{"mean": None, "note": data.NO_REASON}]
 
 
+def test_a_minus_is_one_and_a_hyphen_stays_one():
+    assert page.minus("AUC -0.003, -1 to +2; run-1, 2026-11-26, 3-4") == "AUC −0.003, −1 to +2; run-1, 2026-11-26, 3-4"
+
+
 def test_counts_are_whole_numbers_in_json(folder):
     assert '"images": 24,' in (folder / "audit.json").read_text()
     assert "24.0" not in (folder / "audit.json").read_text()
