@@ -42,7 +42,7 @@ def project(
     Args:
         folder: empty.
         sources: name -> number of images of 112 px.
-        measures: settings of the measures; ``images_per_source`` is added.
+        measures: settings of the measures; their ``images_per_source`` is set here.
         detector: its network; of ImageNet weights, where they are embedded, the first blocks are frozen.
         runs: number of checkpoints, which differ in the seed of what is not pretrained.
         changed: number of images of each source that measures change; None changes all.

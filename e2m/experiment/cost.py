@@ -9,10 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from e2m import plugins
 from e2m.experiment import explain
 from e2m.experiment.inputs import Inputs
-from e2m.experiment.profile import ModelKey
+from e2m.experiment.profile import ModelKey, perturbations
 from e2m.salience.engine import Explainer
 from e2m.types import Detector
 
@@ -31,11 +30,10 @@ def changes(experiment: Inputs) -> dict[str, int]:
     grey = np.full((1, 32, 32, 3), 127, np.uint8)
     ramp = (np.arange(1024, dtype=np.float32).reshape(1, 32, 32) / 1023 * 255).astype(np.uint8)
     maps = dict.fromkeys(experiment.methods, ramp)
-    counts = {}
-    for name, settings in experiment.measures.items():
-        options = {key: value for key, value in settings.items() if key != "images_per_source"}
-        counts[name] = sum(1 for _ in plugins.load("measure", name).perturbations(grey, maps, **options))
-    return counts
+    return {
+        name: sum(1 for _ in perturbations(name, settings)(grey, maps))
+        for name, settings in experiment.measures.items()
+    }
 
 
 def seconds(

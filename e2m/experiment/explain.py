@@ -16,13 +16,12 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from e2m import plugins
 from e2m.arrays.images import check_images, unreadable
 from e2m.detectors import load_detector
 from e2m.experiment import settings as declared
 from e2m.experiment.dependencies import code
 from e2m.experiment.inputs import LEARNT, Inputs
-from e2m.experiment.profile import ModelKey, raise_errors
+from e2m.experiment.profile import ModelKey, perturbations, raise_errors
 from e2m.experiment.settings import reads
 from e2m.networks.checkpoints import read_checkpoint
 from e2m.networks.process import restored
@@ -355,9 +354,7 @@ def _rows(
     about: Mapping[ModelKey, pd.DataFrame],
     regions: np.ndarray | None,
 ) -> dict[ModelKey, pd.DataFrame]:
-    options = {name: value for name, value in settings.items() if name != "images_per_source"}
-    perturbations = partial(plugins.load("measure", measure).perturbations, **options)
-    rows = respond_together(explainers, images, clean, about, perturbations, regions)
+    rows = respond_together(explainers, images, clean, about, perturbations(measure, settings), regions)
     # Sorted by image, so that the order of rows does not depend on the batches.
     return {key: frame.iloc[np.arange(len(frame)).reshape(-1, len(images)).T.ravel()] for key, frame in rows.items()}
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from e2m import plugins
 from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
 from e2m.experiment.inputs import Inputs
+from e2m.experiment.profile import perturbations
 from e2m.experiment.settings import reads
 from e2m.networks.process import restored
 from e2m.networks.trunk import Trunk
@@ -67,11 +67,9 @@ def _tested(experiment: Inputs, detector: Detector) -> Iterator[np.ndarray]:
         for about, clean, _ in experiment.batches(samples.reset_index(drop=True), detector):
             yield clean
             for measure, settings in measures.items():
-                options = {name: value for name, value in settings.items() if name != "images_per_source"}
                 few = clean[(about["draw"] < settings["images_per_source"]).to_numpy()]
                 if len(few):
-                    perturbed = plugins.load("measure", measure).perturbations(few, {}, **options)
-                    yield from (perturbation.images for perturbation in perturbed)
+                    yield from (perturbation.images for perturbation in perturbations(measure, settings)(few, {}))
 
 
 def _write(trunk: Trunk, path: Path, images: Iterator[np.ndarray], progress: bool) -> Path:

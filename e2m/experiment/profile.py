@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -19,7 +18,7 @@ from e2m.checks import Count, Like, OneOf, Positive, misfits, problems, shown
 from e2m.experiment import written
 from e2m.store import disk, paths, seals
 from e2m.training.settings import MaskerSettings, Settings
-from e2m.types import MASKER, InputError, Precision
+from e2m.types import MASKER, InputError, Perturbation, Precision
 
 PROFILES = paths.CHECKOUT / "notebooks" / "params"
 
@@ -56,6 +55,12 @@ class ModelKey:
 
     def __str__(self) -> str:
         return ", ".join(filter(None, (self.detector, self.regime, f"run {self.run}")))
+
+
+def perturbations(measure: str, settings: Mapping[str, Any]) -> Callable[..., Iterator[Perturbation]]:
+    """The function with which a measure changes images, bound to the measure's settings in a profile."""
+    options = {name: value for name, value in settings.items() if name != "images_per_source"}
+    return partial(plugins.load("measure", measure).perturbations, **options)
 
 
 def raise_errors(wrong: Mapping[ModelKey, InputError], keys: Sequence[ModelKey]) -> None:
@@ -293,11 +298,11 @@ class Profile:
         modules = {name: plugins.load("measure", name) for name in plugins.names("measure")}
         changing = {name: module for name, module in modules.items() if hasattr(module, "perturbations")}
         lines += [f"measures.{name}: missing; it has a page" for name in changing if name not in self.measures]
-        for name in changing.keys() & self.measures:
+        for name in [name for name in changing if name in self.measures]:
             shown_on_pages = {
                 f"{headline.level:g}" for headline in changing[name].HEADLINES if headline.level not in ("", "all")
             }
-            missing = sorted(shown_on_pages - _levels(changing[name], self.measures[name]))
+            missing = sorted(shown_on_pages - _levels(name, self.measures[name]))
             lines += [f"measures.{name}: the level {level} is missing; pages show it" for level in missing]
         if lines:
             raise InputError("\n".join(f"profile {self.profile}: {line}" for line in lines))
@@ -425,11 +430,10 @@ def _shown(path: Path) -> Path:
     return path.relative_to(paths.CHECKOUT) if path.is_relative_to(paths.CHECKOUT) else path
 
 
-def _levels(measure: ModuleType, settings: Mapping[str, Any]) -> set[str]:
+def _levels(measure: str, settings: Mapping[str, Any]) -> set[str]:
     """The levels of a measure with these settings, as it gives them to a small image."""
-    options = {name: value for name, value in settings.items() if name != "images_per_source"}
     images, maps = np.zeros((1, 16, 16, 3), np.uint8), {"": np.eye(16, dtype=np.float32)[None]}
-    return {perturbation.level for perturbation in measure.perturbations(images, maps, **options)}
+    return {perturbation.level for perturbation in perturbations(measure, settings)(images, maps)}
 
 
 def _read(path: Path, where: Path) -> dict:

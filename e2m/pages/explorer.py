@@ -26,7 +26,7 @@ from e2m import plugins
 from e2m.arrays.maps import quantise
 from e2m.detectors import load_detector
 from e2m.experiment.inputs import replace
-from e2m.experiment.profile import ModelKey
+from e2m.experiment.profile import ModelKey, perturbations
 from e2m.experiment.results import Experiment
 from e2m.pages import figures
 from e2m.salience.engine import Explainer
@@ -280,8 +280,7 @@ def _changes(
     experiment: Experiment, images: np.ndarray, guides: dict[str, np.ndarray]
 ) -> Iterator[tuple[Change, Perturbation]]:
     for measure, settings in experiment.measures.items():
-        options = {name: value for name, value in settings.items() if name != "images_per_source"}
-        for changed in plugins.load("measure", measure).perturbations(images, guides, **options):
+        for changed in perturbations(measure, settings)(images, guides):
             yield (measure, changed.region, changed.level), changed
 
 
