@@ -273,13 +273,13 @@ def _check(options: argparse.Namespace) -> int:
 
     known = _known(options.known)
     check_known(known)
-    files = check.files(options.weights) if options.weights else [None]
+    files = dict.fromkeys(file for pattern in options.weights or () for file in check.files(pattern))
     samples = load_dataset("folder", root=options.images, **_options(options))
     print(check.listing(samples))
     for finding in check.of_images(samples):
         print(f"  {finding}")
     detector, few, stopped = options.detector, check.chosen(samples), False
-    for file in files:
+    for file in files or [None]:
         print(detector if file is None else f"{detector}, {file}")
         for finding in check.check_file(detector, file, few, options.salience, device=options.device, **known):
             print(f"  {finding}")

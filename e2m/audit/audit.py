@@ -205,7 +205,7 @@ class Audit(Experiment):
 
         Sources that the data set parted by label are counterparts.
         """
-        if not self.of_known_maps and any(self.group(regime).of_maps for regime in self.regimes):
+        if any(map(self.of_maps, self.regimes)):
             return {}
         sources = {label: list(rows.unique()) for label, rows in self.samples.groupby("label", sort=False)["source"]}
         if len(sources) < len(LABELS):
@@ -246,25 +246,25 @@ class Audit(Experiment):
 
     def of_key(self, key: ModelKey) -> Self:
         """The audit as the job of a detector sees it: groups of maps have one method, and no changed images."""
-        maps = not self.of_known_maps and self.group(key.regime).of_maps
-        return replace(self, measures={}, methods=self.methods[:1]) if maps else self
+        return replace(self, measures={}, methods=self.methods[:1]) if self.of_maps(key.regime) else self
 
     def regimes_of(self, method: str) -> list[str]:
         """The groups with maps of a method; maps of other software stand beside those of the first."""
-        if self.of_known_maps or method == self.methods[0]:
-            return self.regimes
-        return [regime for regime in self.regimes if not self.group(regime).of_maps]
+        return [regime for regime in self.regimes if method == self.methods[0] or not self.of_maps(regime)]
 
     def has_rows(self, measure: str) -> bool:
         """As in ``Experiment``; of changed images, if one of the groups has a network."""
         changes = hasattr(plugins.load("measure", measure), "perturbations")
-        networks = self.of_known_maps or any(not self.group(regime).of_maps for regime in self.regimes)
-        return super().has_rows(measure) and (networks or not changes)
+        return super().has_rows(measure) and not (changes and all(map(self.of_maps, self.regimes)))
 
     @property
     def of_known_maps(self) -> bool:
         """Whether this is the audit of known maps."""
         return self.detectors != [ANY]
+
+    def of_maps(self, regime: str) -> bool:
+        """Whether a regime is a group of maps that other software made."""
+        return not self.of_known_maps and self.group(regime).of_maps
 
     def checkpoint(self, key: ModelKey) -> Path:
         """The weights of a detector; no file if its network comes with them."""
@@ -317,10 +317,9 @@ class Audit(Experiment):
         """Rows of the files under the present names of groups and numbers of runs: files depend on neither."""
         frames = []
         for key in self.trained:
-            if not self.of_known_maps and self.group(key.regime).of_maps:
-                continue
-            files = [self.rows_file(key, measure, source) for source in self.sources]
-            frames.append(disk.read_rows(files, filters=filters).assign(regime=key.regime, run=key.run))
+            if not self.of_maps(key.regime):
+                files = [self.rows_file(key, measure, source) for source in self.sources]
+                frames.append(disk.read_rows(files, filters=filters).assign(regime=key.regime, run=key.run))
         return pd.concat(frames, ignore_index=True)
 
 

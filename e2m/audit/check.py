@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from glob import glob
@@ -141,9 +142,9 @@ def check_file(
     except InputError as error:
         return [Finding("stop", "weights" if weights is not None else "detector", str(error))]
     images, missing = [], []
-    for start, (batch, wrong) in enumerate(read_or_mark(samples, detector.size, IMAGES)):
+    for number, (batch, wrong) in enumerate(read_or_mark(samples, detector.size, IMAGES)):
         images.append(batch)
-        missing.extend((start * IMAGES + index, error) for index, error in wrong.items())
+        missing.extend((number * IMAGES + index, error) for index, error in wrong.items())
     readable = np.ones(len(samples), bool)
     readable[[index for index, _ in missing]] = False
     findings = [Finding("warning", "input", str(error)) for _, error in missing]
@@ -178,19 +179,18 @@ def of_images(samples: pd.DataFrame, split: str | None = None) -> Iterator[Findi
         yield Finding("warning", "images", f"{len(rows)} files are equal to one of another {across}: {first}")
 
 
-def files(patterns: Sequence[str]) -> list[Path]:
-    """The files of weights that paths and patterns name, each once, sorted within a pattern.
+def files(pattern: str, fits: Callable[[Path], bool] = Path.is_file) -> list[Path]:
+    """The files of weights that a path or a pattern names, sorted; or the folders, with ``Path.is_dir``.
 
     Raises:
-        InputError: a path or a pattern without a file.
+        InputError: there is none.
     """
-    chosen = {}
-    for pattern in patterns:
-        found = [pattern] if Path(pattern).is_file() else sorted(glob(pattern, recursive=True))  # noqa: PTH207
-        if not (found := [path for path in map(Path, found) if path.is_file()]):
-            raise InputError(f"{pattern}: no such file; give a file of weights, or a pattern in quotes")
-        chosen |= dict.fromkeys(found)
-    return list(chosen)
+    expanded = os.path.expanduser(pattern)  # noqa: PTH111
+    found = [expanded] if fits(Path(expanded)) else sorted(glob(expanded, recursive=True))  # noqa: PTH207
+    if not (found := [path for path in map(Path, found) if fits(path)]):
+        kind = "folder" if fits is Path.is_dir else "file"
+        raise InputError(f"--weights {pattern}: no such {kind}; correct the path, or quote the pattern: 'runs/a_*.pt'")
+    return found
 
 
 def chosen(samples: pd.DataFrame, images: int = IMAGES) -> pd.DataFrame:
@@ -405,7 +405,7 @@ def _against_labels(detector: Detector, seen: Seen, labels: np.ndarray) -> Itera
     if not known.any():
         return
     predicted, right = margin > 0, ((margin > 0) == synthetic).mean()
-    if len(margin) > 1 and predicted.all() != (~predicted).all():
+    if len(margin) > 1 and len(np.unique(predicted)) == 1:
         yield Finding("warning", "labels", f"all {len(margin)} images are called {LABELS[int(predicted[0])]}")
     if synthetic.all() or not synthetic.any():
         only = LABELS[int(synthetic[0])]
@@ -440,9 +440,9 @@ def _auc(margin: np.ndarray, synthetic: np.ndarray) -> tuple[float, float]:
 
 
 def _best_threshold(margin: np.ndarray, synthetic: np.ndarray) -> tuple[float, float]:
-    """The margin that splits the classes best, and the mean of both classes' accuracies there."""
-    order = np.sort(np.unique(margin))
+    """The margin with the highest mean of both classes' accuracies, and the accuracy on all images there."""
+    order = np.unique(margin)
     cuts = (order[:-1] + order[1:]) / 2 if len(order) > 1 else order
     rates = [((margin > cut)[synthetic].mean() + (margin <= cut)[~synthetic].mean()) / 2 for cut in cuts]
-    best = int(np.argmax(rates))
-    return float(cuts[best]), float(rates[best])
+    best = cuts[int(np.argmax(rates))]
+    return float(best), float(((margin > best) == synthetic).mean())

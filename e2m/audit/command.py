@@ -19,13 +19,12 @@ from e2m.pages import notebook
 from e2m.types import InputError
 
 
-def audit(asked: Audit, dry_run: bool = False, progress: bool = True, book: str = "") -> Path | None:
+def audit(asked: Audit, dry_run: bool = False, book: str = "") -> Path | None:
     """Plan an audit, do what is left of it, and write its report.
 
     Args:
         asked: the audit.
         dry_run: stop after the plan, with its time.
-        progress: show progress on stderr.
         book: address of the book, to which the report links; without it the report has no links.
 
     Returns:
@@ -53,7 +52,7 @@ def audit(asked: Audit, dry_run: bool = False, progress: bool = True, book: str 
         )
     if dry_run:
         return None
-    worked = work.work(asked, progress)
+    worked = work.work(asked)
     worked.save()
     notebook.run("audit", {"folder": str(worked.folder), "book": book}, worked.folder / "audit.ipynb")
     verdict = json.loads((worked.folder / "audit.json").read_text("utf-8"))["verdict"]

@@ -14,6 +14,7 @@ from e2m import plugins, statistics
 from e2m.arrays.images import unreadable
 from e2m.audit import galleries, report
 from e2m.audit.audit import MEASURES, Audit
+from e2m.audit.check import Finding
 from e2m.audit.report import Report, Shown, Verdict
 from e2m.datasets import folder
 from e2m.pages import answer, claims, selection
@@ -278,9 +279,7 @@ def counts(audit: Audit) -> pd.DataFrame:
 
 def images(audit: Audit) -> pd.DataFrame:
     """Every image in every group: ``galleries.of_images``."""
-    measured = {name: audit.rows(name) for name in MEASURES}
-    if audit.has_rows("stability"):
-        measured["stability"] = audit.rows("stability")
+    measured = {name: audit.rows(name) for name in (*MEASURES, "stability") if audit.has_rows(name)}
     method = audit.methods[0]
     measured = {name: rows[rows["salience"].isin([method, ""])] for name, rows in measured.items()}
     maps = audit.rows("entropy").query("variant == 'spatial' and salience == @method")
@@ -310,8 +309,6 @@ def reported(
     audit: Audit, means: pd.DataFrame, equal: pd.DataFrame, differences: pd.DataFrame, controls: pd.DataFrame
 ) -> Report:
     """The report of an audit, for ``report.write``: the tables of the functions here."""
-    from e2m.audit.check import Finding
-
     every = images(audit)
     p_equal, p_measures = answer.corrected(equal, differences, undecided(audit, differences))
     named = {"regime": "group"}
@@ -356,7 +353,7 @@ def _group(audit: Audit, name: str) -> report.Group:
     group = audit.group(name)
     dataset = audit.maps(audit.detectors[0], name, audit.methods[0], audit.sources[0])
     about = {"layer": dataset.attrs["layer"], "maps": f"{dataset.sizes['y']}x{dataset.sizes['x']}"}
-    about |= {name: str(value) for name, value in group.known.items()}
+    about |= {field: str(value) for field, value in group.known.items()}
     return report.Group(name, group.network, list(group.runs), about)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from e2m import plugins
+from e2m.pages.answer import SIGNIFICANT
 
 if TYPE_CHECKING:
     from e2m.audit.report import Report, Verdict
@@ -29,9 +30,6 @@ NO_REASON = "there is no finite value"
 
 LEVELS = ("stop", "warning", "note")
 """Levels of findings, the most serious first."""
-
-SIGNIFICANT = 0.05
-"""Largest corrected p of a difference that counts."""
 
 EFFECTS = ((0.147, "negligible"), (0.33, "small"), (0.474, "medium"), (np.inf, "large"))
 """Cliff's delta, without its sign, is below the number; Romano et al. 2006."""
@@ -208,5 +206,5 @@ def _value(value: object) -> object:
 
 
 def _plain(content: dict[str, Any]) -> dict[str, Any]:
-    """A dataclass's content with lists for tuples and text for other keys' values."""
+    """A dataclass's content with lists for tuples."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}

@@ -33,7 +33,7 @@ _OURS = ("samples", "folders")
 """Arguments of ``e2m.pair_maps`` that the audit gives."""
 
 SIDE = 224
-"""Side in pixels of the images beside whose size known maps are made; it only limits how fine these can be."""
+"""Side in pixels of the input of ``stand_in``, unless its maps have more cells."""
 
 
 def check_known(known: Mapping[str, object]) -> None:
@@ -97,7 +97,7 @@ def write(audit: Audit, key: ModelKey, sources: list[str]) -> None:
 
 
 def stand_in(shape: tuple[int, int]) -> Detector:
-    """A network that knows nothing, whose layer has cells of this shape: known maps are made at its size."""
+    """A network that knows nothing, whose layer has cells of this shape: that of the known maps beside given ones."""
     model = nn.Sequential(nn.AdaptiveAvgPool2d(shape), _Nothing())
     return Detector("given maps", model, layer="0", size=max(SIDE, *shape), mean=(0,) * 3, std=(1,) * 3)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from e2m import plugins
 from e2m.audit import given
+from e2m.audit.check import files
 from e2m.detectors import check_known
 from e2m.store import disk
 from e2m.types import InputError
@@ -59,9 +59,10 @@ class Group:
         if maps and not patterns:
             raise InputError(f"--detector {name}={MAPS}: name the folders of its maps, one a run: --weights 'maps/a_*'")
         (given.check_known if maps else check_known)(known or {})
-        files = [file for pattern in patterns for file in _files(pattern, Path.is_dir if maps else Path.is_file)]
+        fits = Path.is_dir if maps else Path.is_file
+        found = [file.absolute() for pattern in patterns for file in files(pattern, fits)]
         hashes = {}
-        for file in files:
+        for file in found:
             twin = hashes.setdefault(given.content(file) if maps else disk.file_hash(file), file)
             if twin is not file:
                 raise InputError(
@@ -69,7 +70,7 @@ class Group:
                     f"{name!r} look stable: leave one out"
                 )
         network = str(Path(network).absolute()) if Path(network).is_file() else network
-        return cls(name, network, tuple(sorted(files, key=_natural)), known or {})
+        return cls(name, network, tuple(sorted(found, key=_natural)), known or {})
 
     def as_dict(self) -> dict:
         """The arguments of ``of`` that give this group."""
@@ -89,10 +90,6 @@ class Group:
         above = os.path.commonpath([file.parent for file in self.weights])
         return tuple(file.relative_to(above).as_posix() for file in self.weights)
 
-    def checkpoint(self, run: int) -> Path | None:
-        """The checkpoint of a run; None if the network comes with its weights."""
-        return self.weights[run] if self.weights else None
-
 
 def check(groups: Sequence[Group]) -> None:
     """Check that groups can be told apart.
@@ -105,17 +102,6 @@ def check(groups: Sequence[Group]) -> None:
     names = [group.name for group in groups]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"--detector {twice[0]}= arrived twice; give each group a name of its own")
-
-
-def _files(pattern: str, fits: Callable[[Path], bool]) -> list[Path]:
-    """The files or folders of a pattern, or the one of that name."""
-    expanded = os.path.expanduser(pattern)  # noqa: PTH111
-    found = [expanded] if fits(Path(expanded)) else glob.glob(expanded, recursive=True)  # noqa: PTH207
-    files = [Path(name).absolute() for name in found if fits(Path(name))]
-    if not files:
-        kind = "folder" if fits is Path.is_dir else "file"
-        raise InputError(f"--weights {pattern}: no such {kind}; correct the path, or quote the pattern: 'runs/a_*.pt'")
-    return files
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:

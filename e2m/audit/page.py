@@ -59,11 +59,9 @@ def render(data: dict[str, Any], report: Report, book: str) -> Iterator[str]:
         book: address of the book, or "".
     """
     styles = {group["name"]: style(index) for index, group in enumerate(data["groups"])}
-    order = by_surprise(data["images"])
+    order, rows = by_surprise(data["images"]), _by_image(data["images"])
     wanted = dict.fromkeys([row["image"] for gallery in data["galleries"] for row in gallery["images"]] + order)
-    of_image = {row["image"]: number for number, row in enumerate(_by(data["images"], "image").values())}
-    shown = {one["image"]: one for one in embedded(report, list(wanted), _by_image(data["images"]))}
-    listed = _listed(data["images"], order[:LISTED])
+    shown = {one["image"]: one for one in embedded(report, list(wanted), rows)}
     # The page's policy allows this script by its hash, and no other.
     script = resources.files("e2m.audit").joinpath("report.js").read_text("utf-8")
     return (
@@ -77,8 +75,8 @@ def render(data: dict[str, Any], report: Report, book: str) -> Iterator[str]:
             glance=glance(data),
             counts=counted(data["counts"]),
             shown=shown,
-            numbers=of_image,
-            listed=listed,
+            numbers={name: number for number, name in enumerate(rows)},
+            listed=_listed(rows, order[:LISTED]),
             images=len(order),
             columns=_columns(data["images"]),
             bar=pictures.colour_bar(),
@@ -273,21 +271,12 @@ def counted(rows: list[dict]) -> list[dict[str, Any]]:
     """Counts of maps by group and source, summed over runs."""
     table: dict[tuple, dict] = {}
     for row in rows:
-        line = table.setdefault(
-            (row["group"], row["source"]),
-            {
-                "group": row["group"],
-                "source": row["source"],
-                "runs": 0,
-                "images": 0,
-                "dead": 0,
-                "missing": 0,
-                "unreadable": 0,
-            },
-        )
+        empty = dict.fromkeys(("runs", "images", "dead", "missing", "unreadable"), 0)
+        named = {"group": row["group"], "source": row["source"]}
+        line = table.setdefault(tuple(named.values()), named | empty)
         line["runs"] += 1
-        line["images"] = max(line["images"], row["images"] or 0)
-        line["unreadable"] = max(line["unreadable"], row["unreadable"] or 0)
+        for name in ("images", "unreadable"):
+            line[name] = max(line[name], row[name] or 0)
         for name in ("dead", "missing"):
             line[name] += row[name] or 0
     return list(table.values())
@@ -351,33 +340,25 @@ def _tiles(maps: np.ndarray, scores: np.ndarray, runs: list[str], label: str) ->
     return tiles
 
 
-def _listed(images: list[dict], order: list[str]) -> list[dict[str, Any]]:
+def _listed(rows: dict[str, dict[str, dict]], order: list[str]) -> list[dict[str, Any]]:
     """Images of the table, in this order, with one row a group."""
-    by_image = _by_image(images)
     return [
         {
-            "about": next(iter(by_image[name].values())),
-            "groups": by_image[name],
-            "wrong": any(row["wrong"] for row in by_image[name].values()),
-            "dead": any(row["dead"] for row in by_image[name].values()),
+            "about": next(iter(groups.values())),
+            "groups": groups,
+            "wrong": any(row["wrong"] for row in groups.values()),
+            "dead": any(row["dead"] for row in groups.values()),
         }
-        for name in order
+        for groups in map(rows.__getitem__, order)
     ]
 
 
 def _by_image(images: list[dict]) -> dict[str, dict[str, dict]]:
+    """Image -> group -> its row, in the order of the rows."""
     table: dict[str, dict[str, dict]] = {}
     for row in images:
         table.setdefault(row["image"], {})[row["group"]] = row
     return table
-
-
-def _by(rows: list[dict], column: str) -> dict[str, dict]:
-    """The first row of every value of a column, in order."""
-    first: dict[str, dict] = {}
-    for row in rows:
-        first.setdefault(row[column], row)
-    return first
 
 
 def _link(book: str, measure: str) -> str:

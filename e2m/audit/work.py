@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from tqdm import tqdm
 
@@ -61,7 +61,7 @@ class Job:
 
     def detector(self) -> Detector:
         """The detector, loaded."""
-        return self.audit.detector(*asdict(self.key).values())
+        return self.audit.detector(self.key.detector, self.key.regime, self.key.run)
 
 
 def jobs(audit: Audit) -> list[Job]:
@@ -157,11 +157,11 @@ def _explain(job: Job, progress: bool) -> None:
 
 def _finished(audit: Audit, key: ModelKey, source: str) -> bool:
     """Whether all files of a source are there; one that is not whole is named on stderr, and counts as missing."""
-    files = [path for path in audit.results(key, [source]) if path.is_file()]
-    flaws = {path: flaw for path in files if (flaw := disk.flaw(path))}
-    for path, flaw in flaws.items():
-        tqdm.write(f"e2m: {upkeep.set_aside(path, flaw)}", file=sys.stderr)
-    return len(files) - len(flaws) == len(audit.results(key, [source]))
+    files = audit.results(key, [source])
+    for path in files:
+        if path.is_file() and (flaw := disk.flaw(path)):
+            tqdm.write(f"e2m: {upkeep.set_aside(path, flaw)}", file=sys.stderr)
+    return all(path.is_file() for path in files)
 
 
 def _seconds_of(job: Job) -> tuple[float, float]:

@@ -44,10 +44,10 @@ def seconds(
     This also shows, before any long work, what cannot work.
 
     Args:
-        experiment: its measures must have numbers of images.
+        experiment: the profile, whatever its numbers of images are.
         key: names the detector.
         detector: the detector, loaded.
-        batch: the first images of a draw.
+        batch: some images, all of which every measure changes here.
         clock: the time in seconds; ``time.process_time`` is that of the CPU, which other work does not lengthen.
 
     Raises:
@@ -63,7 +63,8 @@ def seconds(
 
         time_of({})  # the first call is slower
         clean = time_of({})
-        each = {name: {name: settings} for name, settings in experiment.measures.items()}
+        every = {"images_per_source": int(batch[0]["draw"].max()) + 1}
+        each = {name: {name: settings | every} for name, settings in experiment.measures.items()}
         return {CLEAN: clean, **{name: max(time_of(one) - clean, 0.0) for name, one in each.items()}}
 
 

@@ -35,6 +35,7 @@ RULE_BETWEEN = (
 """The rule for groups that nobody planned, a point each: the question is which, not what made them different."""
 
 SIGNIFICANT = 0.05
+"""Largest corrected p of a difference that counts."""
 
 _WORDS = {1: "higher", -1: "lower"}
 

@@ -98,12 +98,10 @@ def seconds_of(experiment: Experiment, network: str) -> dict[str, float]:
     images = np.random.default_rng(0).integers(0, 256, (cost.TIMED, side, side, 3), np.uint8)
     names = [f"{number}" for number in range(cost.TIMED)]
     about = pd.DataFrame({"image": names, "label": LABELS[0], "source": "", "draw": range(cost.TIMED)})
-    few = {name: {**settings, "images_per_source": cost.TIMED} for name, settings in experiment.measures.items()}
-    view = replace(experiment, measures=few)
     key = ModelKey(network, experiment.traditional, 0)
     # On a CPU, other jobs of the machine must not count.
     clock = time.process_time if next(detector.model.parameters()).device.type == "cpu" else time.perf_counter
-    return cost.seconds(view, key, detector, (about, images, np.zeros(cost.TIMED, bool)), clock)
+    return cost.seconds(experiment, key, detector, (about, images, np.zeros(cost.TIMED, bool)), clock)
 
 
 def _costs(experiment: Experiment, images: Counts, keys: list[ModelKey]) -> Iterator[str]:

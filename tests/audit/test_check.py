@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from e2m import cli
-from e2m.audit.check import Finding, check, check_file, chosen, files
+from e2m.audit.check import Finding, _best_threshold, check, check_file, chosen, files
 from e2m.types import LABELS, Detector, InputError
 
 
@@ -201,12 +201,25 @@ def test_half_of_the_images_are_of_each_label_and_source(faces):
     assert chosen(samples).shape[0] == 40
 
 
-def test_files_of_weights(tmp_path):
+def test_files_of_weights(tmp_path, monkeypatch):
     for name in ("a_2.pt", "a_1.pt", "b.pt"):
         (tmp_path / name).touch()
-    assert [file.name for file in files([str(tmp_path / "a_*.pt"), str(tmp_path / "a_1.pt")])] == ["a_1.pt", "a_2.pt"]
-    with pytest.raises(InputError, match=r"c_\*\.pt: no such file; give a file of weights, or a pattern in quotes"):
-        files([str(tmp_path / "c_*.pt")])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for pattern in (f"{tmp_path}/a_*.pt", "~/a_*.pt"):
+        assert [file.name for file in files(pattern)] == ["a_1.pt", "a_2.pt"]
+    assert files("~/b.pt") == [tmp_path / "b.pt"]
+    with pytest.raises(InputError, match=r"c_\*\.pt: no such file; correct the path, or quote the pattern"):
+        files(str(tmp_path / "c_*.pt"))
+
+
+def test_an_accuracy_is_that_of_all_images_whatever_the_shares_of_the_classes():
+    """Ninety images of one class and ten of the other: at the best threshold, two of the ninety are wrong."""
+    synthetic = np.arange(100) >= 90
+    margin = np.where(synthetic, -1.0, -3.0)
+    margin[:2] = 1.0
+    threshold, accuracy = _best_threshold(margin, synthetic)
+    assert -3 < threshold < -1
+    assert accuracy == 0.98
 
 
 def test_what_cannot_be_loaded_or_read_is_a_finding(faces, tmp_path):

@@ -1,5 +1,7 @@
 """Maps that other software made, in an audit: measured and shown like others, and what needs a network is said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,15 @@ def test_given_maps_are_measured_like_others(audit, folders, tmp_path):
     assert sentence.startswith("net and twin with CAM")
     page = report.write(comparison.reported(audit, means, equal, differences, controls), tmp_path).read_text()
     assert "without a network" in page
+
+
+def test_an_audit_of_maps_alone_has_a_report(audit, tmp_path):
+    alone = replace(audit, groups=audit.groups[:2], regimes=audit.regimes[:2])
+    means, equal, differences = comparison.means(alone), comparison.equal(alone), comparison.differences(alone)
+    reported = comparison.reported(alone, means, equal, differences, comparison.controls(alone))
+    assert {"alike", "dead"} <= set(reported.images)
+    assert {"flipped", "rotated"}.isdisjoint(reported.images)
+    assert "maps as given" in report.write(reported, tmp_path).read_text()
 
 
 def test_what_stands_out_is_said_before_the_work(audit):

@@ -13,6 +13,7 @@ from e2m.experiment import cost, explain
 from e2m.experiment.profile import AUTO, ModelKey, Pilot
 from e2m.experiment.results import Experiment
 from e2m.pages import pilot, plan
+from e2m.salience.engine import Explainer
 from e2m.statistics.components import Components, Draw, Part
 from e2m.store import disk, paths
 from e2m.types import InputError
@@ -167,6 +168,23 @@ def test_times_are_measured_with_random_images(experiment):
     times = plan.seconds_of(replace(experiment, detectors=["demo_cnn"]), "demo_cnn")
     assert set(times) == {cost.CLEAN, "noise", "transformations"}
     assert times[cost.CLEAN] > 0
+
+
+def test_the_time_of_a_change_does_not_depend_on_how_many_images_are_changed(experiment, toy, monkeypatch):
+    """Passes of images serve as the clock."""
+    passed, several = [0], Explainer.several
+
+    def counting(explainer, images, *more):
+        passed.append(len(images))
+        return several(explainer, images, *more)
+
+    monkeypatch.setattr(Explainer, "several", counting)
+    detector, first = toy(0), experiment.samples.query("source == 'real'").nsmallest(cost.TIMED, "draw")
+    batch = next(experiment.batches(first, detector))
+    measures = {name: settings | {"images_per_source": 1} for name, settings in experiment.measures.items()}
+    few = replace(experiment, measures=measures)
+    times = cost.seconds(few, ModelKey("toy", "cyborg", 0), detector, batch, lambda: sum(passed))
+    assert times == {cost.CLEAN: 1.0, **cost.changes(few)}
 
 
 def test_the_command_line(experiment, tmp_path, capsys):
