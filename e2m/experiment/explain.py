@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -125,8 +124,8 @@ def explain_runs(
 
         wrong |= _failures(work, group)
     raise_errors(wrong, keys)
-    for key, source in product(keys, sources or experiment.sources):
-        for path in _Files(experiment, key, experiment.methods_of(key), source, {}).paths:
+    for key in keys:
+        for path in experiment.results(key, sources or experiment.sources):
             finished.release(path)
 
 
@@ -191,9 +190,10 @@ def explain_detectors(
             bar.update(len(rows) * (len(files) - len(left)))
             if left:
                 chosen = {one.key: explainers[one.key] for one in left}
-                _explain_source(family, chosen, source, rows.reset_index(drop=True), bar, left)
-            for path in (path for one in files for path in one.paths) if keep else ():
-                finished.keep(path)
+                _explain_source(family, chosen, rows.reset_index(drop=True), bar, left)
+            for one in files if keep else ():
+                for path in one.paths:
+                    finished.keep(path)
 
 
 class _Files:
@@ -206,11 +206,11 @@ class _Files:
         self.named = {**asdict(key), "source": source}
         self.maps = {method: experiment.maps_file(key, method, source) for method in methods}
         self.rows = {measure: experiment.rows_file(key, measure, source) for measure in experiment.measures}
-        self._parts: dict[str, list[Explanation]] = {method: [] for method in methods}
+        self._parts: dict[str, list[Explanation]] = {method: [] for method in self.maps}
 
     @property
     def paths(self) -> list[Path]:
-        """All of them."""
+        """The maps, then the rows."""
         return [*self.maps.values(), *self.rows.values()]
 
     def finished(self) -> bool:
@@ -235,7 +235,6 @@ class _Files:
     @contextmanager
     def writing(self) -> Iterator[Callable[[dict[str, Explanation], dict[str, pd.DataFrame]], None]]:
         """A function that adds explanations by method and rows by measure, batch by batch."""
-        self._parts = {method: [] for method in self.maps}
         with ExitStack() as stack:
             add = {
                 measure: stack.enter_context(
@@ -267,7 +266,6 @@ class _Files:
 def _explain_source(
     experiment: Inputs,
     explainers: Mapping[ModelKey, Explainer],
-    source: str,
     samples: pd.DataFrame,
     bar: tqdm,
     files: Sequence[_Files],

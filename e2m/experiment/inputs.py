@@ -28,7 +28,6 @@ PILOT = "pilot"
 UNTRAINED = "untrained"
 """Instead of the hash of weights that no file holds."""
 
-
 LEARNT = "training_images_sha256"
 """What results say of the images that their detector learned from."""
 
@@ -71,9 +70,10 @@ class Inputs(Profile):
         # What a measure changes is explained unchanged as well.
         needed = needed if measure is None else needed[needed["measure"] == measure]
         if needed.empty:
+            name, of_it = ("", "") if measure is None else (f"measures.{measure}.", " of it")
             raise InputError(
-                f"profile {self.profile}: measures.{measure}.images_per_source is {AUTO}, and the pilot has no "
-                f"quantity of it on {source}, as the forest plot has none; a number fits"
+                f"profile {self.profile}: {name}images_per_source is {AUTO}, and the pilot has no quantity{of_it} on "
+                f"{source}; a number fits, or make the pilot again: `e2m pilot --profile {self.profile}`"
             )
         return int(needed["images"].max())
 

@@ -203,3 +203,5 @@ def test_a_measure_that_no_pilot_decides_on_needs_a_number(experiment):
     measures = {**experiment.measures, "degradation": {"images_per_source": AUTO}}
     with pytest.raises(InputError, match=r"measures\.degradation\.images_per_source is auto, and the pilot has no"):
         replace(experiment, measures=measures).images_of("real", "degradation")
+    with pytest.raises(InputError, match=r": images_per_source is auto, and the pilot has no quantity on new; .*again"):
+        experiment.images_of("new")
