@@ -55,7 +55,7 @@ def _locked(command: Sequence[str], profile: str, lock: int) -> int:
     for line in upkeep.sweep(results, paths.EXECUTED, paths.DATA):
         _say(line)
     status = _run([command[0], *_again(command, known), *command[1:]], lock)
-    files = {_inside(path) for path in upkeep.sealed(results, paths.EXECUTED)}
+    files = {_inside(path) for path in upkeep.finished(results, paths.EXECUTED)}
     if status and known.is_file():  # what was to be made again may still be missing
         files |= {*known.read_text().splitlines()}
     paths.write_atomically(known, lambda file: file.write("\n".join(sorted(files)).encode()))

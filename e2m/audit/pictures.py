@@ -48,9 +48,9 @@ def highest(values: np.ndarray) -> str:
     return "centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
 
 
-def colour_bar(stops: int = 9) -> list[str]:
+def colour_bar() -> list[str]:
     """The colours of maps from 0 to 1, as hexadecimal text."""
-    return ["#" + bytes(_colours()[level].tolist()).hex() for level in np.linspace(0, 255, stops).round().astype(int)]
+    return ["#" + bytes(_colours()[level].tolist()).hex() for level in np.linspace(0, 255, 9).round().astype(int)]
 
 
 @cache

@@ -399,7 +399,7 @@ def _recorded(owner: Path) -> dict:
     """The record of ``claim``; an empty one if there is none."""
     if not owner.is_file():
         return {}
-    record = json.loads(disk.sealed(owner).read_bytes())
+    record = json.loads(disk.checked(owner).read_bytes())
     return {name: record[name] for name in ("file", "settings")}
 
 

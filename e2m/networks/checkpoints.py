@@ -46,7 +46,7 @@ def _check_exists(path: Path, kind: str = CHECKPOINT_FORMAT) -> None:
 def _loaded(path: str | Path, kind: str = CHECKPOINT_FORMAT) -> object:
     path = Path(path)
     _check_exists(path, kind)
-    disk.sealed(path)
+    disk.checked(path)
     try:
         check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -89,7 +89,7 @@ def load_weights(detector: Detector, path: str | Path) -> Detector:
         return _with_program(detector, program, path)
     # One flipped bit in the name of the format would make a checkpoint of E2M look like weights of another program.
     if seals.sealed(path):
-        disk.sealed(path)
+        disk.checked(path)
     content, frozen, note = _content(path), (), ()
     if isinstance(content, dict) and content.get("format") == CHECKPOINT_FORMAT:
         state = _of_kind(content, path, CHECKPOINT_FORMAT)

@@ -152,7 +152,7 @@ def _mapped(path: Path, row: np.dtype) -> np.ndarray:
     """The rows of a file, read from the disk when they are used."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; `e2m frozen` writes the outputs of frozen blocks")
-    rows, rest = divmod(disk.sealed(path).stat().st_size - len(seals.SEAL), row.itemsize)
+    rows, rest = divmod(disk.checked(path).stat().st_size - len(seals.SEAL), row.itemsize)
     if rest or rows < 1:
         raise InputError(f"{path}: damaged, or of another detector; move it away, and `e2m frozen` writes it anew")
     return np.memmap(path, row, mode="r", shape=(rows,))

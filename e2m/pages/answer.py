@@ -107,7 +107,7 @@ def answer(equal: pd.Series, differences: pd.DataFrame, *, guided: str, traditio
     }
     named = equal.rename({"AUC difference": "difference", "90 % low": "low_90", "90 % high": "high_90"})
     accuracy = _of_accuracy(named, _label(guided), _label(traditional), "in-set AUC")
-    measures = _of_measures(judged, controls, guided, traditional)
+    measures = _of_measures(judged, controls, guided)
     if equal["verdict"] == "different":
         preferred = guided if equal["AUC difference"] > 0 else traditional
         verdict = f"By the written rule, {_label(preferred)} is preferred, because it is more accurate."
@@ -275,7 +275,7 @@ def _of_accuracy(equal: pd.Series, first: str, second: str, what: str) -> str:
     )
 
 
-def _of_measures(judged: pd.DataFrame, controls: Sequence[str], guided: str, traditional: str) -> str:
+def _of_measures(judged: pd.DataFrame, controls: Sequence[str], guided: str) -> str:
     total, differ = len(judged), int((judged["sign"].abs() == 1).sum())
     first = f"{differ or 'None'} of {total} quantities of the measures differ{'s' * (differ < 2)} between the groups"
     if judged["sign"].isna().all():

@@ -228,17 +228,17 @@ def salience_grid(
     return figure
 
 
-def overlay(image: np.ndarray, salience: np.ndarray, strength: float = 0.55) -> np.ndarray:
+def overlay(image: np.ndarray, salience: np.ndarray) -> np.ndarray:
     """An image (H, W, 3) uint8 with a map (h, w) laid over it in colour; a dead map turns the image grey."""
     grey = image.mean(axis=2, keepdims=True).repeat(3, axis=2) / 255
     if not np.isfinite(salience).all():
         return grey
     large = upsample(salience[None], *image.shape[:2])[0]
     coloured = plt.get_cmap(MAP_COLOURS)(large)[..., :3]
-    return (1 - strength) * grey + strength * coloured
+    return (1 - 0.55) * grey + 0.55 * coloured
 
 
-def average_maps(rows: Sequence[Averages], label: str = "mean salience") -> Figure:
+def average_maps(rows: Sequence[Averages]) -> Figure:
     """Average maps: one row a regime, one map a run, then the mean over runs and the average human map.
 
     Regimes of one run share rows. All maps share one colour scale. The number below a map is its correlation with the
@@ -246,7 +246,6 @@ def average_maps(rows: Sequence[Averages], label: str = "mean salience") -> Figu
 
     Args:
         rows: as ``e2m.pages.average.averages`` gives them.
-        label: of the colour scale.
     """
     repeated, single = ([row for row in rows if (len(row.runs) > 1) == several] for several in (True, False))
     most = max([len(row.runs) for row in repeated] + [min(4, len(single))])
@@ -272,7 +271,7 @@ def average_maps(rows: Sequence[Averages], label: str = "mean salience") -> Figu
         for ax, row in zip(line, part, strict=False):
             show(ax, row, row.runs[0], row.title)
         show(line[-1], part[0], part[0].human, "human")
-    figure.colorbar(axes[0, -1].images[0], ax=axes, label=label, fraction=0.02, pad=0.01)
+    figure.colorbar(axes[0, -1].images[0], ax=axes, label="mean salience", fraction=0.02, pad=0.01)
     return figure
 
 
@@ -423,21 +422,19 @@ def _lines(ax: plt.Axes, table: pd.DataFrame, x: str, style: Mapping) -> None:
         ax.fill_between(subset[x], subset["low"], subset["high"], color=colour, alpha=0.2, linewidth=0)
 
 
-def roc(table: pd.DataFrame, columns: int = 2) -> Figure:
+def roc(table: pd.DataFrame) -> Figure:
     """ROC curves: one panel for each synthetic source, one line and band for each regime; each detector gets a row.
 
     Args:
         table: detector, regime, source, fdr, mean, low and high, as ``e2m.pages.detection.curves`` gives them.
-        columns: panels side by side.
     """
     panels = list(table[["detector", "source"]].drop_duplicates().itertuples(index=False, name=None))
     style = regime_style(list(dict.fromkeys(table["regime"])))
     several = len(set(table["detector"])) > 1
-    down = -(-len(panels) // columns)
-    size = (3.4 * columns + 0.6, 3.2 * down + 0.5)
-    figure, axes = plt.subplots(
-        down, columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained"
-    )
+    down = -(-len(panels) // 2)
+    size = (3.4 * 2 + 0.6, 3.2 * down + 0.5)
+    options = {"figsize": size, "squeeze": False, "sharex": True, "sharey": True, "layout": "constrained"}
+    figure, axes = plt.subplots(down, 2, **options)
     for ax, (detector, source) in zip(axes.flat, panels, strict=False):
         subset = table[(table["detector"] == detector) & (table["source"] == source)]
         ax.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="chance")

@@ -20,7 +20,7 @@ from e2m.experiment.inputs import PILOT
 from e2m.experiment.profile import AUTO, ModelKey, Pilot
 from e2m.experiment.results import Experiment
 from e2m.pages import selection
-from e2m.statistics.components import Components, Draw, of_auc_rows, of_rows
+from e2m.statistics.components import MOST_RUNS, Components, Draw, of_auc_rows, of_rows
 from e2m.store import disk, paths
 from e2m.types import InputError
 
@@ -161,8 +161,7 @@ def decided(table: pd.DataFrame) -> pd.DataFrame:
 def _unreachable(found: Components, row: str, width: float, runs: int, draws: Sequence[Draw]) -> str:
     everything = [draw.images for draw in draws]
     best, enough = found.half_width(runs, everything, draws), found.runs_for(width, draws)
-    more = f"{enough} runs of each regime would do" if enough else "nor would 1000 runs: more images are needed as well"
-    return (
-        f"{row}: half_width {width:g} arrived, and {runs} runs on all {max(everything)} images give {best:.2g}; "
-        f"what is missing are runs: {more}"
-    )
+    arrived = f"{row}: half_width {width:g} arrived, and {runs} runs on all {max(everything)} images give {best:.2g}"
+    if enough:
+        return f"{arrived}; {enough} runs of each regime would reach it"
+    return f"{arrived}; even {MOST_RUNS} runs would not reach it: more images are needed as well"

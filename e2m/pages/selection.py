@@ -166,8 +166,8 @@ def selected(
     Raises:
         InputError: a method that the experiment lacks.
     """
-    methods = [method] if isinstance(method, str) else list(method)
-    for name in methods:
+    wanted = [method] if isinstance(method, str) else list(method)
+    for name in wanted:
         check_method(name, experiment.methods)
     parts = [(("accuracy ↑", "", False, "higher"), statistics.accuracies(scores))]
     in_set = replace(experiment, sources=experiment.in_set)
@@ -178,24 +178,13 @@ def selected(
             level = chosen_level(headline, name, levels, rows)
             about = (_title(module.LETTER, headline, level), module.LETTER, headline.published, headline.better)
             parts.append((about, _rows_of(headline, rows, level)))
-    columns = [
-        *ABOUT,
-        "detector",
-        "regime",
-        "salience",
-        "source",
-        "run",
-        "run_other",
-        "image",
-        "value",
-        "least",
-        "most",
-    ]
+    texts = ("detector", "regime", "salience", "source", "image")
+    columns = [*ABOUT, *texts, "run", "run_other", "value", "least", "most"]
     chosen = [
-        rows[rows["source"].isin(in_set.sources) & rows["salience"].isin([*methods, ""])]
+        rows[rows["source"].isin(in_set.sources) & rows["salience"].isin([*wanted, ""])]
         .assign(**dict(zip(ABOUT, about, strict=True)))
         .reindex(columns=columns)
-        .astype(dict.fromkeys(("detector", "regime", "salience", "source", "image"), str))
+        .astype(dict.fromkeys(texts, str))
         for about, rows in parts
     ]
     return pd.concat(chosen, ignore_index=True)

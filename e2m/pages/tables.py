@@ -190,13 +190,13 @@ def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str = "reg
     return Table(wide, rows, [*_counted(table, rows), *_remarks(table)], kept=values)
 
 
-def difference_table(differences: pd.DataFrame, digits: int = 3) -> Table:
+def difference_table(differences: pd.DataFrame) -> Table:
     """The result of ``statistics.compare`` for reading, the difference first; notes below as in ``interval_table``."""
     hidden = ("detector", "letter", "published", "better")
     names = [name for name in differences.columns[: differences.columns.get_loc("difference")] if name not in hidden]
     chances = differences.assign(kind="P(a > b)")
     cells = {
-        "difference": _cells(differences, "difference", "low", "high", digits),
+        "difference": _cells(differences, "difference", "low", "high", 3),
         "P": _cells(chances, "probability_greater", "probability_low", "probability_high", 2),
         "Cliff's delta": _cells(chances, "cliffs_delta", "cliffs_low", "cliffs_high", 2),
     }

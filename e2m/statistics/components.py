@@ -144,7 +144,7 @@ class Components:
         return counts
 
     def runs_for(self, half_width: float, draws: Sequence[Draw]) -> int | None:
-        """The smallest number of runs of each group whose interval is as short, with all images; None above 1000."""
+        """The fewest runs of each group whose interval is as short with all images; None above ``MOST_RUNS``."""
         everything = [draw.images for draw in draws]
         reached = (runs for runs in range(2, MOST_RUNS + 1) if self.half_width(runs, everything, draws) <= half_width)
         return next(reached, None)

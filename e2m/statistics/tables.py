@@ -5,7 +5,7 @@ What is compared are two values of one column of the rows, ``regime`` unless a f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from itertools import combinations
@@ -409,10 +409,7 @@ def groups_of(
     _check_columns(rows, ["run", "image", "value"], by)
     if not len(rows):
         raise InputError("no rows arrived; give tidy rows of at least one run and image")
-    group = np.zeros(len(rows), dtype=np.int64)
-    for name in by:
-        codes, kinds = pd.factorize(rows[name], use_na_sentinel=False)
-        group = pd.factorize(group * len(kinds) + codes)[0]
+    group = _numbered([pd.factorize(rows[name], use_na_sentinel=False)[0] for name in by])
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     names = pd.DataFrame({column: _plain(rows[column].iloc[order[starts]]) for column in by})
@@ -448,6 +445,14 @@ def groups_of(
         return stacks, None if labels is None else labels[shown], pairs if paired.any() else None, limits
 
     return names, map(tables, np.split(order, starts[1:]))
+
+
+def _numbered(columns: Iterable[np.ndarray]) -> np.ndarray:
+    """(N,) a number for each combination of codes (N,) from -1 up, in order of first appearance."""
+    number = np.int64(0)
+    for codes in columns:
+        number = pd.factorize(number * (int(codes.max()) + 2) + codes + 1)[0]
+    return number
 
 
 def _pivot(
@@ -508,9 +513,7 @@ def _check_columns(rows: pd.DataFrame, needed: Sequence[str], by: Sequence[str])
 
 def _check_repeats(rows: pd.DataFrame, by: Sequence[str], keys: np.ndarray) -> None:
     """Raise if a run (or pair) has two values on an image, and name the columns in which they differ."""
-    key = np.zeros(len(keys), dtype=np.int64)
-    for codes in keys.T:
-        key = pd.factorize(key * (int(codes.max()) + 2) + codes + 1)[0]
+    key = _numbered(keys.T)
     repeated = pd.Series(key).duplicated(keep=False).to_numpy()
     if not repeated.any():
         return

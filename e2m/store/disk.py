@@ -182,7 +182,7 @@ def _read(path: str | Path, read: Callable, **options):
             f"{path}: no such results; {beside(path)}; make them with `make book`, or `e2m salience` for one detector"
         )
     try:
-        return read(sealed(path), **options)
+        return read(checked(path), **options)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # Arrow and its readers raise errors of many kinds for files that are damaged
@@ -270,7 +270,7 @@ def read_maps(path: str | Path) -> xr.Dataset:
         raise InputError(
             f"{path}: no salience maps there; {beside(path)}; make them with `make book` or `e2m salience`"
         )
-    sealed(path)
+    checked(path)
     try:
         maps = xr.load_dataset(path, engine="scipy")
     except MemoryError:
@@ -304,14 +304,14 @@ def read_json(path: str | Path, kinds: Mapping[str, type], remedy: str) -> dict:
     return content
 
 
-def beside(path: str | Path, most: int = 12) -> str:
+def beside(path: str | Path) -> str:
     """What there is instead of a file that is missing, in words: the content of the nearest folder that exists."""
     folder = next(parent for parent in Path(path).absolute().parents if parent.is_dir())
     names = sorted(entry.name for entry in folder.iterdir() if entry.name[0] != ".")
-    return f"{folder} holds {', '.join(names[:most]) or 'nothing'}{', ...' * (len(names) > most)}"
+    return f"{folder} holds {', '.join(names[:12]) or 'nothing'}{', ...' * (len(names) > 12)}"
 
 
-def sealed(path: str | Path) -> Path:
+def checked(path: str | Path) -> Path:
     """The path of a derived file, after a check that the file is whole and lies where it belongs (``seals.flaw``).
 
     A file is checked once as long as its size and time stay the same.

@@ -79,8 +79,9 @@ def _find(path: Path, text: bytes) -> int:
 
 
 def _hash_of(location: str) -> bytes:
-    blank = b"0" * _LOCATION
-    return hashlib.sha256(location.encode()).hexdigest()[:_LOCATION].encode() if location != ANYWHERE else blank
+    if location == ANYWHERE:
+        return b"0" * _LOCATION
+    return hashlib.sha256(location.encode()).hexdigest()[:_LOCATION].encode()
 
 
 def _content_hash(path: Path, start: int) -> bytes:

@@ -49,9 +49,9 @@ def load(name: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict[str, str]
     return disk.read_table(files[-1]), disk.settings_of(files[-1])
 
 
-def made(name: str, folder: Path = FOLDER) -> bool:
+def made(name: str) -> bool:
     """Whether a study's table exists."""
-    return bool(_files(name, folder))
+    return bool(_files(name, FOLDER))
 
 
 def _files(name: str, folder: Path) -> list[Path]:

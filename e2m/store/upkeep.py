@@ -48,9 +48,8 @@ def sweep(results: Path, executed: Path, data: Path) -> Iterator[str]:
             set_aside(folder, flaw)
             yield f"{flaw}; its data set is set aside as {folder.name}{KEPT} and made again"
     with ThreadPoolExecutor() as pool:
-        kept = [path for path in files if path.suffix in (*SEALED, ".resume") and path.is_file()]
-        kept = [path for path in kept if not path.name.endswith(UNFINISHED)]
-        flaws = [(path, flaw) for path, flaw in zip(kept, pool.map(_flaw, kept), strict=True) if flaw]
+        looked_at = _of_kinds(files, (*SEALED, ".resume"))
+        flaws = [(path, flaw) for path, flaw in zip(looked_at, pool.map(_flaw, looked_at), strict=True) if flaw]
     for number, (path, flaw) in enumerate(flaws):
         line = set_aside(path, flaw)
         if number < MOST:
@@ -59,10 +58,9 @@ def sweep(results: Path, executed: Path, data: Path) -> Iterator[str]:
         yield f"{len(flaws) - MOST} further files of {results} are set aside in this way and made again"
 
 
-def sealed(results: Path, executed: Path) -> list[Path]:
-    """The finished files that have a seal."""
-    files = _files(results, executed)
-    return [path for path in files if path.suffix in SEALED and not path.name.endswith(UNFINISHED) and path.is_file()]
+def finished(results: Path, executed: Path) -> list[Path]:
+    """The finished files of the kinds that have a seal."""
+    return _of_kinds(_files(results, executed), SEALED)
 
 
 def set_aside(path: Path, flaw: str) -> str:
@@ -76,6 +74,10 @@ def set_aside(path: Path, flaw: str) -> str:
 
 def _files(*folders: Path) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.rglob("*"))]
+
+
+def _of_kinds(files: list[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    return [path for path in files if path.suffix in suffixes and not path.name.endswith(UNFINISHED) and path.is_file()]
 
 
 def _flaw(path: Path) -> str:

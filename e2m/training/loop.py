@@ -220,7 +220,7 @@ def _resumed(trainer: Trainer, resume: Path, recipe: dict) -> tuple[list[dict], 
     if not resume.is_file():
         return [], None
     try:
-        state = torch.load(disk.sealed(resume), map_location="cpu", weights_only=True)
+        state = torch.load(disk.checked(resume), map_location="cpu", weights_only=True)
     except (InputError, *BROKEN) as error:
         # The state of an unfinished training is worth less than a training that goes on by itself.
         reason = str(error).partition("; ")[0] if isinstance(error, InputError) else f"{resume}: cannot be read"
