@@ -18,7 +18,6 @@ from benchmarks.images import random_images, random_maps
 from benchmarks.maps import BATCH, HALF, USUAL, forward, in_bfloat16
 from benchmarks.maps import ours as contestants_of
 from e2m import explain
-from e2m.networks.inputs import has_bfloat16
 from e2m.pages.speed import hours
 from e2m.salience.engine import Explainer
 from e2m.store import studies
@@ -81,10 +80,9 @@ def _measures(detector: Detector, count: int, rounds: int) -> Iterator[dict]:
     """The five measures in every precision, beside forward passes in float32."""
     images = random_images(count, detector.size)
     other_run = random_maps(count, explain(detector, images[:1]).maps.shape[1])
-    precisions = ["float32", *(["bfloat16"] if has_bfloat16(next(detector.model.parameters()).device) else [])]
     passes = {"forward passes": lambda: [forward(detector, images, BATCH) for _ in range(steps.PASSES)]}
     seconds = {}
-    for precision in precisions:
+    for precision in networks.precisions(detector):
         # One explainer at a time is open on a network, so that precisions do not take turns.
         with Explainer(detector, precision=precision) as explainer:
             measures = {precision: partial(steps.five_measures, explainer, images, other_run)}

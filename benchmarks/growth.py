@@ -1,6 +1,5 @@
 """How a salience job grows: time and memory with the number of images, and time with the number of jobs at once."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from string import ascii_lowercase
 import numpy as np
 
 from benchmarks import jobs
-from benchmarks.timing import compared
+from benchmarks.timing import compared, cores
 
 NUMBERS = (100, 1_000, 3_000, 10_000, 30_000)
 FEW, MANY = 1_000, 30_000
@@ -61,7 +60,6 @@ def _jobs(at_once: tuple[int, ...], count: int, rounds: int) -> Iterator[dict]:
     """Equal jobs at once beside the same jobs one after the other: these take the time of one, times their number."""
     # Letters: folders that differ by a number, with numbered images, are read as videos.
     sources = list(ascii_lowercase[: max(at_once)])
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     measures = {"noise": {}, "transformations": {}, "degradation": {"max_sigmas": [10.0]}}
     with tempfile.TemporaryDirectory() as folder:
         profile = jobs.project(Path(folder), dict.fromkeys(sources, count), measures)
@@ -81,5 +79,5 @@ def _jobs(at_once: tuple[int, ...], count: int, rounds: int) -> Iterator[dict]:
             target=SPEED_UP if number == 2 else None,
             detector="mobilenet_v2",
             images=count,
-            note=f"`e2m salience --source` on {cores} cores: all measures, one thread each, start included",
+            note=f"`e2m salience --source` on {cores()} cores: all measures, one thread each, start included",
         )

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks import jobs
+from benchmarks import jobs, networks
 from benchmarks.images import random_images
 from benchmarks.maps import forward
 from benchmarks.timing import compared, interleave, one_thread
@@ -22,7 +22,6 @@ from e2m.experiment import explain, frozen
 from e2m.experiment.inputs import Inputs
 from e2m.experiment.profile import PROFILES, ModelKey
 from e2m.experiment.written import read
-from e2m.networks.inputs import device_of, has_bfloat16
 from e2m.salience.engine import Explainer
 from e2m.store import paths
 from e2m.types import Detector
@@ -60,7 +59,7 @@ def _job(experiment: Inputs, rounds: int, timed: int) -> Iterator[dict]:
     detector = experiment.detector(NETWORK, jobs.REGIME, 0)
     images = random_images(timed, detector.size)
     passes = _passes(experiment, key, detector)
-    precisions = ["float32", *(["bfloat16"] if has_bfloat16(device_of(detector.model)) else [])]
+    precisions = networks.precisions(detector)
     contestants = {name: partial(_explain, experiment, key, detector, name) for name in precisions}
     contestants["forward passes"] = lambda: forward(detector, images, experiment.batch_size)
     seconds = interleave(contestants, rounds, warm=True, clock=time.process_time)

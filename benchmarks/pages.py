@@ -177,10 +177,8 @@ def main() -> int:
     if options.pdf:
         print_book(*options.pdf)
         return 0
-    findings, lost = (
-        list(inspect(options.book.resolve(), not options.no_axe, options.only)),
-        nowhere(options.book.resolve()),
-    )
+    book = options.book.resolve()
+    findings, lost = list(inspect(book, not options.no_axe, options.only)), nowhere(book)
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps({"findings": findings, "nowhere": lost}, indent=1))
     print(summary(findings, lost))

@@ -4,7 +4,6 @@ The table becomes the study "speed" (``data/studies``), which the page on speed 
 """
 
 import argparse
-import os
 import time
 import traceback
 from collections.abc import Sequence
@@ -80,11 +79,10 @@ def rows(groups: Sequence[str], quick: bool) -> tuple[list[dict], list[str]]:
 def provenance(device: str = "cpu") -> dict[str, str]:
     """The provenance of a table measured on a device."""
     known = f"{torch.cuda.get_device_name()} (CUDA)" if device.startswith("cuda") else "CPU; no GPU was measured"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "command": "make bench" if device == "cpu" else "make bench-gpu",
         "device": known,
-        "threads": f"{torch.get_num_threads()} of torch on {cores} cores",
+        "threads": f"{torch.get_num_threads()} of torch on {timing.cores()} cores",
         "peers": peers.versions(),
     }
 

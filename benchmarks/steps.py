@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from benchmarks import networks
 from benchmarks.images import random_images, random_maps
 from benchmarks.maps import BATCH, forward
 from benchmarks.timing import compared, interleave, one_thread
 from e2m import load_detector
 from e2m.measures import degradation, entropy, noise, stability, transformations
 from e2m.networks import trunk
-from e2m.networks.inputs import device_of, has_bfloat16
 from e2m.salience import engine
 from e2m.salience.respond import respond
 from e2m.types import Detector
@@ -48,7 +48,7 @@ def rows(quick: bool = False) -> Iterator[dict]:
 def _of_network(detector: Detector, count: int, rounds: int) -> Iterator[dict]:
     images, other_run = random_images(count, detector.size), random_maps(count, 7)
     steps = [*([FROZEN] if detector.frozen else []), FOLDED, CLEAN]
-    half = [HALF] if has_bfloat16(device_of(detector.model)) else []
+    half = [HALF] if "bfloat16" in networks.precisions(detector) else []
     cases = {"no step": [], **{step: [step] for step in (*steps, *half)}, "float32": steps}
     cases |= {"bfloat16": [*steps, *half]} if half else {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

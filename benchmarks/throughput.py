@@ -14,7 +14,6 @@ from benchmarks.images import random_images
 from benchmarks.maps import BATCH, forward
 from benchmarks.timing import compared, interleave, one_thread
 from e2m import explain, read_images
-from e2m.networks.inputs import device_of, has_bfloat16
 from e2m.types import Detector, Precision
 
 STORED = 256  # side of the files, in pixels
@@ -36,8 +35,7 @@ def of_network(detector: Detector, count: int, rounds: int, clock=time.process_t
         rounds: number of rounds.
         clock: seconds of all threads of the process; on a GPU, of the clock on the wall.
     """
-    device = device_of(detector.model)
-    precisions: list[Precision] = ["float32", *(["bfloat16"] if has_bfloat16(device) else [])]
+    precisions = networks.precisions(detector)
     with tempfile.TemporaryDirectory() as folder:
         samples = _files(Path(folder), count)
         ready = np.concatenate(list(read_images(samples, size=detector.size)))

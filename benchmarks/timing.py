@@ -1,5 +1,6 @@
 """Timing side by side: contestants take turns, so that other load on the machine affects all of them alike."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,6 +64,11 @@ def interleave(
             if number >= 0:
                 seconds[name][number] = took
     return seconds
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def table(experiment: Experiment, method: str) -> pd.DataFrame:
     means = statistics.summarise(measured, ["alpha", "measure"], **experiment.resampling)
     parts = [aucs, means.assign(quantity=means.pop("measure").map(QUANTITIES))]
     if experiment.runs > 1:
-        alike = statistics.summarise(between_runs(experiment, rows), ["alpha"], **experiment.resampling)
+        alike = statistics.summarise(between_runs(rows), ["alpha"], **experiment.resampling)
         parts.append(alike.assign(quantity=QUANTITIES["stability"]))
     both = pd.concat(parts, ignore_index=True)
     return both[["alpha", "quantity", *both.columns.drop(["alpha", "quantity"])]]
@@ -110,7 +110,7 @@ def measured(experiment: Experiment, samples: pd.DataFrame, maps: np.ndarray) ->
             yield name, getattr(plugins.load("measure", name), function)(*arguments)[variant]
 
 
-def between_runs(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+def between_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """Tidy rows of SSIM between the maps of every pair of runs, for every alpha and source."""
     stability = plugins.load("measure", "stability").stability
     parts = []

@@ -54,8 +54,11 @@ CENTRES = {"bounded, middle": 0.0, "bounded, near a limit": 2.5, "bounded, at a 
 """Log odds of the middle value."""
 SHIFTS = {"P .50": 0.0, "P .76": 1.0, "P .98": 3.0}
 
-Study = Callable[[np.random.Generator, str, int], tuple[float, dict[str, tuple[float, float]]]]
-"""One simulation of a setting and a number of runs -> the truth and every method's interval."""
+Simulated = tuple[float, dict[str, tuple[float, float]]]
+"""The truth, and every method's interval."""
+
+Study = Callable[[np.random.Generator, str, int], Simulated]
+"""One simulation of a setting and a number of runs."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -112,7 +115,7 @@ def _studies() -> Iterator[tuple[str, Study, str, int]]:
                 yield statistic, study, setting, runs
 
 
-def mean(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+def mean(generator: np.random.Generator, setting: str, runs: int) -> Simulated:
     """Mean of a table whose truth is 0, by every method."""
     table = _table(generator, *DEVIATIONS[setting], runs)
     ours = statistics.mean_interval(table, CLUSTERS, resamples=RESAMPLES, seed=_seed(generator))
@@ -123,7 +126,7 @@ def mean(generator: np.random.Generator, setting: str, runs: int) -> tuple[float
     }
 
 
-def share(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+def share(generator: np.random.Generator, setting: str, runs: int) -> Simulated:
     """Share of right decisions (values above 0), and the interval without log odds."""
     values = _table(generator, *SCORE_DEVIATIONS, runs) / np.linalg.norm(SCORE_DEVIATIONS)
     right = (values + stats.norm.ppf(SHARES[setting]) > 0).astype(float)
@@ -131,9 +134,7 @@ def share(generator: np.random.Generator, setting: str, runs: int) -> tuple[floa
     return SHARES[setting], {"ours": (ours.low, ours.high), "plain": _plain(ours)}
 
 
-def bounded_mean(
-    generator: np.random.Generator, setting: str, runs: int
-) -> tuple[float, dict[str, tuple[float, float]]]:
+def bounded_mean(generator: np.random.Generator, setting: str, runs: int) -> Simulated:
     """Mean of values between 0 and 1, normal on log odds, and the interval that knows no limits."""
     values = special.expit(CENTRES[setting] + _table(generator, *BOUNDED_DEVIATIONS, runs))
     seed = _seed(generator)
@@ -152,7 +153,7 @@ def _bounded_truth(setting: str) -> float:
     return float(values @ weights / weights.sum())
 
 
-def difference(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+def difference(generator: np.random.Generator, setting: str, runs: int) -> Simulated:
     """Difference of two regimes on the same images, with effects of images on both and on each: truth 0."""
     run, subject, image, residual = DEVIATIONS[setting]
     shared = _table(generator, 0, subject, image, 0, 1)
@@ -161,7 +162,7 @@ def difference(generator: np.random.Generator, setting: str, runs: int) -> tuple
     return 0.0, {"ours": (ours.low, ours.high)}
 
 
-def contrast(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+def contrast(generator: np.random.Generator, setting: str, runs: int) -> Simulated:
     """Difference of two classes of images, of six subjects each; runs differ in how they separate them: truth 0."""
     second = CLUSTERS % 2 == 0
     run, *others = DEVIATIONS[setting]
@@ -170,7 +171,7 @@ def contrast(generator: np.random.Generator, setting: str, runs: int) -> tuple[f
     return 0.0, {"ours": (ours.low, ours.high)}
 
 
-def pairs(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+def pairs(generator: np.random.Generator, setting: str, runs: int) -> Simulated:
     """Mean over pairs of runs, and intervals that draw runs, or pairs, with replacement."""
     both = np.array(list(combinations(range(runs), 2)))
     if setting in PAIR_DEVIATIONS:
@@ -193,7 +194,7 @@ def pairs(generator: np.random.Generator, setting: str, runs: int) -> tuple[floa
     }
 
 
-def auc(generator: np.random.Generator, setting: str, runs: int) -> tuple[float, dict[str, tuple[float, float]]]:
+def auc(generator: np.random.Generator, setting: str, runs: int) -> Simulated:
     """Mean AUC of normal scores, and the interval without log odds."""
     run, *others = SCORE_DEVIATIONS
     truth = stats.norm.cdf(SEPARATIONS[setting] / np.sqrt(2 * np.square(others).sum() + run**2))
@@ -203,9 +204,7 @@ def auc(generator: np.random.Generator, setting: str, runs: int) -> tuple[float,
     return truth, {"ours": (ours.low, ours.high), "plain": _plain(ours)}
 
 
-def auc_difference(
-    generator: np.random.Generator, setting: str, runs: int
-) -> tuple[float, dict[str, tuple[float, float]]]:
+def auc_difference(generator: np.random.Generator, setting: str, runs: int) -> Simulated:
     """Difference in AUC of two regimes whose scores share the images' effects: truth 0."""
     sides = _sides(generator)
     first, second = (_scores(generator, setting, runs, sides) for _ in range(2))
@@ -213,9 +212,7 @@ def auc_difference(
     return 0.0, {"ours": (ours.low, ours.high)}
 
 
-def probability(
-    generator: np.random.Generator, setting: str, runs: int
-) -> tuple[float, dict[str, tuple[float, float]]]:
+def probability(generator: np.random.Generator, setting: str, runs: int) -> Simulated:
     """P(a > b) of normal run-level values that differ by a shift."""
     a, b = generator.normal(size=(2, runs))
     a += SHIFTS[setting]

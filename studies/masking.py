@@ -44,10 +44,10 @@ from e2m.arrays.maps import dead, min_max, quantise, upsample
 from e2m.arrays.ssim import ssim
 from e2m.datasets import load_dataset
 from e2m.detectors import load_detector
-from e2m.experiment import train
-from e2m.experiment.controls import cascade, steps, weighted_layers
+from e2m.experiment.controls import cascade, steps, untrained, weighted_layers
 from e2m.experiment.dependencies import code
 from e2m.experiment.results import Experiment, ModelKey
+from e2m.experiment.train import train_masker
 from e2m.measures.localisation import (
     BETTER,
     crops,
@@ -580,9 +580,9 @@ def sanity_rows(experiment: Experiment, one: ModelKey, runs: int) -> pd.DataFram
     samples = experiment.samples[experiment.samples["source"].isin(experiment.in_set)]
     samples = samples.groupby("source").head(SANITY_IMAGES // len(experiment.in_set))
     images = experiment.images(samples["image"])
-    untrained = load_detector(one.detector, seed=1_000_000 + one.run, device=experiment.device)
+    fresh = untrained(experiment, one.detector, one.run)
     before, logits = sane(trained, images)
-    cases = [(*about, *sane(detector, images)) for *about, detector in randomised(trained, untrained)]
+    cases = [(*about, *sane(detector, images)) for *about, detector in randomised(trained, fresh)]
     cases += [(check, 0, "", *sane(detector, images)) for check, detector in retrained(experiment, one, runs)]
     others = {name: np.roll(maps, 1, 0) for name, maps in before.items()}
     cases += [("another image", 0, "", others, np.roll(logits, 1, 0))]
@@ -600,16 +600,16 @@ def sane(detector: Detector, images: np.ndarray) -> tuple[dict[str, np.ndarray],
     return maps, drawn(detector, images)[0]
 
 
-def randomised(trained: Detector, untrained: Detector) -> Iterator[tuple[str, int, str, Detector]]:
+def randomised(trained: Detector, fresh: Detector) -> Iterator[tuple[str, int, str, Detector]]:
     """Check, number of layers from the top, name of the lowest, detector: at the steps of the page of controls."""
     layers = weighted_layers(trained.model)
     counts = steps(len(layers))[1:]
-    for count, detector in zip(counts, cascade(trained, untrained, counts), strict=True):
+    for count, detector in zip(counts, cascade(trained, fresh, counts), strict=True):
         yield "cascading", count, layers[count - 1][0], detector
     for count in counts:
         model = copy.deepcopy(trained.model)
         for name in layers[count - 1]:
-            model.get_submodule(name).load_state_dict(untrained.model.get_submodule(name).state_dict())
+            model.get_submodule(name).load_state_dict(fresh.model.get_submodule(name).state_dict())
         yield "independent", count, layers[count - 1][0], replace(trained, model=model)
 
 
@@ -619,7 +619,7 @@ def retrained(experiment: Experiment, one: ModelKey, runs: int) -> Iterator[tupl
         yield "another run", experiment.masked.detector(one.detector, one.regime, (one.run + 1) % runs)
     shuffled = replace(one, regime="shuffled_labels")
     if shuffled in (*experiment.controlled, *experiment.studied):
-        _, path = train.train_masker(experiment, shuffled, progress=False)
+        _, path = train_masker(experiment, shuffled, progress=False)
         yield "shuffled labels", replace(experiment.detector(*vars(shuffled).values()), masker=path)
 
 
@@ -660,13 +660,13 @@ def alike_as_published(before: np.ndarray, after: np.ndarray, samples: pd.DataFr
         yield samples[["image"]].assign(salience=MASKER, variant=variant, value=value, **about)
 
 
-def large_logits(logits: np.ndarray, side: int = 224) -> np.ndarray:
-    """(n, h, w) logits that fill ``side`` pixels, each a square."""
-    return on_image(torch.from_numpy(logits), side)[:, 0].numpy()
+def large_logits(logits: np.ndarray) -> np.ndarray:
+    """(n, h, w) logits that fill 224 pixels, each a square."""
+    return on_image(torch.from_numpy(logits), 224)[:, 0].numpy()
 
 
-def large(maps: np.ndarray, side: int = 112) -> np.ndarray:
-    return upsample(quantise(maps), side, side)
+def large(maps: np.ndarray) -> np.ndarray:
+    return upsample(quantise(maps), 112, 112)
 
 
 def hog_correlation(one: np.ndarray, other: np.ndarray) -> float:

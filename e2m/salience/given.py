@@ -157,14 +157,17 @@ def measured(given: Given, measure: str, size: int = 224) -> pd.DataFrame:
         )
     column = {"with_human": "salience", "with_region": "region"}
     needed = next((column[kind] for kind in column if hasattr(module, kind)), None)
-    has = given.samples.get(needed, pd.Series("", given.samples.index)) != "" if needed else np.True_
-    if not np.any(has):
-        raise InputError(f"{measure} needs {_NEEDED[needed]}, and no image has one; give them in the column {needed}")
+    known = given.samples["image"]
+    if needed is not None:
+        known = known[given.samples.get(needed, pd.Series("", known.index)) != ""]
+        if known.empty:
+            what = _NEEDED[needed]
+            raise InputError(f"{measure} needs {what}, and no image has one; give them in the column {needed}")
     function = _pairs if not any(hasattr(module, kind) for kind in ("measure", *column)) else _singles
     parts = [function(given, measure, part, size) for part in _parts(given)]
     rows = pd.concat(parts, ignore_index=True)
-    rows = rows if needed is None else rows[rows["image"].isin(given.samples.loc[has, "image"])]
-    rows = rows.assign(salience="given", measure=measure, region="", level="").reset_index(drop=True)
+    rows = rows[rows["image"].isin(known)].reset_index(drop=True)
+    rows = rows.assign(salience="given", measure=measure, region="", level="")
     return ranged(rows, getattr(module, "RANGE", {}))
 
 
