@@ -74,7 +74,7 @@ class Audit(Experiment):
         groups: the groups; their names are the regimes of the experiment.
         folder: gets all files.
         listed: the images of the split that is audited, with their order of the draw.
-        unused: the images of the other splits; what is equal to one of them is no fair test.
+        unused: the images of the other splits; an audited image that equals one of them is no fair test.
         margin: AUC differences smaller than this count as none.
         arguments: the arguments of ``of``, as JSON holds them.
         failures: checkpoints left out because their work failed.

@@ -57,7 +57,7 @@ COLUMNS = {
         *("flipped", "rotated", "alike", "note"),
     ),
 }
-"""Table -> its columns in ``audit.json``; the three before the last of images are there if they were measured."""
+"""Table -> its columns in ``audit.json``; images have flipped, rotated and alike only if they were measured."""
 
 
 def as_data(report: Report, schema: str) -> dict[str, Any]:

@@ -23,10 +23,10 @@ LISTED = 2000
 """Largest number of images in the table of a page."""
 
 EMBEDDED_BYTES = 5_000_000
-"""Size of all images with their maps on a page, about: no further image is embedded beyond it."""
+"""About the largest size of all images with their maps on a page; the others are not embedded."""
 
 TILE_BYTES = 180
-"""Size of what surrounds the picture of a map on the page, about."""
+"""About the size of what surrounds the picture of a map on the page."""
 
 FIRST = 2
 """Images of a gallery that are shown before the others are asked for."""
@@ -41,7 +41,7 @@ MARKERS = (
     "M0,-5.8L5.8,0L0,5.8L-5.8,0Z",
 )
 COLOURS = 6
-"""Groups have markers and colours in turn; the style sheet has so many colours."""
+"""Number of colours in the style sheet; groups take colours and markers in turn."""
 
 SAME = 0.0005
 """Values of controls that are closer than this count as equal."""

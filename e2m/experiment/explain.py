@@ -158,14 +158,14 @@ def explain_detectors(
     measured: Sequence[str] | None = None,
     keep: bool = False,
 ) -> None:
-    """``explain`` with loaded detectors of one network and the methods that they have, also of what is no profile.
+    """``explain`` with loaded detectors that share one network, also for an experiment that is no profile.
 
     Args:
         experiment, sources, progress, seed, measured: as in ``explain``.
         detectors: the detectors, by what names them.
-        methods: salience methods.
-        about: is kept with the results, beside what they are made of (``experiment.made_of``).
-        keep: leave a source as it is whose files are there and say that they are made of just that.
+        methods: salience methods, which all of the detectors have.
+        about: entries for the files of each detector, beside what these are made of (``experiment.made_of``).
+        keep: leave a source as it is if all of its files exist and have the same entries.
     """
     samples = experiment.samples[experiment.samples["source"].isin(sources or experiment.sources)]
     check_images(samples, may_be_marked=True)
@@ -214,7 +214,7 @@ class _Files:
         return [*self.maps.values(), *self.rows.values()]
 
     def finished(self) -> bool:
-        """Whether all files are there, whole, and made of the same; then they count as written now."""
+        """Restore removed files; whether all are there, whole, and made of the same: then they count as written now."""
         restored = [path for path in self.paths if finished.restore(path)]
         if not self._made_of_the_same():
             for path in restored:
@@ -359,7 +359,7 @@ def _rows(
 
 def _training(weights: Path) -> dict[str, str]:
     """The settings that a checkpoint of E2M was trained with, as JSON, and the hash of the images that it learned from;
-    nothing of other weights, and of none."""
+    empty for other weights, or none."""
     try:
         content = read_checkpoint(weights)
     except InputError:

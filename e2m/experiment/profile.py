@@ -77,7 +77,7 @@ class Pilot:
     Attributes:
         runs: the first runs of both compared regimes.
         images_per_source: the first images of each source's draw.
-        share: of a difference's squared standard error, by which all images that there are may still reduce it.
+        share: the largest share of a difference's squared standard error that all further images would still remove.
         half_width: measure -> half the width that the 95 % interval of its differences must not exceed.
     """
 
@@ -186,7 +186,7 @@ class Profile:
 
     @property
     def page(self) -> dict[str, str]:
-        """Parameters that the pages of this profile have, where a notebook has them; others are the notebook's own."""
+        """The values that pages of this profile give to parameters of these names; notebooks hold all others."""
         return {"detector": self.detectors[0], "method": self.methods[0]}
 
     @property
@@ -448,7 +448,7 @@ def _read(path: Path, where: Path) -> dict:
 
 
 def _problems_of_sections(content: Mapping[str, Any]) -> Iterator[str]:
-    """Lines about everything wrong inside ``training``, ``masker``, ``measures`` and ``dataset_options``."""
+    """Lines about everything wrong inside the sections that ``Profile`` lists."""
     sections = {name: section for name, section in content.items() if isinstance(section, Mapping)}
     # The run is the seed.
     if "training" in sections:

@@ -67,9 +67,9 @@ def write(notes: Path, profile: str, folder: Path) -> None:
 
 
 def _of_book(job: Mapping[str, Any], profile: Profile) -> bool:
-    if job["command"] == "run":
-        return dict(job["parameters"]).get("profile", profile.profile) == profile.profile
-    if job.get("profile") != profile.profile:
+    given = dict(job["parameters"]).get("profile", profile.profile) if job["command"] == "run" else job.get("profile")
+    # A profile outside the repository is given as a path.
+    if given is None or Path(given).name.removesuffix(".yaml") != profile.profile:
         return False
     if "regime" not in job:
         return True

@@ -350,7 +350,7 @@ class Explainer:
 _BLOCK = 20 << 20  # bytes
 
 _LARGEST = 5
-"""Largest output of a network that shows its scores only, in inputs: that of a ResNet-50."""
+"""The largest output of a layer, in sizes of the input, of a network that shows its scores only: a ResNet-50's."""
 
 _AT_ONCE: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 

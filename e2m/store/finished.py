@@ -22,7 +22,7 @@ def keep(path: Path) -> None:
 
 
 def restore(path: Path) -> bool:
-    """Whether a file that was removed has its first name again; one that is not whole loses both."""
+    """Give a removed file its first name again; whether that worked. A file that is not whole loses both names."""
     if path.exists() or not _second(path).is_file():
         return False
     with suppress(OSError):

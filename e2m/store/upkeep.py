@@ -24,7 +24,7 @@ KEPT = ".damaged"
 """Added to the name of a file that is not whole."""
 
 MOST = 20
-"""Most files that are named; of results of an earlier version, no file has a seal."""
+"""Most files that are named: of results of an earlier version, every file lacks its seal."""
 
 
 def sweep(results: Path, executed: Path, data: Path) -> Iterator[str]:

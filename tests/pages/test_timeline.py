@@ -60,6 +60,15 @@ def test_only_jobs_of_the_book_are_shown(profile, tmp_path):
     ]
 
 
+def test_a_profile_is_known_by_its_path_too(profile, tmp_path):
+    path = f"/home/somebody/{profile.profile}.yaml"
+    jobs = [
+        ("train", of(profile, profile.trained[0], {"profile": path}), 1, 3, 2),
+        ("run", page("noise", path), 3, 4, 1),
+    ]
+    assert timeline.jobs(notes(tmp_path / "notes", *jobs), profile)["kind"].tolist() == ["train", "page"]
+
+
 def test_a_job_counts_with_its_latest_run_and_idle_time_is_cut(profile, tmp_path):
     file = notes(
         tmp_path / "notes",
