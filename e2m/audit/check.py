@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import Literal
@@ -75,10 +75,11 @@ class Seen:
     logits: np.ndarray
     last: str
     norm: tuple[str, float, float] | None
-    finite: np.ndarray = field(init=False)
 
-    def __post_init__(self):
-        object.__setattr__(self, "finite", np.isfinite(self.logits).all(axis=1))
+    @property
+    def finite(self) -> np.ndarray:
+        """(N,) bool: answers that are numbers."""
+        return np.isfinite(self.logits).all(axis=1)
 
 
 @torch.inference_mode(False)
@@ -203,8 +204,9 @@ def chosen(samples: pd.DataFrame, images: int = IMAGES) -> pd.DataFrame:
 def _stated(detector: Detector) -> Iterator[Finding]:
     for note in detector.notes:
         about, _, text = note.partition(": ")
-        known = about in ("weights", "input", "salience")
-        yield Finding("warning" if "fit as well" in note else "note", *((about, text) if known else ("layer", note)))
+        if about not in ("weights", "input", "salience"):
+            about, text = "layer", note
+        yield Finding("warning" if "fit as well" in note else "note", about, text)
 
 
 def _inputs(detector: Detector, images: np.ndarray) -> Iterator[Finding]:

@@ -246,7 +246,7 @@ def _cautions(audit: Audit, differences: pd.DataFrame) -> Iterator[str]:
 
 def _of_maps(audit: Audit) -> list[str]:
     """Groups of maps that other software made."""
-    return [group for group in audit.regimes if audit.group(group).of_maps]
+    return [group for group in audit.regimes if audit.of_maps(group)]
 
 
 def _pooled(scores: pd.DataFrame) -> pd.DataFrame:
@@ -264,7 +264,7 @@ def counts(audit: Audit) -> pd.DataFrame:
         if names["salience"] != audit.methods[0]:
             continue
         missing = ~np.isfinite(maps["score"].to_numpy())
-        if audit.group(names["regime"]).of_maps:
+        if audit.of_maps(names["regime"]):
             missing[:] = False  # a map that is missing is counted as dead, and there are no scores
         suspects |= set(maps["image"].to_numpy()[missing.all(axis=0)])
         for run, name in enumerate(audit.group(names["regime"]).runs):

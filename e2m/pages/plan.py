@@ -17,6 +17,7 @@ from e2m.experiment.cost import CLEAN
 from e2m.experiment.inputs import PILOT
 from e2m.experiment.profile import AUTO, ModelKey
 from e2m.experiment.results import Experiment
+from e2m.networks.inputs import device_of
 from e2m.store import disk, paths
 from e2m.types import LABELS, InputError
 
@@ -100,7 +101,7 @@ def seconds_of(experiment: Experiment, network: str) -> dict[str, float]:
     about = pd.DataFrame({"image": names, "label": LABELS[0], "source": "", "draw": range(cost.TIMED)})
     key = ModelKey(network, experiment.traditional, 0)
     # On a CPU, other jobs of the machine must not count.
-    clock = time.process_time if next(detector.model.parameters()).device.type == "cpu" else time.perf_counter
+    clock = time.process_time if device_of(detector.model).type == "cpu" else time.perf_counter
     return cost.seconds(experiment, key, detector, (about, images, np.zeros(cost.TIMED, bool)), clock)
 
 

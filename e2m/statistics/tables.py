@@ -222,7 +222,7 @@ def equal_auc(
         )
         aucs = _run_aucs(tables, synthetic)
         if narrow.status == Status.NO_SPREAD and np.concatenate(aucs).min() == 1:
-            narrow = _perfect(narrow, synthetic, labels)
+            narrow = _perfect(narrow, tables, synthetic, labels)
         test = equivalent(*aucs, margin, narrow)
         # Without other runs, or where no run differs, the interval decides by itself.
         alone = over == "images" or narrow.status == Status.NO_SPREAD
@@ -277,14 +277,17 @@ def _run_aucs(tables: Sequence[np.ndarray], synthetic: np.ndarray) -> list[list[
     return [[auc(run[~classes], run[classes]) for run in table if np.isfinite(run).any()] for table in shared]
 
 
-def _perfect(none: Interval, synthetic: np.ndarray, labels: np.ndarray | None) -> Interval:
+def _perfect(
+    none: Interval, tables: Sequence[np.ndarray], synthetic: np.ndarray, labels: np.ndarray | None
+) -> Interval:
     """The 90 % interval of a difference where all runs of both have an AUC of 1.
 
     If n independent pairs of images were all ranked right, the AUC is above 0.05 ** (1 / n) with 95 % confidence
-    (Clopper & Pearson 1934); n is the number of clusters of the class that has fewer.
+    (Clopper & Pearson 1934); n is the number of clusters with scores in the class that has fewer.
     """
     clusters = np.arange(len(synthetic)) if labels is None else labels
-    pairs = min(len(np.unique(clusters[synthetic == kind])) for kind in (False, True))
+    live = live_in_all([both_classes(table, synthetic) for table in tables])
+    pairs = min(len(np.unique(clusters[live & (synthetic == kind)])) for kind in (False, True))
     reach = 1 - 0.05 ** (1 / pairs)
     return replace(none, low=-reach, high=reach, note=f"every AUC is 1: as far as {pairs} images of a class can tell")
 
@@ -423,18 +426,14 @@ def groups_of(
     labels = None if clusters is None else _cluster_numbers(clusters, images)
     value = rows["value"].to_numpy(dtype=float, na_value=np.nan)
     value = np.where(np.isfinite(value), value, np.nan)
-    ranges = [
-        np.nan_to_num(rows[name].to_numpy(float), nan=none, posinf=np.inf, neginf=-np.inf) if name in rows else None
-        for name, none in zip(("least", "most"), UNLIMITED, strict=True)
-    ]
+    limits_of = _limits(rows)
 
     def tables(members: np.ndarray):
         shown, position = np.unique(image[members], return_inverse=True)
         paired = other[members] >= 0
         if paired.any() and not paired.all():
             raise InputError("pairs of runs and single runs arrived in one group; add the column of the measure to by")
-        least, most = ranges
-        limits = UNLIMITED if least is None or most is None else (least[members].min(), most[members].max())
+        limits = limits_of(members)
         stacks, pairs = [], []
         for number in range(max(1, len(compared))):
             chosen = part[members] == number
@@ -445,6 +444,16 @@ def groups_of(
         return stacks, None if labels is None else labels[shown], pairs if paired.any() else None, limits
 
     return names, map(tables, np.split(order, starts[1:]))
+
+
+def _limits(rows: pd.DataFrame) -> Callable[[np.ndarray], Limits]:
+    """Numbers of rows -> the range of their quantity, from the columns ``least`` and ``most``, if there are both."""
+    if not {"least", "most"} <= set(rows):
+        return lambda members: UNLIMITED
+    least, most = (
+        rows[name].fillna(none).to_numpy(float) for name, none in zip(("least", "most"), UNLIMITED, strict=True)
+    )
+    return lambda members: (least[members].min(), most[members].max())
 
 
 def _numbered(columns: Iterable[np.ndarray]) -> np.ndarray:

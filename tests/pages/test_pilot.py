@@ -6,8 +6,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
+from torch import nn
 
 from e2m.cli import main
 from e2m.experiment import cost, explain
@@ -17,7 +19,7 @@ from e2m.pages import pilot, plan
 from e2m.salience.engine import Explainer
 from e2m.statistics.components import Components, Draw, Part
 from e2m.store import disk, paths
-from e2m.types import InputError
+from e2m.types import Detector, InputError
 
 RUNS, THERE = 4, 40
 SETTINGS = {
@@ -184,6 +186,18 @@ def test_the_time_of_a_change_does_not_depend_on_how_many_images_are_changed(exp
     few = replace(experiment, measures=measures)
     times = cost.seconds(few, ModelKey("toy", "cyborg", 0), detector, batch, lambda: sum(passed))
     assert times == {cost.CLEAN: 1.0, **cost.changes(few)}
+
+
+class Weightless(nn.Module):
+    def forward(self, images):
+        brightness = images.mean((1, 2, 3))
+        return torch.stack([-brightness, brightness], 1)
+
+
+def test_a_network_without_weights_is_timed_too(experiment, monkeypatch):
+    detector = Detector("weightless", Weightless().eval(), layer="", size=32, mean=(0,) * 3, std=(1,) * 3)
+    monkeypatch.setattr(plan, "load_detector", lambda *_, **__: detector)
+    assert plan.seconds_of(replace(experiment, methods=["occlusion"]), "weightless")[cost.CLEAN] > 0
 
 
 def test_the_command_line(experiment, tmp_path, capsys):
