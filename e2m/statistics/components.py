@@ -112,15 +112,15 @@ class Components:
         whole = of_runs.sum() + of_images.sum()
         return float(whole), float(1 - sum(self.runs) / runs / whole) if whole > 0 else 0.0
 
-    def half_width(self, runs: int, images: Sequence[int], draws: Sequence[Draw], level: float = 0.95) -> float:
-        """Half the expected width of the interval of a difference; arguments as in ``error``."""
+    def half_width(self, runs: int, images: Sequence[int], draws: Sequence[Draw]) -> float:
+        """Half the expected width of the 95 % interval of a difference; arguments as in ``error``."""
         of_runs, of_images = self._variances(runs, images, draws)
         variances = np.array([*of_runs, *of_images])
         if not variances.any():
             return 0.0
         clusters = [int(draw.clusters[count - 1]) for count, draw in zip(images, draws, strict=True)]
         freedom = satterthwaite(variances, [runs, runs, *clusters])
-        return float(stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(variances.sum()))
+        return float(stats.t.ppf(0.975, freedom) * np.sqrt(variances.sum()))
 
     def images(self, runs: int, draws: Sequence[Draw], share: float) -> list[int]:
         """The smallest numbers of images that are as good as all there are, up to a share of the squared error.
