@@ -56,10 +56,10 @@ LOOK = """() => {
 def chromium() -> str:
     """The path of a Chromium."""
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
         sys.exit("no Chromium here: install the package chromium")
-    return found
+    return program
 
 
 def inspect(book: Path, axe: bool = True, only: str = "") -> Iterator[dict]:
@@ -67,9 +67,9 @@ def inspect(book: Path, axe: bool = True, only: str = "") -> Iterator[dict]:
     from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
-    found = (path for path in sorted(book.rglob("*.html")) if re.search(only, str(path.relative_to(book))))
+    files = (path for path in sorted(book.rglob("*.html")) if re.search(only, str(path.relative_to(book))))
     # Not pages: templates, and the redirection of index.html.
-    pages = [path for path in found if "bd-article" in path.read_text(encoding="utf-8")]
+    pages = [path for path in files if "bd-article" in path.read_text(encoding="utf-8")]
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium(), args=QUIET) as browser:
         for view, options in VIEWS.items():
             context = browser.new_context(**options)
@@ -92,17 +92,17 @@ def _seen(context, path: Path, axe) -> dict:
         " image.loading = 'eager'; return image.offsetParent && image.decode().catch(() => 0); }))"
     )
     page.evaluate("window.MathJax?.startup?.promise?.then(() => 0)")
-    found = page.evaluate(LOOK)
+    seen = page.evaluate(LOOK)
     files = [Path(unquote(urlparse(url).path)) for url in set(requests) if url.startswith("file:")]
-    found["weight"] = sum(file.stat().st_size for file in files if file.is_file())
-    found |= {"requests": len(requests), "elsewhere": [url for url in requests if url.startswith("http")]}
+    seen["weight"] = sum(file.stat().st_size for file in files if file.is_file())
+    seen |= {"requests": len(requests), "elsewhere": [url for url in requests if url.startswith("http")]}
     # Before axe, which tries to read style sheets in a way that a browser refuses for files.
-    found["console"] = list(console)
+    seen["console"] = list(console)
     rules = axe.run(page).response["violations"] if axe else []
     serious = [rule for rule in rules if rule["impact"] in ("serious", "critical")]
-    found["axe"] = [f"{rule['id']}: {rule['nodes'][0]['html'][:120]}" for rule in serious]
+    seen["axe"] = [f"{rule['id']}: {rule['nodes'][0]['html'][:120]}" for rule in serious]
     page.close()
-    return found
+    return seen
 
 
 def nowhere(book: Path) -> list[str]:

@@ -116,9 +116,9 @@ def _study(generator: np.random.Generator, statistic: str, setting: str) -> tupl
     shared = both * generator.normal(size=images)
     of_runs = run * generator.normal(size=(2, RUNS))
     rows = len(PAIRS) if statistic == "pairs" else RUNS
-    own = of_runs[:, PAIRS].sum(axis=2) if statistic == "pairs" else of_runs
+    effects_of_runs = of_runs[:, PAIRS].sum(axis=2) if statistic == "pairs" else of_runs
     tables = []
-    for effects in own:
+    for effects in effects_of_runs:
         table = residual * generator.normal(size=(rows, images)) + shared + each * generator.normal(size=images)
         separated = 1.5 + effects if statistic == "AUC difference" else effects
         table += separated[:, None] * (np.arange(images) % 2 if statistic == "AUC difference" else 1)
@@ -132,10 +132,10 @@ def _enough(statistic: str, tables: list[np.ndarray], there: int) -> int:
     few = [table[first, : PILOT_IMAGES * _classes(statistic)] for table in tables]
     draw = Draw.of(np.arange(there))
     if statistic == "AUC difference":
-        found = of_auc_difference(*few, np.arange(few[0].shape[1]) % 2 == 1)
-        return max(found.images(RUNS, [draw] * 2, SHARE))
-    found = of_difference(*few, paired=statistic == "pairs")
-    return found.images(RUNS, [draw], SHARE)[0]
+        components = of_auc_difference(*few, np.arange(few[0].shape[1]) % 2 == 1)
+        return max(components.images(RUNS, [draw] * 2, SHARE))
+    components = of_difference(*few, paired=statistic == "pairs")
+    return components.images(RUNS, [draw], SHARE)[0]
 
 
 def _ends(statistic: str, tables: list[np.ndarray], seed: int) -> tuple[float, float]:
@@ -164,7 +164,7 @@ def halving(experiment: Experiment) -> pd.DataFrame:
     half = experiment.runs // 2
     ranks = rows.groupby(["row", "source"], sort=False)["image"].transform(partial(_second_half, experiment))
     of_scores = scores.groupby("source", sort=False)["image"].transform(partial(_second_half, experiment))
-    found = []
+    rows_of_parts = []
     for later in (False, True):
         names = ["second half", "first half"] if later else ["first half", "second half"]
         parts = {names[0]: later, names[1]: not later, "whole": None}
@@ -179,8 +179,8 @@ def halving(experiment: Experiment) -> pd.DataFrame:
                     counts = [draw.images for draw in draws]
                     expected = foretold[row].half_width(runs, counts, draws)
                     about = {"kind": "halving", "row": row, "pilot": names[0], "part": name}
-                    found.append({**about, "foretold": expected, "observed": width})
-    return pd.DataFrame(found)
+                    rows_of_parts.append({**about, "foretold": expected, "observed": width})
+    return pd.DataFrame(rows_of_parts)
 
 
 def _second_half(experiment: Experiment, images: pd.Series) -> pd.Series:
@@ -199,9 +199,9 @@ def _part(rows: pd.DataFrame, second: pd.Series, half: int, later: bool | None) 
 
 def _components(experiment: Experiment, rows: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Components | InputError]:
     options = {**experiment.pair, "clusters": experiment.subjects}
-    means = {row: found for (row,), found in of_rows(rows, ["row"], **options)}
+    means = {row: components for (row,), components in of_rows(rows, ["row"], **options)}
     aucs = of_auc_rows(scores, experiment.against, **options)
-    return means | {f"AUC, {source} ↑": found for _, source, _, found in aucs}
+    return means | {f"AUC, {source} ↑": components for _, source, _, components in aucs}
 
 
 def _observed(
@@ -233,9 +233,9 @@ def paper(experiment: Experiment) -> pd.DataFrame:
     there = published.images_per_source
     draw = Draw.of(np.arange(there))
     asked: list[dict] = []
-    for _, measure, row, sources, found in pilot.estimates(experiment):
-        if isinstance(found, Components):
-            independent = replace(found, parts=tuple(map(_of_images, found.parts)))
+    for _, measure, row, sources, components in pilot.estimates(experiment):
+        if isinstance(components, Components):
+            independent = replace(components, parts=tuple(map(_of_images, components.parts)))
             count = max(independent.images(published.runs, [draw] * len(sources), SHARE))
             kind = "AUC" if row.startswith("AUC") else row
             asked.append({"measure": measure, "row": kind, "images": count})
@@ -248,9 +248,9 @@ def paper(experiment: Experiment) -> pd.DataFrame:
     rows = [{"row": measure, "images": count, "there": there} for measure, count in most.items()]
     rows.append({"row": "all", "images": clean, "there": there})
     for row in rows:
-        own = {row["row"]} if row["row"] in published.measures else {CLEAN, *(most if row["row"] == "all" else ())}
+        counted = {row["row"]} if row["row"] in published.measures else {CLEAN, *(most if row["row"] == "all" else ())}
         for column, images in (("passes", few), ("passes_all", full)):
-            row[column] = plan.passes(published, {names: images[names] for names in full if names[1] in own}, keys)
+            row[column] = plan.passes(published, {names: images[names] for names in full if names[1] in counted}, keys)
     quantities = needed.groupby(["measure", "row"], sort=False)["images"].agg(least="min", images="max").reset_index()
     both = [pd.DataFrame(rows).assign(kind="paper"), quantities.assign(kind="quantity", there=there)]
     return pd.concat(both, ignore_index=True)

@@ -187,11 +187,11 @@ def files(pattern: str, fits: Callable[[Path], bool] = Path.is_file) -> list[Pat
         InputError: there is none.
     """
     expanded = os.path.expanduser(pattern)  # noqa: PTH111
-    found = [expanded] if fits(Path(expanded)) else sorted(glob(expanded, recursive=True))  # noqa: PTH207
-    if not (found := [path for path in map(Path, found) if fits(path)]):
+    matches = [expanded] if fits(Path(expanded)) else sorted(glob(expanded, recursive=True))  # noqa: PTH207
+    if not (matches := [path for path in map(Path, matches) if fits(path)]):
         kind = "folder" if fits is Path.is_dir else "file"
         raise InputError(f"--weights {pattern}: no such {kind}; correct the path, or quote the pattern: 'runs/a_*.pt'")
-    return found
+    return matches
 
 
 def chosen(samples: pd.DataFrame, images: int = IMAGES) -> pd.DataFrame:

@@ -60,9 +60,9 @@ class Group:
             raise InputError(f"--detector {name}={MAPS}: name the folders of its maps, one a run: --weights 'maps/a_*'")
         (given.check_known if maps else check_known)(known or {})
         fits = Path.is_dir if maps else Path.is_file
-        found = [file.absolute() for pattern in patterns for file in files(pattern, fits)]
+        checkpoints = [file.absolute() for pattern in patterns for file in files(pattern, fits)]
         hashes = {}
-        for file in found:
+        for file in checkpoints:
             twin = hashes.setdefault(given.content(file) if maps else disk.file_hash(file), file)
             if twin is not file:
                 raise InputError(
@@ -70,7 +70,7 @@ class Group:
                     f"{name!r} look stable: leave one out"
                 )
         network = str(Path(network).absolute()) if Path(network).is_file() else network
-        return cls(name, network, tuple(sorted(found, key=_natural)), known or {})
+        return cls(name, network, tuple(sorted(checkpoints, key=_natural)), known or {})
 
     def as_dict(self) -> dict:
         """The arguments of ``of`` that give this group."""

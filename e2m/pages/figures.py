@@ -298,8 +298,8 @@ def learning_curves(curves: pd.DataFrame, regime: str, columns: Mapping[str, str
         ax.set(xlabel="epoch", ylabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     kept = curves[curves["kept"]]
-    found = (f"{label} {_span(kept[column])}" for column, label in columns.items())
-    figure.set_label(f"At the epoch kept: {'; '.join(found)}." if len(kept) else "")
+    spans = (f"{label} {_span(kept[column])}" for column, label in columns.items())
+    figure.set_label(f"At the epoch kept: {'; '.join(spans)}." if len(kept) else "")
     return figure
 
 
@@ -446,8 +446,8 @@ def roc(table: pd.DataFrame) -> Figure:
         ax.set_aspect("equal")
     curves = table.groupby(["source", "regime"], sort=False, observed=True)
     areas = [(*names, np.trapezoid(curve["mean"], curve["fdr"])) for names, curve in curves] if not several else []
-    found = ranges(pd.DataFrame(areas, columns=["source", "regime", "mean"]), "source")
-    figure.set_label(f"Areas under the curves: {found}" if found else "")
+    finding = ranges(pd.DataFrame(areas, columns=["source", "regime", "mean"]), "source")
+    figure.set_label(f"Areas under the curves: {finding}" if finding else "")
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     figure.supxlabel("FDR: share of authentic images flagged", fontsize=11)
@@ -596,8 +596,8 @@ def coverage(table: pd.DataFrame, column: str, line: str, low: float = 0.84) -> 
         ax.legend(title="", fontsize=9, loc="best")
     for ax in axes.flat[len(panels) :]:
         ax.remove()
-    found = (f"{name}: {_span(rows['coverage'])}." for name, rows in table.groupby(column, sort=False))
-    figure.set_label(" ".join(found))
+    spans = (f"{name}: {_span(rows['coverage'])}." for name, rows in table.groupby(column, sort=False))
+    figure.set_label(" ".join(spans))
     return figure
 
 
@@ -708,8 +708,8 @@ def verdicts(matrix: pd.DataFrame) -> Figure:
     ax.tick_params(length=0)
     ax.grid(visible=False)
     counts = ((", ".join(map(spelled, pair)), matrix[pair].value_counts()) for pair in matrix.columns[:1])
-    found = (f"{name}: {', '.join(f'{n} {said}' for said, n in of.items() if said)}." for name, of in counts)
-    figure.set_label(" ".join(found))
+    totals = (f"{name}: {', '.join(f'{n} {said}' for said, n in of.items() if said)}." for name, of in counts)
+    figure.set_label(" ".join(totals))
     return figure
 
 

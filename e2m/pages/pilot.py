@@ -89,10 +89,11 @@ def estimates(experiment: Experiment) -> Iterator[Estimate]:
     rows = selection.selected(everywhere, scores, experiment.methods[0])
     measure = {plugins.load("measure", name).LETTER: name for name in plugins.names("measure")} | {"": SCORES}
     options = {**experiment.pair, "clusters": experiment.subjects}
-    for (detector, letter, row, source), found in of_rows(rows, ["detector", "letter", "row", "source"], **options):
-        yield detector, measure[letter], row, (source,), found
-    for detector, source, authentic, found in of_auc_rows(scores, experiment.against, **options):
-        yield detector, SCORES, f"AUC, {source} ↑", (authentic, source), found
+    keys = ["detector", "letter", "row", "source"]
+    for (detector, letter, row, source), components in of_rows(rows, keys, **options):
+        yield detector, measure[letter], row, (source,), components
+    for detector, source, authentic, components in of_auc_rows(scores, experiment.against, **options):
+        yield detector, SCORES, f"AUC, {source} ↑", (authentic, source), components
 
 
 def needed(estimated: Iterator[Estimate], draws: Mapping[str, Draw], runs: int, pilot: Pilot) -> pd.DataFrame:
@@ -114,22 +115,22 @@ def needed(estimated: Iterator[Estimate], draws: Mapping[str, Draw], runs: int, 
         InputError: as ``write``.
     """
     rows, small, short = [], {}, []
-    for detector, measure, row, sources, found in estimated:
-        if isinstance(found, InputError):
-            small[measure, sources[-1]] = f"{measure}, {sources[-1]}: {row}: {found}"
+    for detector, measure, row, sources, components in estimated:
+        if isinstance(components, InputError):
+            small[measure, sources[-1]] = f"{measure}, {sources[-1]}: {row}: {components}"
             continue
         of_sources = [draws[source] for source in sources]
-        counts = found.images(runs, of_sources, pilot.share)
+        counts = components.images(runs, of_sources, pilot.share)
         if (width := pilot.half_width.get(measure)) is not None:
-            enough = found.images_for(width, runs, of_sources, counts)
+            enough = components.images_for(width, runs, of_sources, counts)
             if enough is None:
-                short.append(f"{measure}, {sources[-1]}: {_unreachable(found, row, width, runs, of_sources)}")
+                short.append(f"{measure}, {sources[-1]}: {_unreachable(components, row, width, runs, of_sources)}")
             counts = enough or counts
         everything = [draw.images for draw in of_sources]
         about = {
-            "image_share": found.error(runs, counts, of_sources)[1],
-            "half_width": found.half_width(runs, counts, of_sources),
-            "half_width_all": found.half_width(runs, everything, of_sources),
+            "image_share": components.error(runs, counts, of_sources)[1],
+            "half_width": components.half_width(runs, counts, of_sources),
+            "half_width_all": components.half_width(runs, everything, of_sources),
             "runs": runs,
         }
         named = {"detector": detector, "measure": measure, "row": row}
@@ -158,9 +159,9 @@ def decided(table: pd.DataFrame) -> pd.DataFrame:
     return most[["measure", "source", "images", "there", "row", "detector", "image_share", "half_width"]]
 
 
-def _unreachable(found: Components, row: str, width: float, runs: int, draws: Sequence[Draw]) -> str:
+def _unreachable(components: Components, row: str, width: float, runs: int, draws: Sequence[Draw]) -> str:
     everything = [draw.images for draw in draws]
-    best, enough = found.half_width(runs, everything, draws), found.runs_for(width, draws)
+    best, enough = components.half_width(runs, everything, draws), components.runs_for(width, draws)
     arrived = f"{row}: half_width {width:g} arrived, and {runs} runs on all {max(everything)} images give {best:.2g}"
     if enough:
         return f"{arrived}; {enough} runs of each regime would reach it"

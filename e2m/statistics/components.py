@@ -214,17 +214,17 @@ def of_auc_difference(
     return _components(list(zip(*of_groups, strict=True)), [labels[kind] for kind in kinds])
 
 
-Found = Components | InputError
+Estimated = Components | InputError
 """What a difference varies with, or why it cannot be estimated."""
 
 
 def of_rows(
     rows: pd.DataFrame, by: Sequence[str], *, first: str, second: str, clusters: Mapping | pd.Series | None = None
-) -> Iterator[tuple[tuple, Found]]:
+) -> Iterator[tuple[tuple, Estimated]]:
     """The components of the difference of two regimes, for every group of tidy rows; arguments as in ``compare``.
 
     Yields:
-        The values of ``by`` and what was found.
+        The values of ``by`` and the components.
     """
     compared = (first, second)
     names, groups = groups_of(rows[rows["regime"].isin(compared)], by, clusters, "regime", compared)
@@ -234,7 +234,7 @@ def of_rows(
 
 def of_auc_rows(
     rows: pd.DataFrame, against: Mapping[str, str], *, first: str, second: str, clusters: Mapping | pd.Series | None
-) -> Iterator[tuple[str, str, str, Found]]:
+) -> Iterator[tuple[str, str, str, Estimated]]:
     """The components of the difference of two regimes' AUCs: detector, synthetic source, authentic source, and those.
 
     Arguments as in ``compare_auc``, with one authentic source for each synthetic one.
@@ -244,7 +244,7 @@ def of_auc_rows(
         yield name["detector"], source, against[source], _or_error(of_auc_difference, *tables, synthetic, labels)
 
 
-def _or_error(estimate: Callable[..., Components], *arguments, **options) -> Found:
+def _or_error(estimate: Callable[..., Components], *arguments, **options) -> Estimated:
     try:
         return estimate(*arguments, **options)
     except InputError as error:
