@@ -266,4 +266,4 @@ def test_the_command(faces, tmp_path, monkeypatch, capsys):
     assert cli.main([*arguments, "run_*.pt"]) == 1
     assert "  stop: weights: run_2.pt: holds 0 of the 4 weights" in capsys.readouterr().out
     assert cli.main([*arguments, "run_3.pt"]) == 1
-    assert capsys.readouterr().err == "e2m: run_3.pt: no such file; give a file of weights, or a pattern in quotes\n"
+    assert "e2m: --weights run_3.pt: no such file; correct the path, or quote the pattern" in capsys.readouterr().err
