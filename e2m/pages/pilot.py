@@ -1,8 +1,8 @@
 """The pilot: few runs on few images, from which every measure gets as many images of every source as it needs.
 
-Where a profile has ``images_per_source: auto``, the workflow trains the first runs and explains few images with them. For
-every quantity of the forest plot, it estimates what the difference between the regimes varies with. The table of the
-pilot then fixes the numbers of images of all jobs (``Inputs.images_of``).
+Where a profile has ``images_per_source: auto``, the workflow trains the first runs and explains few images with them.
+For every quantity of the forest plot, it estimates what the difference between the regimes varies with. The table of
+the pilot then fixes the numbers of images of all jobs (``Inputs.images_of``).
 """
 
 from __future__ import annotations
