@@ -255,14 +255,14 @@ def by_method(differences: pd.DataFrame) -> str:
     least, most = signs.min(axis=1), signs.max(axis=1)
     unknown = signs.isna().any(axis=1)
     same, opposite = ~unknown & (least == most), least * most < 0
-    differ = same & (least != 0)
+    differ, never = int((same & (least != 0)).sum()), int((same & (least == 0)).sum())
     alike = ~unknown & (sides.min(axis=1) == sides.max(axis=1))
     said = [
-        f"Of {len(signs)} quantities, {differ.sum() or 'none'} differ{'s' * (differ.sum() < 2)} in the same direction "
-        f"with every method, and {(same & ~differ).sum() or 'none'} with no method.",
+        f"Of {len(signs)} quantities, {differ or 'none'} differ{'s' * (differ < 2)} in the same direction with every "
+        f"method, and {never or 'none'} with no method.",
         f"The verdict depends on the method for {_counted(~same & ~unknown)}.",
         f"Methods contradict each other, with intervals on both sides of 0, for {_counted(opposite)}.",
-        f"The means alone differ in the same direction with every method for {alike.sum()}.",
+        f"The means alone differ in the same direction with every method for {alike.sum() or 'none'}.",
     ]
     said += [f"Without an interval for some method: {_counted(unknown)}."] if unknown.any() else []
     return " ".join(said)
