@@ -72,7 +72,7 @@ smoke: .venv/done  ## make the book with the smallest profile
 	$(MAKE) book PROFILE=smoke
 
 study: .venv/done  ## run the studies that take too long for the book: data/studies/
-	$(MAKE) studied PROFILE=demo TARGETS="study masking_study alpha_study coverage_study pilot_study" FIRST="--prioritize masking_study"
+	$(MAKE) studied PROFILE=demo TARGETS="study masking_study alpha_study methods_study coverage_study pilot_study" FIRST="--prioritize masking_study"
 	$(MAKE) studied PROFILE=planted
 	$(BIN)/python -m studies.guidance
 

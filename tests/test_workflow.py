@@ -54,7 +54,7 @@ PROFILE = {
     "training": {"epochs": 1, "batch_size": 6},
     "masker": {"regimes": ["cyborg"], "runs": 2, "epochs": 1, "batch_size": 6},
 }
-TARGETS = "book study masking_study alpha_study coverage_study pilot_study"
+TARGETS = "book study masking_study alpha_study methods_study coverage_study pilot_study"
 
 # Jobs that stand together below; in brackets, what tells jobs of one rule apart.
 MEASURES = {f"page_{name}" for name in ("alignment", "degradation", "entropy", "noise", "stability", "transformations")}
@@ -64,8 +64,9 @@ COMPARED |= {"page_claims", "page_controls", "page_detection", "page_differences
 COMPARED |= {"page_explorer", "page_first_page", "page_maps", "page_model_selection", "page_regimes"}
 LEARNT = {"page_train_cross_entropy", "page_train_cyborg", "page_train_focused", "page_train_masker"}
 SWEEP = {"alpha_study"}
+METHODS = {"methods_study"}
 HALVED = {"pilot_study"}
-STUDIED = {"study", "seed_repeated", "masking_study"} | SWEEP | HALVED
+STUDIED = {"study", "seed_repeated", "masking_study"} | SWEEP | METHODS | HALVED
 CONTROLS = {f"salience_of_controls[{name}]" for name in ("focused", "shuffled_labels", "shuffled_maps")}
 WITHOUT = {"salience_without_masks[cross_entropy]"} | CONTROLS
 EXPLAINED = WITHOUT | {"salience[cyborg]", "controls"} | COMPARED | STUDIED
@@ -224,7 +225,10 @@ CHANGES = {
     "the file of a regime that only the study trains": (
         "e2m/regimes/shuffled_maps.py",
         edited,
-        {"train[shuffled_maps]", "salience_of_controls[shuffled_maps]"} | COMPARED | LEARNT | STUDIED - SWEEP - HALVED,
+        {"train[shuffled_maps]", "salience_of_controls[shuffled_maps]"}
+        | COMPARED
+        | LEARNT
+        | STUDIED - SWEEP - METHODS - HALVED,
     ),
     "a measure's file": (
         "e2m/measures/noise.py",
@@ -234,9 +238,13 @@ CHANGES = {
     "the file of a measure of maps": (
         "e2m/measures/localisation.py",
         edited,
-        COMPARED | LEARNT | {"masking_study"} | HALVED,
+        COMPARED | LEARNT | {"masking_study"} | METHODS | HALVED,
     ),
-    "a method's file": ("mine/methods/middle.py", edited, {"page_networks", "page_adapt"} | EXPLAINED - SWEEP | LEARNT),
+    "a method's file": (
+        "mine/methods/middle.py",
+        edited,
+        {"page_networks", "page_adapt"} | EXPLAINED - SWEEP - METHODS | LEARNT,
+    ),
     "a method that only the study of maskers runs": (
         "e2m/methods/rise.py",
         edited,
@@ -248,7 +256,7 @@ CHANGES = {
     "statistics": (
         "e2m/statistics/__init__.py",
         edited,
-        PROFILED | {"masking_study", "coverage_study"} | SWEEP | HALVED,
+        PROFILED | {"masking_study", "coverage_study"} | SWEEP | METHODS | HALVED,
     ),
     "figures.py": ("e2m/pages/figures.py", edited, PAGES | BOOK),
     "a notebook": ("notebooks/entropy.ipynb", edited, {"page_entropy"} | BOOK),
@@ -301,7 +309,7 @@ CHANGES = {
         {"train_masker[cyborg]", "salience[cyborg]", "study", "masking_study"} | PROFILED | HALVED,
     ),
     "measures.noise.seed": (TINY, setting("measures.noise.seed", 1), {"frozen[test]"} | EXPLAINED - SWEEP | PROFILED),
-    "resamples": (TINY, setting("resamples", 300), {"masking_study"} | SWEEP | PROFILED | HALVED),
+    "resamples": (TINY, setting("resamples", 300), {"masking_study"} | SWEEP | METHODS | PROFILED | HALVED),
     "study": (
         TINY,
         setting("study.shuffled_maps", 2),
@@ -316,6 +324,7 @@ CHANGES = {
         | COMPARED
         | {"study", "masking_study"}
         | SWEEP
+        | METHODS
         | HALVED,
     ),
     "a masker": (

@@ -244,6 +244,39 @@ def conclusion(judged: pd.DataFrame) -> str:
     )
 
 
+def by_method(differences: pd.DataFrame) -> str:
+    """Whether it depends on the salience method how guided detectors differ from traditional ones, in sentences.
+
+    Args:
+        differences: guided minus traditional, one row a salience method, detector and quantity: salience, detector,
+            row, difference, low, high.
+    """
+    ends = zip(differences["low"], differences["high"], strict=True)
+    table = differences.assign(sign=[_sign(*pair) for pair in ends], side=np.sign(differences["difference"]))
+    wide = table.pivot(index=["detector", "row"], columns="salience", values=["sign", "side"])
+    signs, sides = wide["sign"], wide["side"]
+    least, most = signs.min(axis=1), signs.max(axis=1)
+    unknown = signs.isna().any(axis=1)
+    same, opposite = ~unknown & (least == most), least * most < 0
+    differ, never = int((same & (least != 0)).sum()), int((same & (least == 0)).sum())
+    alike = ~unknown & (sides.min(axis=1) == sides.max(axis=1))
+    said = [
+        f"Of {len(signs)} quantities, {differ or 'none'} differ{'s' * (differ < 2)} in the same direction with every "
+        f"method, and {never or 'none'} with no method.",
+        f"The verdict depends on the method for {_counted(~same & ~unknown)}.",
+        f"Methods contradict each other, with intervals on both sides of 0, for {_counted(opposite)}.",
+        f"The means alone differ in the same direction with every method for {alike.sum() or 'none'}.",
+    ]
+    said += [f"Without an interval for some method: {_counted(unknown)}."] if unknown.any() else []
+    return " ".join(said)
+
+
+def _counted(chosen: pd.Series) -> str:
+    """How many quantities are chosen, and which: "2: (a) entropy; (b) SSIM"; the index names them last."""
+    names = dict.fromkeys(name[-1].rstrip(" ↑↓") for name in chosen.index[chosen])
+    return f"{chosen.sum()}: {'; '.join(names)}" if chosen.any() else "none"
+
+
 def _of_counted(differences: pd.DataFrame, counts: pd.Series, sign: pd.Series, first: str, second: str) -> str:
     """What differs between two groups, in a sentence."""
     total, differ = int(differences["p_corrected"].notna().sum()), int(counts.sum())

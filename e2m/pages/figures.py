@@ -149,8 +149,8 @@ def regime_style(regimes: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     return {name: (*looks[name], _MARKERS[index % len(_MARKERS)]) for index, name in enumerate(regimes)}
 
 
-_SPELLED = {"GradCAM": "Grad-CAM", "GradCAMpp": "Grad-CAM++", "ScoreCAM": "Score-CAM", "grey_level": "grey-level"}
-_SPELLED |= {"ssim": "SSIM", "ssim_valid": "SSIM, valid region", "auc": "AUC"}
+_SPELLED = {"GradCAM": "Grad-CAM", "GradCAMpp": "Grad-CAM++", "ScoreCAM": "Score-CAM", "XGradCAM": "XGrad-CAM"}
+_SPELLED |= {"grey_level": "grey-level", "ssim": "SSIM", "ssim_valid": "SSIM, valid region", "auc": "AUC"}
 
 
 def spelled(name: object) -> object:
@@ -529,6 +529,8 @@ def dots(
     titles: Mapping[str, str] | None = None,
     hue: str | None = None,
     reference: str | None = None,
+    zero: bool = False,
+    across: int = 2,
 ) -> Figure:
     """Means with their intervals: one line for each row, one panel with its own scale for each value of ``column``.
 
@@ -538,6 +540,8 @@ def dots(
         titles: titles of the panels, by value; only these panels are shown.
         hue: column whose values get one colour each: "regime", or any other.
         reference: the row whose mean is marked across all lines.
+        zero: whether the table holds differences, with a line at 0.
+        across: panels side by side.
     """
     panels = list(titles or dict.fromkeys(table[column]))
     names = list(dict.fromkeys(table[row]))
@@ -547,9 +551,9 @@ def dots(
         value: (spelled(value), colour, mark) for value, colour, mark in zip(values, colours, _MARKERS, strict=False)
     }
     style = regime_style(values) if hue == "regime" else style
-    down = -(-len(panels) // 2)
+    down = -(-len(panels) // across)
     size = (8.6, down * (0.9 + 0.3 * len(names)) + 0.4)
-    figure, axes = plt.subplots(down, 2, figsize=size, squeeze=False, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey=True, layout="constrained")
     for ax, panel in zip(axes.flat, panels, strict=False):
         for number, (value, (label, colour, marker)) in enumerate(style.items()):
             subset = table[(table[column] == panel) & ((table[hue] == value) if hue else True)]
@@ -559,8 +563,11 @@ def dots(
             ax.errorbar(subset["mean"], at, xerr=reach, fmt=marker, ms=5, color=colour, label=label, capsize=2)
             if reference is not None:
                 ax.axvline(subset.loc[reference, "mean"], color=colour, linestyle=":", linewidth=1.2, zorder=1)
-        ax.set(xlabel=(titles or {}).get(panel, panel), ylim=(len(names) - 0.5, -0.5))
-        ax.locator_params(axis="x", nbins=6)
+        if zero:
+            ax.axvline(0, color="0.3", linewidth=1, zorder=1)
+        title = textwrap.fill((titles or {}).get(panel, panel), 80 // across)
+        ax.set(xlabel=title, ylim=(len(names) - 0.5, -0.5))
+        ax.locator_params(axis="x", nbins=12 // across)
         ax.set_yticks(range(len(names)), [_SPELLED.get(name, name) for name in names])
     for ax in axes.flat[len(panels) :]:
         ax.remove()

@@ -76,6 +76,34 @@ def test_measures_are_judged_one_by_one_in_their_order():
         answer.beyond(pd.concat([table, differences(HIGHER, HIGHER, row="(b)")]), **NAMES)
 
 
+# By salience method
+
+
+def test_what_depends_on_the_salience_method_is_counted_and_named():
+    ends = {
+        "(a) ↓": (LOWER, LOWER, LOWER),
+        "(b) ↑": (NONE, NONE, (-0.3, 0.2)),
+        "(c) ↑": (HIGHER, NONE, HIGHER),
+        "(d) ↑": (HIGHER, LOWER, NONE),
+        "(e) ↑": (HIGHER, HIGHER, UNKNOWN),
+    }
+    rows = [
+        (method, "toy", row, sum(pair) / 2, *pair)
+        for row, pairs in ends.items()
+        for method, pair in zip(("GradCAM", "CAM", "LayerCAM"), pairs, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["salience", "detector", "row", "difference", "low", "high"])
+    assert answer.by_method(table) == (
+        "Of 5 quantities, 1 differs in the same direction with every method, and 1 with no method. The verdict depends "
+        "on the method for 2: (c); (d). Methods contradict each other, with intervals on both sides of 0, for 1: (d). "
+        "The means alone differ in the same direction with every method for 2. "
+        "Without an interval for some method: 1: (e)."
+    )
+    alike = answer.by_method(table[table["row"] == "(a) ↓"])
+    assert "depends on the method for none. Methods contradict each other, with intervals on both sides" in alike
+    assert "(a)" not in alike
+
+
 # The answer
 
 

@@ -258,6 +258,15 @@ def test_dots_of_several_kinds_have_the_colours_of_their_regimes(table):
     assert heights[0] < 0 < heights[1]
 
 
+def test_dots_of_differences_have_a_line_at_zero_in_every_panel(table):
+    names = {"cyborg": "CYBORG " * 6, "cross_entropy": "cross-entropy"}
+    figure = figures.dots(table, "source", "regime", names, zero=True, across=3)
+    assert all([0, 0] in [list(line.get_xdata()) for line in ax.lines] for ax in figure.axes)
+    assert len({round(ax.get_position().y0, 6) for ax in figure.axes}) == 1
+    assert [ax.get_xlabel().count("\n") for ax in figure.axes] == [1, 0]
+    assert "\n" not in figure.get_label()
+
+
 def test_run_matrix_is_symmetric():
     pairs = pd.DataFrame({"regime": "cyborg", "run": [0, 0, 1], "run_other": [1, 2, 2], "value": [0.1, 0.2, 0.3]})
     cells = figures.run_matrix(pairs, "SSIM").axes[0].collections[0].get_array().filled(np.nan)

@@ -51,6 +51,30 @@ rule alpha_study:
     shell: "python -m studies.alpha --profile={PROFILE:q}"
 
 
+# Settings that the study of salience methods reads; it names its methods itself.
+AGAIN = [
+    *(name for name in explain.READ if name not in ("methods", "masker", "share_frozen")),
+    *("detectors", "in_set", "traditional", "guided", "runs", "resamples"),
+]
+
+
+rule methods_study:
+    output: touch(f"{RESULTS}/studies/methods.done")
+    input:
+        inside(experiment.checkpoint(key) for key in experiment.trained if key.run < 3),
+        listed("test"),
+    params:
+        settings=settings.lines(experiment, AGAIN),
+        code=code(
+            "studies.methods",
+            **DATA,
+            detector=experiment.detectors,
+            measure=plugins.names("measure"),
+            method=["GradCAM", "GradCAMpp", "CAM", "LayerCAM", "XGradCAM"],
+        ),
+    shell: "python -m studies.methods --profile={PROFILE:q}"
+
+
 rule coverage_study:
     output: touch(f"{RESULTS}/studies/coverage.done")
     params: code=code("studies.coverage")
