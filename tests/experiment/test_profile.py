@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
@@ -221,9 +222,16 @@ def test_every_key_is_in_every_profile():
         assert list(yaml.safe_load(path.read_text())) == names
 
 
-def test_reading_a_profile_takes_no_torch():
+def test_reading_a_profile_takes_no_torch(tmp_path):
     code = "from e2m.experiment.profile import Profile\nProfile.load('demo')\nimport sys\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"E2M_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CHECKOUT,
+    )
     assert "torch" not in done.stdout.split()
 
 
