@@ -4,7 +4,7 @@ The first detectors of both compared regimes are explained again on the in-set i
 says. None is trained. Quantities that no map enters are left out: they are the same with every method.
 
 Writes the table ``methods`` with ``e2m.store.studies``: one row for each salience method, quantity and network, with
-the columns of ``table``. Ten minutes on one core, after `make book`.
+the columns of ``table``. Three minutes on one core, after `make book`.
 """
 
 from __future__ import annotations
