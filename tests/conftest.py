@@ -7,6 +7,7 @@ folders `data/` and `results/` of the checkout.
 import os
 import re
 import shutil
+import signal
 from collections import OrderedDict
 from functools import cache
 
@@ -23,6 +24,9 @@ from PIL import Image
 
 from e2m.store import paths
 from e2m.types import LABELS, Detector
+
+# A shell starts what runs in the background with interrupts ignored, and all that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
