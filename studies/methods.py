@@ -9,9 +9,6 @@ the columns of ``table``. Three minutes on one core, after `make book`.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import pandas as pd
 from tqdm import tqdm
 
@@ -22,11 +19,10 @@ from e2m.experiment.inputs import replace
 from e2m.experiment.results import Experiment
 from e2m.pages import selection
 from e2m.store import studies
+from studies import again
 
 METHODS = ("GradCAM", "GradCAMpp", "CAM", "LayerCAM", "XGradCAM")
 """The first is the published one."""
-
-RUNS = 3
 
 BY = ["salience", *selection.ABOUT, "detector"]
 """The columns that name a row of the table."""
@@ -35,13 +31,7 @@ OF_DIFFERENCE = ["difference", "low", "high", "runs", "images", "missing", "note
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", default="demo", help="profile whose detectors and settings are used [demo]")
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"detectors of each regime [{RUNS}]")
-    parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="folder of the table [data/studies]")
-    options = parser.parse_args(arguments)
-    if options.runs < 1:
-        parser.error(f"--runs {options.runs} arrived; a whole number from 1 up fits")
+    options = again.options(__doc__, arguments)
     experiment = Experiment.load(options.profile)
     explained = with_methods(experiment, options.runs)
     about = {"command": "make study", "profile": experiment.profile, "data": experiment.data_hash()}
@@ -53,13 +43,12 @@ def main(arguments: list[str] | None = None) -> None:
 def with_methods(experiment: Experiment, runs: int) -> Experiment:
     """The first runs of both regimes, explained with ``METHODS``; results lie beside those of the profile."""
     other = replace(
-        experiment,
+        again.numbered(experiment),
         profile=f"{experiment.profile}-methods",
         regimes=list(experiment.roles.values()),
         runs=min(runs, experiment.runs),
         controls={},
         study={},
-        sources=experiment.in_set,
         methods=list(METHODS),
         masker=None,
         share_frozen=False,  # that file is the profile's; the same outputs are computed without it

@@ -10,9 +10,7 @@ region, with the columns of ``compared``. Five minutes on one core, after `make 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
@@ -22,8 +20,7 @@ from e2m.detectors import load_detector
 from e2m.experiment import explain
 from e2m.experiment.results import Experiment
 from e2m.store import studies
-
-RUNS = 3
+from studies import again
 
 ROW = ["measure", "salience", "variant", "region"]
 """The columns that name a row of the table; its values are means over sources and levels."""
@@ -33,13 +30,7 @@ ONE = [*ROW, "regime", "run", "run_other", "source", "level", "target", "image"]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", default="demo", help="profile whose detectors and settings are used [demo]")
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"detectors of each regime in bfloat16 [{RUNS}]")
-    parser.add_argument("--folder", type=Path, default=studies.FOLDER, help="folder of the table [data/studies]")
-    options = parser.parse_args(arguments)
-    if options.runs < 1:
-        parser.error(f"--runs {options.runs} arrived; a whole number from 1 up fits")
+    options = again.options(__doc__, arguments)
     single = Experiment.load(options.profile)
     single = replace(single, regimes=list(single.roles.values()), sources=single.in_set)
     half = in_bfloat16(single, options.runs)
@@ -50,13 +41,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def in_bfloat16(experiment: Experiment, runs: int) -> Experiment:
     """The profile with few runs and images, explained in bfloat16; results lie beside those of the profile."""
-    changed = [settings["images_per_source"] for settings in experiment.measures.values()]
     half = replace(
-        experiment,
+        again.numbered(experiment),
         profile=f"{experiment.profile}-bfloat16",
         precision="bfloat16",
         runs=min(runs, experiment.runs),
-        images_per_source=min([*changed, experiment.images_per_source]),
+        images_per_source=experiment.fewest(experiment.sources),
         masker=None,
         share_frozen=False,  # the file of the profile serves; `Trunk` computes the same outputs
     )

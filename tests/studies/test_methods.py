@@ -86,10 +86,3 @@ def test_behind_pooling_and_one_linear_layer_xgradcam_is_gradcam(made):
     }
     assert apart["XGradCAM"] < 1e-4
     assert min(apart[method] for method in ("GradCAMpp", "CAM", "LayerCAM")) > 0.01
-
-
-@pytest.mark.parametrize("runs", ["0", "-1"])
-def test_no_runs_are_refused(capsys, runs):
-    with pytest.raises(SystemExit):
-        methods.main(["--runs", runs])
-    assert f"--runs {runs} arrived; a whole number from 1 up fits" in capsys.readouterr().err
