@@ -25,6 +25,8 @@ from e2m.store import paths
 
 ROOT = Path(__file__).parents[2]
 WORDS_A_MINUTE = 200
+LONGEST_VALUE = 80
+"""Letters of a value that the reference shows; longer ones are read in the code."""
 DARK, LIGHT = 20, 236
 """What white and black become in the dark; the greys between follow."""
 
@@ -35,6 +37,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", show_repository)
     # Before Sphinx collects the images of a page.
     app.connect("doctree-read", for_both_modes, priority=400)
+    app.connect("doctree-read", leave_out_long_values)
     app.connect("doctree-read", count_words)
     app.connect("doctree-resolved", add_tips)
     # After the theme's own buttons.
@@ -48,6 +51,14 @@ def show_repository(app: Sphinx, _config: object) -> None:
     options = app.config.html_theme_options
     if options.get("repository_url"):
         options |= dict.fromkeys(("use_repository_button", "use_issues_button"), True)
+
+
+def leave_out_long_values(_app: Sphinx, doctree: nodes.document) -> None:
+    """Keep short values of constants in the reference; long ones are code, and no line of a phone holds them."""
+    for annotation in doctree.findall(addnodes.desc_annotation):
+        value = annotation.astext()
+        if value.lstrip().startswith("=") and len(value) > LONGEST_VALUE:
+            annotation[:] = [addnodes.desc_sig_space(), addnodes.desc_sig_punctuation("", "="), nodes.Text(" …")]
 
 
 # Figures

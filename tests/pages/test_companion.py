@@ -15,6 +15,9 @@ from e2m.pages import figures, manifest, tables
 from e2m.store.paths import CHECKOUT
 
 pytest.importorskip("sphinx")
+from docutils import nodes
+from docutils.utils import new_document
+from sphinx import addnodes
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,16 @@ def test_a_drawing_and_a_picture_say_their_size_on_the_page(companion, tmp_path)
     Image.new("RGB", (30, 20)).save(tmp_path / "b.png")
     assert companion.natural(tmp_path / "b.png") == (30, 20)
     assert companion.natural(tmp_path / "absent.svg") is None
+
+
+def test_the_reference_shows_short_values_and_leaves_long_ones_to_the_code(companion):
+    def constant(value):
+        return addnodes.desc_annotation("", "", addnodes.desc_sig_space(), nodes.Text(f"= {value}"))
+
+    doctree = new_document("reference")
+    doctree += [constant("(1, 2)"), constant([1] * 100), addnodes.desc_annotation("", "class " * 30)]
+    companion.leave_out_long_values(None, doctree)
+    assert [one.astext() for one in doctree] == [" = (1, 2)", " = …", "class " * 30]
 
 
 def test_a_page_loads_what_it_uses(companion):
