@@ -50,6 +50,7 @@ from e2m.experiment.results import Experiment, ModelKey
 from e2m.experiment.train import train_masker
 from e2m.measures.localisation import (
     BETTER,
+    RANGE,
     crops,
     enlarged,
     f1,
@@ -137,6 +138,12 @@ POOLED = "pooled"
 """PxAP as published, over the pixels of all images; a value of a run, not of an image."""
 JUDGED = ("le_published", "f1", POOLED)
 """The metrics, between 0 and 1, by which findings are judged."""
+RANGES = RANGE | {"mean": (0, 1), "dead": (0, 1)}
+"""Metric of a map -> its least and largest value; the saliency metric has none."""
+SIMILAR = dict.fromkeys(
+    ("spearman", "hog", "ssim", "spearman_published", "spearman_absolute", "hog_published", "ssim_published"), (-1, 1)
+)
+"""Similarity of two maps -> its least and largest value."""
 LITTLE = 0.05
 """A loss that counts as little. The paper's, in LE: 0.007 against one epoch (its abstract), 0.027 against 60 epochs."""
 
@@ -199,7 +206,7 @@ def tables(experiment: Experiment, regime: str, runs: int, workers: int) -> dict
     rows, pixels = joined([one.result() for one in submitted])
     sanity = pd.concat([one.result() for one in checked], ignore_index=True)
     by = ["study", "regime", "name", "examples", "cells"]
-    means = statistics.summarise(rows, [*by, "variant"], **experiment.resampling)
+    means = statistics.summarise(statistics.ranged(rows, RANGES), [*by, "variant"], **experiment.resampling)
     published = pd.DataFrame(PUBLISHED, columns=["name", "variant", "mean"]).assign(study="published", cells="native")
     published["source"] = published["name"].map(SOURCES).fillna("figure")
     apart = differences(experiment, rows, pixels)
@@ -208,7 +215,9 @@ def tables(experiment: Experiment, regime: str, runs: int, workers: int) -> dict
         "masking_differences": apart,
         "masking_findings": findings(apart),
         "masking_sanity": statistics.summarise(
-            sanity, ["check", "salience", "level", "layer", "variant"], **experiment.resampling
+            statistics.ranged(sanity, SIMILAR),
+            ["check", "salience", "level", "layer", "variant"],
+            **experiment.resampling,
         ),
     }
     return {name: table.assign(detector=network) for name, table in named.items()}
@@ -325,7 +334,7 @@ def verdict(metric: str, low: float, high: float, expected: str) -> str:
         "worse": (high < 0, low > 0),
         "little": (low > -LITTLE, high < -LITTLE),
     }[expected]
-    return "holds" if holds else "the contrary" if fails else "not told"
+    return "holds" if holds else "the contrary" if fails else "undecided"
 
 
 # Maskers

@@ -26,6 +26,9 @@ HUMAN = re.compile(r"human (salience|maps?|annotations?)|annotat(or|ion)s?|where
 UNIVERSAL = re.compile(r"\b(every|each|all) (number|figure|table|page)s?\b", re.I)
 """Claims about the whole book, which easily become untrue."""
 
+PROGRAM = re.compile(r"\b(nan|inf|NaT)\b|<NA>|\w = [A-Za-z_]\w*[.([]\w*[(\[\"'“]")
+"""What a program writes for a missing value, and assignments and look-ups."""
+
 NOT_PROSE = (
     "pre, table, script, style, .math, .headerlink, .cell_input, .citation, .toctree-wrapper, .footer-article, "
     ".caption-number, .e2m-table, dl.py, dl.std, .field-list"
@@ -38,12 +41,14 @@ def violations(tree: Path) -> list[str]:
     pictured = {name: prose(text) for name, text in html.items() if pictures(text)}
     glued = {path.stem: records(path) for path in sorted((tree / "book" / "executed").glob("*.ipynb"))}
     tables = {path.stem: pd.read_parquet(path) for path in sorted(tree.glob("results/*/tables/*.parquet"))}
+    studies = {path.stem: pd.read_parquet(path) for path in means_of_studies(tree / "data" / "studies")}
     return [
         *unsaid_simulation(pictured),
+        *values_of_programs({name: prose(text) for name, text in html.items()}),
         *lost_pictures(html, {path.stem: drawn(path) for path in (tree / "book" / "executed").glob("*.ipynb")}),
         *keys_with_two_values(glued, quotations(tree)),
         *labels_of_two_quantities(tables),
-        *intervals_out_of_range(tables),
+        *intervals_out_of_range(tables | studies),
         *levels_on_other_images(tables),
     ]
 
@@ -111,6 +116,14 @@ def unsaid_simulation(pages: Mapping[str, list[str]]) -> Iterator[str]:
             yield f"{page}: speaks of {named[0]!r}, and never says that it is simulated"
 
 
+def values_of_programs(pages: Mapping[str, list[str]]) -> Iterator[str]:
+    """Numbers that are missing, where a sentence should say so, and code that became prose."""
+    for page, blocks in pages.items():
+        for sentence in (sentence for block in blocks for sentence in sentences(block)):
+            if found := PROGRAM.search(sentence):
+                yield f"{page}: {found[0]!r} is no word: {sentence}"
+
+
 def universal_claims(pages: Mapping[str, list[str]]) -> Iterator[str]:
     for page, blocks in pages.items():
         for sentence in (sentence for block in blocks for sentence in sentences(block)):
@@ -119,6 +132,11 @@ def universal_claims(pages: Mapping[str, list[str]]) -> Iterator[str]:
 
 
 # What notebooks and tables hold
+
+
+def means_of_studies(folder: Path) -> list[Path]:
+    """The tables of studies but those of differences, whose limits are others."""
+    return [path for path in sorted(folder.glob("*.parquet")) if not path.stem.endswith(("differences", "findings"))]
 
 
 def records(notebook: Path) -> dict[str, str]:

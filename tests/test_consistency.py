@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from e2m.store.studies import FOLDER
 from tests import consistency
 
 
@@ -60,6 +61,19 @@ def test_simulation_is_said(text):
 def test_claims_about_the_whole(claim):
     assert len(list(consistency.universal_claims({"a": ["Fine.", claim]}))) == 1
     assert not list(consistency.universal_claims({"a": ["Every run sees all images of the page."]}))
+
+
+@pytest.mark.parametrize("text", ["It is nan and nan.", 'others = maps[maps["kind"] == "a"]', "table = read.it(x)"])
+def test_what_programs_write_is_no_prose(text):
+    assert len(list(consistency.values_of_programs({"a": ["Fine.", text]}))) == 1
+    fine = ["Values are NaN, and none is infinite.", "With o = 1.2 it costs more.", "It is 0.5 [0.1, 0.9].", "x = 3."]
+    assert not list(consistency.values_of_programs({"a": fine}))
+
+
+def test_no_stored_study_has_an_interval_that_its_quantity_cannot_have():
+    stored = {path.stem: pd.read_parquet(path) for path in consistency.means_of_studies(FOLDER)}
+    assert any("variant" in table for table in stored.values())
+    assert not list(consistency.intervals_out_of_range(stored))
 
 
 def test_a_key_has_one_value(tmp_path):

@@ -42,6 +42,17 @@ def test_stored_without_outputs(cells):
     assert all(not cell.outputs and cell.execution_count is None for cell in code(cells))
 
 
+def test_prose_is_no_code(cells):
+    """A cell of code that is stored as Markdown would be shown as a garbled sentence."""
+    for cell in (cell for cell in cells if cell.cell_type == "markdown"):
+        try:
+            body = ast.parse(cell.source).body
+        except SyntaxError:
+            continue
+        # Headings are comments to Python, and a single word is a name.
+        assert all(isinstance(one, ast.Expr) and isinstance(one.value, ast.Name) for one in body), cell.source
+
+
 def test_names_are_escaped_wherever_they_are_shown(cells):
     """Tables by ``tables.Table``; pandas' Styler escapes nothing. Text within Markdown by ``notebook.markdown``."""
     nodes = [node for cell in code(cells) for node in ast.walk(ast.parse(cell.source))]

@@ -131,6 +131,11 @@ def layers(experiment: Experiment, detector: str) -> list[str]:
     return disk.settings_of(next(iter(cascade_files(experiment, detector))))["layers"]
 
 
+def in_words(value: float, sign: str = "") -> str:
+    """A value in prose, or why there is none; with the sign "+", both signs are written."""
+    return f"{value:{sign}z.2f}" if np.isfinite(value) else "no value (dead maps)"
+
+
 def marks(
     table: pd.DataFrame, measure: str, names: Sequence[str], column: str | None = None, **kept: str
 ) -> pd.DataFrame:

@@ -83,11 +83,11 @@ def test_every_variant_changes_one_thing():
     [
         ("f1", -0.3, -0.1, "worse", "holds"),
         ("f1", -0.3, -0.1, "better", "the contrary"),
-        ("f1", -0.3, 0.1, "worse", "not told"),
+        ("f1", -0.3, 0.1, "worse", "undecided"),
         ("le", 0.1, 0.3, "worse", "holds"),
         ("le", -0.3, -0.1, "better", "holds"),
         ("le", -0.3, 0.04, "little", "holds"),
-        ("le", -0.3, 0.06, "little", "not told"),
+        ("le", -0.3, 0.06, "little", "undecided"),
         ("le", 0.06, 0.1, "little", "the contrary"),
         ("f1", np.nan, np.nan, "worse", "no interval"),
     ],
@@ -297,6 +297,10 @@ def test_the_four_tables(monkeypatch, random, tmp_path):
     assert set(main.loc[main["name"] == "RISE", "regime"]) == {"cyborg"}
     assert set(main.loc[main["study"] == "published", "source"]) == {"README", "figure"}
     assert len(tables["masking_findings"]) == len(masking.FINDINGS) * len(masking.JUDGED)
+    for name, ranges in (("masking", masking.RANGES), ("masking_sanity", masking.SIMILAR)):
+        for variant, ends in tables[name][tables[name]["low"].notna()].groupby("variant"):
+            least, most = ranges.get(variant, (-np.inf, np.inf))
+            assert least <= ends["low"].min() <= ends["high"].max() <= most, variant
     for name, table in tables.items():
         studies.save(name, table, tmp_path)
         pd.testing.assert_frame_equal(studies.load(name, tmp_path)[0], table, check_dtype=False)
