@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode
 from PIL import Image
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -40,6 +41,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", leave_out_long_values)
     app.connect("doctree-read", count_words)
     app.connect("doctree-resolved", add_tips)
+    app.connect("doctree-resolved", name_folded_results)
     # After the theme's own buttons.
     app.connect("html-page-context", complete_page, priority=900)
     app.connect("build-finished", finish)
@@ -164,6 +166,13 @@ def definitions(app: Sphinx) -> dict[str, str]:
             if any(target in term["ids"] for term in item.findall(nodes.term)):
                 said[target] = " ".join(next(item.findall(nodes.paragraph)).astext().split())
     return said
+
+
+def name_folded_results(_app: Sphinx, doctree: nodes.document, _page: str) -> None:
+    """Say of a folded result that it is one: myst-nb has one text for code and results of a cell."""
+    for folded in doctree.findall(HideCodeCellNode):
+        if "above-input" not in folded["classes"]:
+            folded["prompt_show"], folded["prompt_hide"] = "Show the result", "Hide the result"
 
 
 # Pages

@@ -68,7 +68,7 @@ def footnote(table: pd.DataFrame) -> str:
     cases = []
     for kind, runs in _cases(table):
         least = held(kind, runs)[0]
-        finding = f"in {100 * least:.0f} % at worst" if np.isfinite(least) else "never simulated"
+        finding = f"in {100 * least:.1f} % at worst" if np.isfinite(least) else "never simulated"
         if mark(kind, runs):
             cases.append(f"of {KINDS[kind]} from {runs:g} runs, {finding}")
     return f"{MARK} 95 % intervals that held the truth less often in simulations: {'; '.join(cases)}." if cases else ""

@@ -39,11 +39,16 @@ class Tile:
     below: str = ""
 
 
-def story(rows: Mapping[str, Sequence[Tile]]) -> Figure:
-    """Pictures that are read from left to right: one row a title, numbers below the pictures."""
+def story(rows: Mapping[str, Sequence[Tile]], cells: tuple[int, int]) -> Figure:
+    """Pictures that are read from left to right: one row a title, numbers below the pictures.
+
+    Args:
+        rows: title -> its pictures.
+        cells: height and width of the maps in them.
+    """
     across = max(map(len, rows.values()))
     wide = min(1.66, (figures.WIDEST - 0.9) / across)
-    size = (wide * across + 0.9, (wide + 0.44) * len(rows))
+    size = (wide * across + 0.9, (wide + 0.44) * len(rows) + 0.5)
     figure, axes = plt.subplots(len(rows), across, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
@@ -54,6 +59,7 @@ def story(rows: Mapping[str, Sequence[Tile]]) -> Figure:
             ax.imshow(tile.picture)
             ax.set_title(tile.title, fontsize=10)
             ax.set_xlabel(tile.below, fontsize=figures.SMALLEST)
+    figures.salience_bar(figure, axes, [cells])
     return figure
 
 
@@ -76,7 +82,7 @@ def concentration(experiment: Experiment, detector: str, method: str, image: str
         "the first map,\ncells shuffled": shuffled,
     }
     tiles = [Tile(figures.overlay(face, map_), title, _concentrated(map_)) for title, map_ in shown.items()]
-    return story({"": [Tile(face, "one face"), *tiles]})
+    return story({"": [Tile(face, "one face"), *tiles]}, small.shape)
 
 
 def _concentrated(map_: np.ndarray) -> str:
@@ -110,7 +116,7 @@ def noise(
         below = ["map of the clean face", *(f"SSIM {value:.2f}" for value in values)]
         pictures = [figures.overlay(face[0], map_) for map_ in maps]
         lines[experiment.label(regime)] = [Tile(*pair) for pair in zip(pictures, [""] * len(below), below, strict=True)]
-    return story(lines)
+    return story(lines, maps.shape[1:])
 
 
 def moved(experiment: Experiment, detector: str, method: str, image: str, rows: pd.DataFrame, name: str) -> Figure:
@@ -144,7 +150,7 @@ def moved(experiment: Experiment, detector: str, method: str, image: str, rows: 
             Tile(figures.overlay(change.images[0], large[1]), "its map"),
             Tile(figures.overlay(face[0], back), "moved back", f"SSIM {value:.2f}"),
         ]
-    return story(lines)
+    return story(lines, found.maps.shape[1:])
 
 
 def _explained(experiment: Experiment, detector: str, regime: str, method: str, images: np.ndarray) -> Explanation:
@@ -170,8 +176,9 @@ def agreement(experiment: Experiment, detector: str, method: str, image: str) ->
         below = ["", *(f"SSIM {value:.2f}" for value in similar[1:])]
         tiles = [Tile(figures.overlay(face, maps[run]), f"run {run}", below[run]) for run in shown]
         pairs = runs * (runs - 1) // 2
-        lines[f"{figures.regime_label(regime)}\nmean of {pairs} pairs\n{mean:.2f}"] = [Tile(face, "one face"), *tiles]
-    return story(lines)
+        of = "1 pair" if pairs == 1 else f"{pairs} pairs"
+        lines[f"{figures.regime_label(regime)}\nmean of {of}\n{mean:.2f}"] = [Tile(face, "one face"), *tiles]
+    return story(lines, small.shape[1:])
 
 
 def blurred(
@@ -202,7 +209,7 @@ def blurred(
             )[0]
             tiles.append(Tile(picture, f"{region} blurred", f"P(synthetic) {score:.2f}"))
         lines[experiment.label(regime)] = tiles
-    return story(lines)
+    return story(lines, map_.shape[1:])
 
 
 def _matching(rows: pd.DataFrame, wanted: Mapping[str, object]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from io import BytesIO
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
 MAP_COLOURS = "viridis"
 """Safe for colour-blind readers and readable in grey: bright is salient."""
 
-_OTHERS = {
+OTHERS = {
     "human": ("human (simulated)", "#4D4D4D"),
     "ceiling": ("ceiling of coarse maps", "#4D4D4D"),
     "fixed": ("mean human map, the same for all images", "#4D4D4D"),
     "annotator": ("another annotator (simulated)", "#9A9A9A"),
     "control": ("controls", "#4D4D4D"),
 }
+"""Groups that are no regime: label and colour."""
 _LINES = {"fixed": ":", "annotator": "--"}
 """Drawn as reference lines, not as marks."""
 
@@ -145,7 +146,7 @@ def regime_style(regimes: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     others = [name for name in regimes if name not in known]
     # Matplotlib leaves labels that start with "_" out of legends.
     looks = {name: (f"\u200b{name}", colour) for name, colour in zip(others, cycle(_PALETTE), strict=False)}
-    looks |= {name: (module.LABEL, module.COLOUR) for name, module in modules.items()} | _OTHERS
+    looks |= {name: (module.LABEL, module.COLOUR) for name, module in modules.items()} | OTHERS
     return {name: (*looks[name], _MARKERS[index % len(_MARKERS)]) for index, name in enumerate(regimes)}
 
 
@@ -220,12 +221,18 @@ def salience_grid(
         row[0].imshow(images[n])
         for ax, stack in zip(row[1:], columns.values(), strict=True):
             ax.imshow(stack[n] if stack.ndim == 4 else overlay(images[n], stack[n]))
-    if sizes := dict.fromkeys(f"{stack.shape[1]} × {stack.shape[2]}" for stack in columns.values() if stack.ndim == 3):
-        colours = ScalarMappable(cmap=MAP_COLOURS)
-        bar = figure.colorbar(colours, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.03, ticks=[0, 1])
-        bar.set_label(f"salience, scaled for each map; maps of {', '.join(sizes)} cells, enlarged", fontsize=9)
-        bar.ax.set_xticklabels(["least", "most"], fontsize=9)
+    if shapes := [stack.shape[1:] for stack in columns.values() if stack.ndim == 3]:
+        salience_bar(figure, axes, shapes)
     return figure
+
+
+def salience_bar(figure: Figure, axes: np.ndarray, shapes: Sequence[tuple[int, int]]) -> None:
+    """The colours of salience below its maps, with a note on their scale and their resolution (h, w)."""
+    sizes = dict.fromkeys(f"{height} × {width}" for height, width in shapes)
+    colours = ScalarMappable(cmap=MAP_COLOURS)
+    bar = figure.colorbar(colours, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.03, ticks=[0, 1])
+    bar.set_label(f"salience, scaled for each map; maps of {', '.join(sizes)} cells, enlarged", fontsize=9)
+    bar.ax.set_xticklabels(["least", "most"], fontsize=9)
 
 
 def overlay(image: np.ndarray, salience: np.ndarray) -> np.ndarray:
@@ -356,7 +363,9 @@ def intervals(
         # Panels that share their lines need the names once a row.
         last = {number for number in range(len(used)) if (number + 1) % across == 0 or number == len(used) - 1}
         named = last if share_y and len(set(lines)) == 1 else range(len(used))
-        _draw_marks(dict(zip(used, subset, strict=True)), [used[number] for number in named])
+        shown_beside = set(used)
+        free = {ax for row in axes for ax, right in pairwise(row) if right not in shown_beside}
+        _draw_marks(dict(zip(used, subset, strict=True)), [used[number] for number in named], free)
     for row in axes:
         row[0].set_ylabel(ylabel)
     for ax in set(axes.flat) - set(used):
@@ -373,8 +382,13 @@ def _of_panel(marks: pd.DataFrame, panel: Mapping) -> pd.DataFrame:
     return marks.dropna(subset="value").sort_values("value", kind="stable")
 
 
-def _draw_marks(marks: Mapping[plt.Axes, pd.DataFrame], named: Collection[plt.Axes]) -> None:
-    """Dashed lines across panels; some have the names at their right edge, moved apart if lines are close."""
+def _draw_marks(
+    marks: Mapping[plt.Axes, pd.DataFrame], named: Collection[plt.Axes], free: Collection[plt.Axes]
+) -> None:
+    """Dashed lines across panels; some have the names at their right edge, moved apart if lines are close.
+
+    Panels with nothing at their right (``free``) need no room for the names.
+    """
     for ax, lines in marks.items():
         for value in lines["value"]:
             ax.axhline(value, color="0.45", linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
@@ -384,7 +398,8 @@ def _draw_marks(marks: Mapping[plt.Axes, pd.DataFrame], named: Collection[plt.Ax
         bottom, top = ax.get_ylim()
         heights = ((lines["value"] - bottom) / (top - bottom)).to_numpy()
         for label, height in zip(lines["label"], _apart(heights, 0.075), strict=True):
-            ax.text(1.015, height, label, fontsize=9, color="0.3", va="center", transform=ax.transAxes)
+            text = ax.text(1.015, height, label, fontsize=9, color="0.3", va="center", transform=ax.transAxes)
+            text.set_in_layout(ax not in free)
 
 
 def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
@@ -408,9 +423,11 @@ def _points(ax: plt.Axes, table: pd.DataFrame, x: str, style: Mapping) -> None:
         at = np.arange(len(order)) + (marked.index(regime) - (len(marked) - 1) / 2) * step
         reach = np.abs(subset[["low", "high"]].sub(subset["mean"], axis=0)).to_numpy().T
         ax.errorbar(at, subset["mean"], np.nan_to_num(reach), fmt=marker, color=colour, label=label, capsize=2)
-    turned = max(map(len, map(str, order))) > 5 and len(order) > 4
+    # Many names do not fit beside each other, and slanted ones of more than six lie on each other.
+    slanted = max(map(len, map(str, order))) > 5 and 4 < len(order) <= 6
+    rotation = 40 if slanted else 90 if len(order) > 6 else 0
     names = order if x == "source" else list(map(spelled, order))
-    ax.set_xticks(range(len(order)), names, rotation=40 if turned else 0, ha="right" if turned else "center")
+    ax.set_xticks(range(len(order)), names, rotation=rotation, ha="right" if slanted else "center")
     ax.grid(axis="x", visible=False)
 
 
@@ -498,8 +515,8 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)", zero: boo
     detectors = list(dict.fromkeys(table["detector"]))
     style = regime_style(list(dict.fromkeys(table["regime"])))
     # Names in two lines leave room for the marks on a phone.
-    labels = [textwrap.fill(name, 26) for name in names]
-    size = (3.2 * len(detectors) + 2, 0.44 * len(names) + 1.2)
+    labels = [textwrap.fill(name, 34) for name in names]
+    size = (3.2 * len(detectors) + 2, row_height(labels, 0.44) * len(names) + 1.2)
     figure, axes = plt.subplots(1, len(detectors), figsize=size, squeeze=False, sharey=True, layout="constrained")
     for ax, detector in zip(axes[0], detectors, strict=True):
         for number, (regime, (label, colour, marker)) in enumerate(style.items()):
@@ -509,7 +526,7 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)", zero: boo
             reach = np.nan_to_num(np.abs(subset[["low", "high"]].sub(subset["mean"], axis=0)).to_numpy().T)
             ax.errorbar(subset["mean"], at, xerr=reach, fmt=marker, color=colour, label=label, capsize=2)
         ax.set(xlabel=xlabel, title=detector if len(detectors) > 1 else "")
-        ax.set_yticks(range(len(names)), labels)
+        ax.set_yticks(range(len(names)), labels, fontsize=SMALLEST)
         ax.locator_params(axis="x", nbins=6)
         ax.grid(axis="y", visible=False)
         for line in range(1, len(names)):
@@ -520,6 +537,11 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)", zero: boo
     _legend(figure, axes[0, 0])
     figure.set_label(ranges(table.assign(row=table["row"].str.rstrip(" ↑↓")), "row"))
     return figure
+
+
+def row_height(labels: Sequence[str], least: float) -> float:
+    """Inches of a row in which the label of most lines fits beside those of its neighbours."""
+    return max([least, *(0.17 * (label.count("\n") + 1) + 0.05 for label in labels)])
 
 
 def dots(
@@ -619,7 +641,7 @@ def ratios(table: pd.DataFrame, kind: str, label: str, by: str = "alternative") 
     """
     subset = table[(table["kind"] == kind) & table["ratio"].notna()]
     detectors = list(dict.fromkeys(subset["detector"]))
-    colours = {name: network_colour(name) for name in detectors}
+    colours = {name: network_colour(name) if name else "0.35" for name in detectors}
     names = [textwrap.fill(name, 34) for name in dict.fromkeys(subset[by])]
     figure, ax = plt.subplots(figsize=(7.6, 1.3 + 0.5 * len(names)), layout="constrained")
     for position, (_, rows) in enumerate(subset.groupby(by, sort=False)):

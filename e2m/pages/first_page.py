@@ -18,6 +18,9 @@ from e2m.pages import figures, tables
 FIXED = "fixed_map"
 """The regime that trains with one fixed map, the mean human map."""
 
+NAME = 34
+"""Letters of a quantity's name in a line of the plot."""
+
 PICTURES = 3
 """Runs that a card shows at most."""
 
@@ -160,7 +163,7 @@ def in_short(table: pd.DataFrame, traditional: str, otherwise: str) -> str:
     beyond = int(lines.drop_duplicates("row")["verdict"].str.startswith("guidance").sum())
     return (
         f"Their maps differ on {differ or 'none'} of {len(by_row)} quantities, and on {beyond or 'none'} of them "
-        f"beyond both wrong-map controls; one fixed map does better than guidance on {worse or 'none'}."
+        f"beyond both wrong-map controls; one fixed map is shown to do better than guidance on {worse or 'none'}."
     )
 
 
@@ -187,7 +190,8 @@ def plot(table: pd.DataFrame, guided: str, narrow: bool = False) -> Figure:
     """
     rows = list(dict.fromkeys(table["row"]))
     style = figures.regime_style(list(dict.fromkeys(table["against"])))
-    size = (4.0, 0.86 * len(rows) + 1.5) if narrow else (8.4, 0.46 * len(rows) + 1.3)
+    height = figures.row_height([textwrap.fill(row, NAME) for row in rows], 0.46)
+    size = (4.0, 0.86 * len(rows) + 1.5) if narrow else (8.4, height * len(rows) + 1.3)
     figure, ax = plt.subplots(figsize=size, layout="constrained")
     for number, (regime, (label, colour, marker)) in enumerate(style.items()):
         subset = table[table["against"] == regime].set_index("row").reindex(rows)
@@ -215,7 +219,7 @@ def _names(ax: plt.Axes, lines: pd.DataFrame, narrow: bool) -> None:
     """The name of every quantity and its verdict, beside the intervals or above them."""
     names = [row.rstrip(" ↑↓") for row in lines["row"]]
     if not narrow:
-        ax.set_yticks(range(len(names)), [textwrap.fill(name, 34) for name in names], fontsize=10)
+        ax.set_yticks(range(len(names)), [textwrap.fill(name, NAME) for name in names], fontsize=10)
         for at, verdict in enumerate(lines["verdict"]):
             words = verdict.replace("; beaten", ";\nbeaten")
             ax.text(1.02, at, words, fontsize=9, va="center", transform=ax.get_yaxis_transform())

@@ -186,8 +186,10 @@ def interval_table(table: pd.DataFrame, rows: Sequence[str], columns: str = "reg
     order = table[rows].drop_duplicates()
     order = pd.MultiIndex.from_frame(order) if len(rows) > 1 else list(order[rows[0]])
     values = list(dict.fromkeys(table[columns]))
-    wide = wide.loc[order, values].fillna("").rename_axis(columns=None).reset_index()
-    return Table(wide, rows, [*_counted(table, rows), *_remarks(table)], kept=values)
+    wide = wide.loc[order, values].fillna("").rename_axis(columns=None)
+    if columns == "regime":
+        wide = wide.rename(columns={name: label for name, (label, _) in figures.OTHERS.items()})
+    return Table(wide.reset_index(), rows, [*_counted(table, rows), *_remarks(table)], kept=list(wide))
 
 
 def difference_table(differences: pd.DataFrame) -> Table:
@@ -273,7 +275,7 @@ def _decimals(low: float, high: float) -> int:
 
 def _chance(p: float) -> str:
     """A p-value, never rounded to 0."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "<\u00a00.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _text(value: object, column: str, digits: int) -> str:
@@ -309,13 +311,19 @@ def _counted(table: pd.DataFrame, rows: Sequence[str]) -> list[str]:
     there = [name for name in _COUNTS if name in table and table[name].notna().any()]
     if not there or not len(table):
         return []
-    parts = [f"{_span(table[name])} {name}" for name in there if name in ("runs", "images")]
+    parts = [_plural(table[name]) for name in there if name in ("runs", "images")]
     groups = table.groupby(list(rows), sort=False, dropna=False)
     for name, what in (("missing", "missing values"), ("flipped", "flipped predictions")):
         if name in there:
             sums = groups[name].sum()
             parts.append(f"{_span(sums)} {what} a row" if sums.max() else f"no {what}")
     return [f"{', '.join(parts)}.".capitalize()]
+
+
+def _plural(counts: pd.Series) -> str:
+    """ "1 run", or "118 to 120 images"; the column is named in the plural."""
+    name = counts.name if counts.max() != 1 else counts.name.removesuffix("s")
+    return f"{_span(counts)} {name}"
 
 
 def _span(counts: pd.Series) -> str:

@@ -62,7 +62,7 @@ def test_the_footnote_of_a_table():
     said = coverage.footnote(table(("mean", 5, 0.1), ("pairs", 5, 0.1), ("pairs", 5, 0.2)))
     assert said == (
         "† 95 % intervals that held the truth less often in simulations: "
-        "of means over pairs of runs from 5 runs, in 90 % at worst."
+        "of means over pairs of runs from 5 runs, in 90.0 % at worst."
     )
     few = coverage.footnote(table(("mean", 2, 0.1), ("mean", 3, 0.1)))
     assert few.endswith("simulations: of means from 2 runs, never simulated.")

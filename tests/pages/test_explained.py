@@ -33,10 +33,11 @@ def test_a_story_is_read_from_left_to_right():
     face = np.zeros((8, 8, 3), np.uint8)
     tile = explained.Tile
     figure = explained.story(
-        {"CYBORG": [tile(face, "one face"), tile(face, "its map", "SSIM 0.5")], "other": [tile(face)]}
+        {"CYBORG": [tile(face, "one face"), tile(face, "its map", "SSIM 0.5")], "other": [tile(face)]}, (7, 7)
     )
-    assert words(figure) == ["one face", "CYBORG", "its map", "SSIM 0.5", "other"]
-    assert [len(ax.images) for ax in figure.axes] == [1, 1, 1, 0]
+    scale = "salience, scaled for each map; maps of 7 × 7 cells, enlarged"
+    assert words(figure) == ["one face", "CYBORG", "its map", "SSIM 0.5", "other", scale]
+    assert [len(ax.images) for ax in figure.axes[:4]] == [1, 1, 1, 0]
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_agreement_has_the_mean_of_all_pairs_beside_each_training(experiment):
     (traditional,) = [text for text in shown if text.startswith("cross-entropy")]
     assert traditional.startswith("cross-entropy\nmean of 3 pairs\n")
     assert float(traditional.split("\n")[-1]) < 0.5
-    assert any(text.startswith("one fixed map\nmean of 1 pairs") for text in shown)
+    assert any(text.startswith("one fixed map\nmean of 1 pair\n") for text in shown)
     assert shown.count("SSIM 1.00") == 2
 
 

@@ -3,6 +3,7 @@
 import re
 from functools import partial
 from io import BytesIO
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +13,7 @@ from IPython.core.formatters import PNGFormatter, SVGFormatter
 from matplotlib.text import Text
 
 from e2m import plugins, statistics
-from e2m.pages import explained, figures, tables
+from e2m.pages import explained, figures, first_page, tables
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +149,7 @@ def test_an_interval_that_falls_short_is_marked_and_explained(table, monkeypatch
     shown = tables.interval_table(kinds, rows=["source"])
     assert shown.data.loc[0, "cross_entropy"] == "0.50 [0.40, 0.60]†"
     assert shown.data.loc[0, "cyborg"] == "0.25 [0.20, 0.30]"
-    assert "means over pairs of runs from 5 runs, in 90 %" in shown.notes[-1]
+    assert "means over pairs of runs from 5 runs, in 90.0 %" in shown.notes[-1]
     assert "†" not in tables.interval_table(kinds.tail(3), rows=["source"]).to_html()
     assert tables.in_brackets(kinds.iloc[0]) == "0.50 [0.40, 0.60]†"
 
@@ -217,6 +218,42 @@ def test_differences_have_a_line_at_zero(table):
     drawn = [figures.forest(shown, zero=zero).axes[0] for zero in (True, False)]
     at = [[list(line.get_xdata()) for line in ax.lines if line.get_color() == "0.3"] for ax in drawn]
     assert at == [[[0, 0]], []]
+
+
+@pytest.fixture
+def many():
+    """One regime on nine sources with long names."""
+    names = [f"a long name {number}" for number in range(9)]
+    return pd.DataFrame({"regime": "cyborg", "source": names, "mean": 0.5, "low": 0.4, "high": 0.6})
+
+
+def boxes(figure, labels):
+    figure.draw_without_rendering()
+    return [label.get_window_extent() for label in labels]
+
+
+@pytest.mark.parametrize("draw", [figures.forest, partial(first_page.plot, guided="cyborg")])
+def test_long_names_of_quantities_do_not_touch(draw, many):
+    long = "a quantity whose name takes as many as three lines beside the figure, as published ↑"
+    rows = many.assign(row=[f"{name}: {long}" for name in many["source"]], detector="d", against="fixed_map")
+    figure = draw(rows.assign(verdict="better"))
+    names = sorted(boxes(figure, figure.axes[0].get_yticklabels()), key=lambda box: box.y0)
+    assert all(below.y1 < above.y0 for below, above in pairwise(names))
+
+
+def test_names_below_an_axis_do_not_touch(many):
+    figure = figures.intervals(many, x="source", ylabel="value")
+    names = boxes(figure, figure.axes[0].get_xticklabels())
+    assert all(left.x1 < right.x0 for left, right in pairwise(names))
+
+
+def test_names_of_marks_take_no_room_from_a_panel_that_is_not_there(many):
+    marks = pd.DataFrame({"label": ["a name of some length"], "value": [0.5]})
+    figure = figures.intervals(many[:5], x="source", column="source", ylabel="value", marks=marks)
+    figure.draw_without_rendering()
+    places = [ax.get_position() for ax in figure.axes[:3]]
+    first, second = (right.x0 - left.x1 for left, right in pairwise(places))
+    assert first == pytest.approx(second, abs=0.02)
 
 
 def test_differences_of_claims_become_text_and_marks_when_shown(monkeypatch):
@@ -327,7 +364,7 @@ def test_tables_and_panels_speak_of_methods_and_regimes_in_words(table):
     assert "In all rows: salience method Grad-CAM++; level shift down." in shown
     assert re.findall(r"<th scope=.col.>([^<]*)", shown) == ["source", "cross-entropy", "CYBORG"]
     assert figures.intervals(named, x="source", ylabel="y", column="salience").axes[0].get_title() == "Grad-CAM++"
-    assert tables._chance(0.0004) == "< 0.001"
+    assert tables._chance(0.0004) == "<\u00a00.001"
     assert tables._chance(0.0123) == "0.012"
 
 
@@ -412,7 +449,7 @@ def test_no_figure_is_wider_than_the_page():
     for figure in (
         figures.intervals(table, "x", "value", column="panel", marks=lines),
         figures.intervals(table, "x", "value", column="panel", marks=lines, share_y=False),
-        explained.story({"a name": [tile] * 7}),
+        explained.story({"a name": [tile] * 7}, (7, 7)),
     ):
         buffer = BytesIO()
         figure.savefig(buffer, format="svg")
@@ -423,7 +460,7 @@ def test_no_figure_is_wider_than_the_page():
 def test_chances_settings_and_notes_in_a_table():
     data = pd.DataFrame({"name": ["a", "b"], "p": [0.0, 0.25], "note": ["few runs", ""]})
     html = tables.plain(data.assign(settings=[{"batch_size": 32, "flip": True}, {"flip": False}])).to_html()
-    assert "<td>&lt; 0.001</td>" in html
+    assert "<td>&lt;\u00a00.001</td>" in html
     assert "<td>0.250</td>" in html
     assert "<td>batch size 32, flip yes</td>" in html
     assert 'class="details"' in html

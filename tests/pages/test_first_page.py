@@ -61,7 +61,7 @@ def test_the_sentence_counts_quantities():
     )
     measures = first_page.in_short(table, "cross_entropy", "")
     assert "differ on 2 of 3 quantities, and on 1 of them beyond both" in measures
-    assert measures.endswith("one fixed map does better than guidance on 2.")
+    assert measures.endswith("one fixed map is shown to do better than guidance on 2.")
     assert len(measures.split()) <= 30
 
 
