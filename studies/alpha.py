@@ -41,7 +41,7 @@ MEASURES = {"entropy": ("measure", "spatial"), "alignment": ("with_human", "corr
 QUANTITIES = {
     "auc": "AUC, {source}",
     "entropy": "(a) spatial entropy",
-    "alignment": "(h) correlation with people",
+    "alignment": "(h) correlation with human maps",
     "stability": "(d) SSIM between runs",
 }
 

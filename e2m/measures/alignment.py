@@ -22,7 +22,7 @@ BETTER = {"ssim": "higher", "correlation": "higher", "divergence": "lower", "ene
 RANGE = {"ssim": (-1, 1), "correlation": (-1, 1), "divergence": (0, math.inf), "energy": (0, 1)}
 PAPER_EXACT = ()
 AXIS = "agreement with human salience"
-HEADLINES = (Headline("correlation with people", "correlation", forest=False),)
+HEADLINES = (Headline("correlation with human maps", "correlation", forest=False),)
 
 _LEVEL = 1 / 255  # one grey level, added before maps are read as distributions, so that no cell is zero
 

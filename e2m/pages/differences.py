@@ -96,7 +96,9 @@ def shown(differences: Sequence[Difference], effects: pd.DataFrame, here: str = 
 
 
 def _in_words(effect: pd.Series) -> str:
-    first, second = (f"{effect[name]:.3f}" if np.isfinite(effect[name]) else "–" for name in ("released", "here"))
+    ends = effect["released"], effect["here"]
+    digits = 0 if effect["quantity"].startswith("number of ") else 3
+    first, second = (f"{end:.{digits}f}" if np.isfinite(end) else "–" for end in ends)
     return f"{effect['quantity']}: {first} → {second}"
 
 
@@ -143,9 +145,13 @@ def sample(experiment: Experiment) -> Iterator[Effect]:
     drawn = samples.index[samples["draw"] < count]
     for label, right, entropy in _values(experiment, samples["image"].tolist()):
         for name, values in (("accuracy", right), ("grey-level entropy", entropy)):
-            yield f"{name}, {label}", _mean(values[:, np.concatenate(again)]), _mean(values[:, drawn])
+            yield (
+                f"{name} on {count} images of each source, {label}",
+                _mean(values[:, np.concatenate(again)]),
+                _mean(values[:, drawn]),
+            )
         first = np.concatenate([rows[:count] for rows in by_source])
-        yield f"accuracy on the first images of the list, {label}", np.nan, _mean(right[:, first])
+        yield f"accuracy on the first {count} images of the list, {label}", np.nan, _mean(right[:, first])
 
 
 def lengths(experiment: Experiment) -> Iterator[Effect]:

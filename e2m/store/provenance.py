@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +36,14 @@ def entries(**about: Any) -> dict[str, str]:
         "hardware": f"{_hardware()}, {os.cpu_count()} cores",
         "executed": f"{time.strftime('%Y-%m-%d', time.gmtime())}, in {time.time() - _STARTED:.0f} s",
     }
-    return {name: str(value) for name, value in values.items()}
+    return {name: _in_words(value) for name, value in values.items()}
+
+
+def _in_words(value: Any) -> str:
+    """A value as text; settings by name: "epochs 5, flip True"."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {_in_words(part)}" for name, part in value.items())
+    return str(value)
 
 
 def code() -> str:

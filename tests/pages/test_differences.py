@@ -87,10 +87,10 @@ def test_draws_with_replacement_beside_drawn_images_and_the_first_of_the_list():
     maps = clean(np.array([[spot(0, 0), RAMP, RAMP, spot(0, 1)]]), "abcd", wrong=("a", "c", "d"))
     of = experiment({"GradCAM": maps}, fewest=lambda sources: 2)
     found = values(differences.sample, of)
-    assert found["accuracy, CYBORG"] == (0.5, 0)  # b and d; c and d
-    assert found["accuracy on the first images of the list, CYBORG"][1] == 0.5  # a and b
+    assert found["accuracy on 2 images of each source, CYBORG"] == (0.5, 0)  # b and d; c and d
+    assert found["accuracy on the first 2 images of the list, CYBORG"][1] == 0.5  # a and b
     low = -(48 / 49 * np.log2(48 / 49) + 1 / 49 * np.log2(1 / 49)) / np.log2(49)
-    assert found["grey-level entropy, CYBORG"] == pytest.approx(((1 + low) / 2, (1 + low) / 2))
+    assert found["grey-level entropy on 2 images of each source, CYBORG"] == pytest.approx((1 + low) / 2 * np.ones(2))
 
 
 def test_grad_cam_beside_cam():

@@ -88,7 +88,7 @@ def test_quantities_by_hand(experiment, monkeypatch):
     monkeypatch.setattr(alpha, "ALPHAS", (0.5,))
     table = alpha.table(experiment, "CAM").set_index("quantity")
     assert (table["alpha"] == 0.5).all()
-    names = ["AUC, synthetic", "(a) spatial entropy", "(h) correlation with people", "(d) SSIM between runs"]
+    names = ["AUC, synthetic", "(a) spatial entropy", "(h) correlation with human maps", "(d) SSIM between runs"]
     assert list(table.index) == names
     assert table.loc["AUC, synthetic", "mean"] == 0.5
     both = np.concatenate([maps[run] for run in (0, 1) for _ in LABELS])
@@ -96,10 +96,10 @@ def test_quantities_by_hand(experiment, monkeypatch):
     tested = experiment.samples
     human = [experiment.human(tested.loc[tested["label"] == label, "image"], (7, 7)) for label in LABELS]
     expected = np.mean([correlation(maps[run], of_class) for run in (0, 1) for of_class in human])
-    assert table.loc["(h) correlation with people", "mean"] == pytest.approx(expected, abs=1e-6)
+    assert table.loc["(h) correlation with human maps", "mean"] == pytest.approx(expected, abs=1e-6)
     assert table.loc["(d) SSIM between runs", "images"] == len(tested)
     # No interval leaves its range.
-    for quantity, (least, most) in {"(a) spatial entropy": (0, 1), "(h) correlation with people": (-1, 1)}.items():
+    for quantity, (least, most) in {"(a) spatial entropy": (0, 1), "(h) correlation with human maps": (-1, 1)}.items():
         assert least <= table.loc[quantity, "low"] <= table.loc[quantity, "high"] <= most
 
 
