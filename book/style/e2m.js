@@ -14,13 +14,13 @@ function markScrolling() {
       box.tabIndex = 0;
       box.role ||= "group";
       box.ariaLabel ||= "scrolls sideways";
-      const outer = box.closest("div.math") ?? box;
-      if (!box.matches("pre") && !outer.previousElementSibling?.matches(".more")) {
+      const outer = box.closest("div.math, div.highlight") ?? box;
+      if (!outer.previousElementSibling?.matches(".more")) {
         outer.before(element("p", { className: "more", textContent: "Scroll sideways for more →" }));
       }
     } else if (!wide && box.ariaLabel === "scrolls sideways") {
       box.removeAttribute("tabindex");
-      const outer = box.closest("div.math") ?? box;
+      const outer = box.closest("div.math, div.highlight") ?? box;
       if (outer.previousElementSibling?.matches(".more")) outer.previousElementSibling.remove();
     }
   }

@@ -170,7 +170,8 @@ def test_a_book_without_notebooks_has_a_manifest_of_its_pages(book):
 PAGE = """<!doctype html><html lang="en"><title>t</title><style>{style}</style><script>{script}</script>
 <main class="bd-article">{table}<p><a class="reference" href="#x" title="what it means">term</a></p>
 <figure><img src="{image}" alt="a picture" width="400" height="300" style="--natural: 400px">
-<figcaption>caption</figcaption></figure><details class="hide above-input"><pre>code</pre></details></main></html>"""
+<figcaption>caption</figcaption></figure>
+<div class="highlight-text"><div class="highlight"><pre>{listing}</pre></div></div><details class="hide above-input"><pre>code</pre></details></main></html>"""
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +184,7 @@ def shown(browser, tmp_path_factory):
     wide = {f"another long column {n}": range(12) for n in range(6)}
     table = tables.Table(frame.assign(**wide), ["name"], details=["why"]).to_html()
     style, script = ((CHECKOUT / "book" / "style" / f"e2m.{kind}").read_text() for kind in ("css", "js"))
-    page = PAGE.format(style=style, script=script, table=table, image="a.png")
+    page = PAGE.format(style=style, script=script, table=table, image="a.png", listing="a long line " * 20)
     (folder / "page.html").write_text(page)
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.console_lines = []
@@ -211,6 +212,8 @@ def test_what_is_out_of_sight_is_announced_and_reached_from_the_keyboard(shown, 
     assert shown.evaluate("document.documentElement.scrollWidth") <= 390
     expect(shown.locator("p.more").first).to_have_text("Scroll sideways for more →")
     expect(shown.locator(".scrolls").first).to_have_attribute("tabindex", "0")
+    expect(shown.locator("div.highlight-text > p.more")).to_have_count(1)
+    expect(shown.locator("div.highlight pre")).to_have_attribute("tabindex", "0")
 
 
 @pytest.mark.slow
