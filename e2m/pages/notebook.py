@@ -365,4 +365,5 @@ def provenance(**about: Any) -> Table:
 
     entries = sources.entries(**about)
     table = pd.DataFrame({"this page": list(entries), "came from": list(entries.values())})
-    return plain(table)
+    # Names of files and settings stay as they are.
+    return plain(table, {"came from": str})

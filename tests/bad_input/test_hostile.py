@@ -1,4 +1,4 @@
-"""Files beside those of tests/bad_input/test_malicious.py that would run something, where something would run them."""
+"""Files of other kinds that would run something, where something would run them."""
 
 import io
 import os
