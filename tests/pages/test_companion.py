@@ -171,7 +171,8 @@ PAGE = """<!doctype html><html lang="en"><title>t</title><style>{style}</style><
 <main class="bd-article">{table}<p><a class="reference" href="#x" title="what it means">term</a></p>
 <figure><img src="{image}" alt="a picture" width="400" height="300" style="--natural: 400px">
 <figcaption>caption</figcaption></figure>
-<div class="highlight-text"><div class="highlight"><pre>{listing}</pre></div></div><details class="hide above-input"><pre>code</pre></details></main></html>"""
+<div class="highlight-text"><div class="highlight"><pre>{listing}</pre></div></div>
+<details class="hide above-input"><pre>code</pre></details></main></html>"""
 
 
 @pytest.fixture(scope="module")
