@@ -41,7 +41,9 @@ def check_answers(detector: Detector) -> None:
         other = -3 * one  # as unlike the first as an image can be
         with layers.at_rest(model):
             with _outputs_of(detector) as seen, torch.no_grad():
-                batch = raw_logits(detector, model(torch.cat([one, other, one])), 3)
+                pixels = torch.cat([one, other, one])
+                batch = raw_logits(detector, model(pixels), 3)
+            check_input_kept(detector, torch.cat([one, other, one]), pixels)
             with torch.enable_grad():
                 alone = raw_logits(detector, model(one.clone().requires_grad_()), 1)
             with torch.no_grad():
@@ -54,6 +56,19 @@ def check_answers(detector: Detector) -> None:
             "before it"
         )
     _check_repeated(detector, *(part.detach().double().nan_to_num(0, 0, 0) for part in (batch, again, alone)))
+
+
+def check_input_kept(detector: Detector, before: Tensor, after: Tensor) -> None:
+    """Check that a network left its input as it was: salience methods pass the same images several times.
+
+    Raises:
+        InputError: the input differs before and after a forward pass.
+    """
+    if not torch.equal(before, after):
+        raise InputError(
+            f"{detector.name!r} writes on its input, so that a second pass would see other images; let its forward() "
+            "work on a copy: x = x - mean instead of x -= mean or x.sub_(mean)"
+        )
 
 
 @contextmanager

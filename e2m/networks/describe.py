@@ -11,7 +11,7 @@ from torch import nn
 
 from e2m.checks import brief
 from e2m.networks import layers
-from e2m.networks.answers import in_a_line
+from e2m.networks.answers import check_input_kept, in_a_line
 from e2m.networks.inputs import noise, raw_logits
 from e2m.networks.opaque import Opaque
 from e2m.types import Detector, InputError
@@ -144,10 +144,12 @@ def _fitting(detector: Detector, known: dict) -> tuple[Detector, str]:
             tried = replace(tried, size=size)
             try:
                 with layers.at_rest(detector.model), torch.no_grad():
-                    output = detector.model(noise(tried))
+                    pixels = noise(tried)
+                    output = detector.model(pixels)
             except Exception as error:  # any error of the network's own code: this input does not fit
                 first = first or error
                 continue
+            check_input_kept(tried, noise(tried), pixels)
             raw_logits(tried, output, 1)
             height, width = tried.shape
             channels = "3 channels" if tried.channels == 3 else f"{tried.channels} channel"

@@ -77,8 +77,9 @@ def find(detector: Detector, channels: Sequence[int] | None = None, least: int =
     shapes = "; ".join(f"{name} {tuple(output.shape[1:])}" for name, output in list(outputs.items())[-8:])
     features = "" if channels is None else f" of {' or '.join(map(str, channels))} features a cell"
     raise InputError(
-        f"{detector.name!r} has no layer with a grid{features}; the last outputs are {shapes}. Write a "
-        "`package.module:function` detector that names layer= and, for tokens, reshape="
+        f"{detector.name!r} has no layer with a grid{features}; the last outputs are {shapes}. If one of them is a "
+        "grid, the logits do not depend on the image through it: take torch.no_grad() and detach() out of forward(). "
+        "Or write a `package.module:function` detector that names layer= and, for tokens, reshape="
     )
 
 
@@ -158,6 +159,8 @@ def _pools(detector: Detector, features: Tensor, read: Tensor) -> bool:
 
 def _same(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors agree up to rounding; a network of NaNs agrees with itself."""
+    # In one precision: a network may compute in half of it and answer in single.
+    a, b = a.double(), b.double()
     scale = float(b.abs().nan_to_num(0, 0, 0).max())
     return a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4 * scale, equal_nan=True)
 
@@ -257,7 +260,7 @@ def _as_layer(
 
 def _cells_that_matter(layer: Layer, output: Tensor, logits: Tensor) -> int:
     """Number of cells of a layer through which the logits depend on the image."""
-    if not output.requires_grad:
+    if not (output.requires_grad and logits.requires_grad):
         return 0
     (gradient,) = torch.autograd.grad(logits[0, 1] - logits[0, 0], output, retain_graph=True, allow_unused=True)
     if gradient is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 from e2m.checks import brief
 from e2m.networks.weights import check_archive
 from e2m.types import InputError
+
+# TorchScript is what people have, and torch reads it for them too.
+warnings.filterwarnings("ignore", r"`torch\.jit\.(load|save)` is deprecated", FutureWarning)
 
 
 class Opaque(nn.Module):
@@ -118,7 +122,7 @@ def _onnx(path: Path) -> Opaque:
         name = content[elsewhere.end() : elsewhere.end() + elsewhere[1][0]].decode("utf-8", "replace")
         raise InputError(
             f"{path}: keeps weights in another file ({brief(name)}), which is not read; save all in one, with "
-            "onnx.save_model(..., save_as_external_data=False)"
+            "torch.onnx.export(..., external_data=False) or onnx.save_model(..., save_as_external_data=False)"
         )
     try:
         import onnxruntime
@@ -136,21 +140,33 @@ def _onnx(path: Path) -> Opaque:
     return _session(session, path)
 
 
+_FLOATS = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(double)": torch.float64}
+"""Types of numbers that logits are, and that normalised images can be; in ONNX's words."""
+
+
 def _session(session, path: Path) -> Opaque:
     given = session.get_inputs()[0]
+    if given.type not in _FLOATS:
+        raise InputError(
+            f"{path}: takes numbers of type {given.type}; {', '.join(_FLOATS)} fit: export the network with normalised "
+            "images as its input"
+        )
     shape = [side if isinstance(side, int) else None for side in given.shape]
     if len(shape) != 4:
         raise InputError(f"{path}: its input has the shape {tuple(given.shape)}; (images, channels, h, w) fits")
     # TensorFlow's networks take channels last.
     last = shape[3] in (1, 3) and shape[1] not in (1, 3)
     images, channels, *sides = [shape[axis] for axis in ((0, 3, 1, 2) if last else (0, 1, 2, 3))]
-    names = [output.name for output in session.get_outputs()]
-    half = given.type == "tensor(float16)"
+    # Labels beside the logits, as whole numbers, words or tables, are no logits.
+    names = [output.name for output in session.get_outputs() if output.type in _FLOATS]
+    if not names:
+        kinds = ", ".join(f"{output.name} {output.type}" for output in session.get_outputs())
+        raise InputError(f"{path}: returns {kinds}; an image needs one or two logits of type {', '.join(_FLOATS)}")
 
     def run(pixels: Tensor) -> dict[str, Tensor]:
         values = pixels.detach().cpu().permute(0, 2, 3, 1) if last else pixels.detach().cpu()
-        values = values.half() if half else values
-        parts = [session.run(None, {given.name: part.contiguous().numpy()}) for part in _parts(values, images)]
+        values = values.to(_FLOATS[given.type])
+        parts = [session.run(names, {given.name: part.contiguous().numpy()}) for part in _parts(values, images)]
         joined = [torch.cat([torch.from_numpy(part[index]) for part in parts]) for index in range(len(names))]
         return {name: whole[: len(pixels)].float().to(pixels.device) for name, whole in zip(names, joined, strict=True)}
 

@@ -81,8 +81,8 @@ def test_onnx_without_onnxruntime_says_how(toy, tmp_path, monkeypatch):
 class Session:
     """What onnxruntime gives for a network of one logit a channel's mean, with a fixed batch or channels last."""
 
-    def __init__(self, shape, kind="tensor(float)"):
-        self.shape, self.kind, self.batches = shape, kind, []
+    def __init__(self, shape, kind="tensor(float)", returned="tensor(float)"):
+        self.shape, self.kind, self.returned, self.batches = shape, kind, returned, []
 
     def get_inputs(self):
         from types import SimpleNamespace
@@ -92,11 +92,14 @@ class Session:
     def get_outputs(self):
         from types import SimpleNamespace
 
-        return [SimpleNamespace(name="logits"), SimpleNamespace(name="features")]
+        names = {"logits": self.returned, "features": self.returned, "words": "seq(map(string,tensor(float)))"}
+        return [SimpleNamespace(name=name, type=kind) for name, kind in names.items()]
 
     def run(self, names, inputs):
-        assert names is None
+        assert names == ["logits", "features"]
         (values,) = inputs.values()
+        types = {"float16": "tensor(float16)", "float32": "tensor(float)", "float64": "tensor(double)"}
+        assert types[str(values.dtype)] == self.kind
         for side, wanted in zip(values.shape, self.shape, strict=True):
             assert side == wanted or isinstance(wanted, str)
         self.batches.append(len(values))
@@ -128,9 +131,32 @@ def test_onnx_of_any_layout_and_batch(tmp_path, shape, parts):
         explain(detector, np.zeros((1, 32, 32, 3), np.uint8), "IntegratedGradients")
 
 
+@pytest.mark.parametrize("kind", ["tensor(float16)", "tensor(double)"])
+def test_onnx_of_another_precision_gets_images_in_it(tmp_path, kind):
+    (tmp_path / "a.onnx").write_bytes(b"\x08")
+    network = opaque._session(Session([2, 3, 32, 32], kind, kind), tmp_path / "a.onnx")
+    pixels = torch.rand(3, 3, 32, 32)
+    answers = network(pixels)["logits"]
+    assert answers.dtype == torch.float32
+    torch.testing.assert_close(answers, pixels.mean((2, 3))[:, :2], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("session", "words"),
+    [
+        (Session([2, 3, 32, 32], "tensor(uint8)"), r"a\.onnx: takes numbers of type tensor\(uint8\); .* fit: export"),
+        (Session([2, 3, 32, 32], returned="tensor(int64)"), r"a\.onnx: returns logits tensor\(int64\), .*; an image"),
+        (Session([2, 32]), r"a\.onnx: its input has the shape \(2, 32\); \(images, channels, h, w\) fits"),
+    ],
+)
+def test_onnx_of_other_numbers_is_refused(tmp_path, session, words):
+    with pytest.raises(InputError, match=words):
+        opaque._session(session, tmp_path / "a.onnx")
+
+
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is optional")
 def test_onnx_gives_the_scores_of_the_network(toy, tmp_path, images):
-    torch.onnx.export(toy(seed=3).model, torch.zeros(1, 3, 32, 32), tmp_path / "a.onnx")
+    torch.onnx.export(toy(seed=3).model, (torch.zeros(1, 3, 32, 32),), tmp_path / "a.onnx", external_data=False)
     expected = explain(toy(seed=3), images).logits
     detector = load_weights_into(toy(), tmp_path / "a.onnx")
     np.testing.assert_allclose(explain(detector, images, "occlusion").logits, expected, atol=1e-5)
