@@ -6,7 +6,7 @@ import os
 import stat
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,7 @@ import pandas as pd
 from annotated_types import MinLen
 from tqdm import tqdm
 
+from e2m.arrays import names
 from e2m.checks import brief
 from e2m.datasets import COLUMNS, SEVEN_TIMES
 from e2m.layouts import lists, tree
@@ -24,7 +25,8 @@ from e2m.layouts.words import PLAIN, SPLIT_WORDS, Words, split_of
 from e2m.store import disk
 from e2m.types import LABELS, InputError
 
-MAP_SUFFIXES = (".png", ".npy")
+MAP_SUFFIXES = (".png", ".npy", *(suffix for suffix in names.SUFFIXES if suffix not in (".png", ".npy")))
+"""Endings of human maps and masks; of several files, the first ending counts."""
 
 
 def load(
@@ -65,9 +67,10 @@ def load(
         root: folder that holds every image; paths in the list are relative to it, or to the list.
         csv: the list, or several lists, one after the other. An image that several lists name alike counts once: the
             authentic images of one test set may serve several.
-        salience: folder with human maps. A map has the image's relative path or its file name, ending in .png or .npy.
-            Or a list of such folders, one for each annotator. Detectors are trained and compared with the maps of the
-            first; the others measure how far people agree.
+        salience: folder with human maps. A map has the image's relative path or its file name, with the ending of an
+            array or a picture instead of the image's, or behind it: ``0001.npy``, ``0001.png.npy``, ``0001.jpg``. Or a
+            list of such folders, one for each annotator. Detectors are trained and compared with the maps of the first;
+            the others measure how far people agree.
         segmentation: folder with segmentation masks of faces, named like human maps: bright inside the parts of the
             face. The regime ``segmentation`` reads them. The list can name them in a column ``segmentation``, too.
         seven_times: a second list, on whose training images the regime ``seven_times`` trains: the rows of its split
@@ -109,11 +112,11 @@ def load(
     files = [row.get(kind, "") for kind in ("path", "salience", "segmentation") for row in rows + more]
     _check_files(Below(root), list(filter(None, files)))
     _check_agreement(root, rows + more)
-    others = [_maps(rows, folder) + [""] * len(more) for folder in folders[1:]]
+    others = [_maps(root, rows, folder) + [""] * len(more) for folder in folders[1:]]
     if folders:
-        _add_maps(rows, folders[0])
+        _add_maps(root, rows, folders[0])
     if masks is not None:
-        _add_maps(rows, masks, "segmentation")
+        _add_maps(root, rows, masks, "segmentation")
     samples = _frame(root, rows + more)
     if others:
         every = zip(samples["salience"], *others, strict=True)
@@ -255,11 +258,21 @@ def _csv_rows(
         row["derived"] = _source(folders, words)
     notes = [*listed.notes, *clusters.notes]
     if words.assumed(labels):
+        _check_number(path, (columns or {}).get("label", "label"), words)
         notes.append(
             f"{path.name}: the labels 0 and 1 are read as {LABELS[0]} and {LABELS[1]}; "
             'labels={"0": ..., "1": ...} says otherwise'
         )
     return _Images(rows, [], notes)
+
+
+def _check_number(path: Path, column: str, words: Words) -> None:
+    """Check that a column of 0 and 1 is not one in which 1 means authentic, by its name: is_real."""
+    if words.by_part(column) == LABELS[0]:
+        raise InputError(
+            f"{path}: the column {brief(column)!r} holds 0 and 1, and by its name 1 means {LABELS[0]}; say so: "
+            f'labels={{"1": "{LABELS[0]}", "0": "{LABELS[1]}"}}'
+        )
 
 
 def _csv_row(below: Below, where: str, cells: dict[str, str], words: Words, beside: str) -> dict[str, str | None]:
@@ -469,21 +482,24 @@ def _check_agreement(root: Path, rows: list[dict[str, str]]) -> None:
             raise InputError(f"{root / row['path']}: listed {one} and {other}; keep one of them")
 
 
-def _add_maps(rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> None:
+def _add_maps(root: Path, rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> None:
     """Fill in the human map, or the segmentation mask, of every row that has none."""
     without = [row for row in rows if not row.get(kind)]
-    for row, path in zip(without, _maps(without, folder, kind) if without else [], strict=True):
+    for row, path in zip(without, _maps(root, without, folder, kind) if without else [], strict=True):
         row[kind] = path
 
 
-def _maps(rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> list[str]:
+def _maps(root: Path, rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> list[str]:
     """The human map, or the segmentation mask, of every row in a folder, or ""."""
     name = "human map" if kind == "salience" else "segmentation mask"
-    maps = [_find_map(folder, row["path"]) for row in rows]
+    listed = cache(lambda inside: {file.name for file in inside.iterdir()} if inside.is_dir() else set())
+    maps = [_find_map(folder, row["path"], listed) for row in rows]
     _check_files(Below(folder), [path[len(str(folder)) + 1 :] for path in maps if path])
     if not any(maps):
         example = Path(rows[0]["path"]).with_suffix(".png")
         raise InputError(f"{folder}: no {name} of any image, such as {example}; correct {kind}=")
+    if own := [path for row, path in zip(rows, maps, strict=True) if path == str(root / row["path"])]:
+        raise InputError(f"{own[0]}: the image itself, which is no {name}; give {kind}= the folder of the maps")
     shared, times = Counter(filter(None, maps)).most_common(1)[0]
     if times > 1:
         raise InputError(
@@ -493,10 +509,11 @@ def _maps(rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> l
     return maps
 
 
-def _find_map(folder: Path, image: str) -> str:
+def _find_map(folder: Path, image: str, listed: Callable[[Path], Collection[str]]) -> str:
     path = Path(image)
-    for candidate in (folder / path, folder / path.name):
+    for inside in (folder / path.parent, folder):
         for suffix in MAP_SUFFIXES:
-            if candidate.with_suffix(suffix).is_file():
-                return str(candidate.with_suffix(suffix))
+            for name in (f"{path.stem}{suffix}", f"{path.name}{suffix}"):
+                if name in listed(inside):
+                    return str(inside / name)
     return ""

@@ -313,11 +313,14 @@ def _listed(samples: pd.DataFrame, folder: Path, pattern: str | None) -> tuple[n
     listed = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     listed = [path for path in listed if not any(part.startswith(".") for part in path.parts)]
     maps = [path.as_posix() for path in listed if path.suffix.lower() in names.SUFFIXES]
+    if not maps:
+        kinds = Counter(path.suffix or "no type" for path in listed)
+        seen = ", ".join(f"{count} of {kind}" for kind, count in kinds.most_common(3)) or "none"
+        raise InputError(f"{folder}: no maps in it; its files: {seen}; maps end in {', '.join(names.SUFFIXES)}")
     pairs = names.pair(samples["image"].tolist(), maps, pattern)
     if not any(pairs.files):
-        example = f", such as {maps[0]}," if maps else ""
         raise InputError(
-            f"{folder}: none of its {len(maps)} maps{example} is named like an image, such as "
+            f"{folder}: none of its {len(maps)} maps, such as {maps[0]}, is named like an image, such as "
             f"{samples['image'].iloc[0]}; "
             "name maps after images, in the same folders or in none, or give pattern="
         )

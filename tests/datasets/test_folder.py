@@ -257,6 +257,25 @@ def test_one_map_never_serves_two_images(make_files, tmp_path):
         load_dataset("folder", root=root, salience=tmp_path / "maps")
 
 
+@pytest.mark.parametrize("ending", ["npy", "png", "npz", "jpg", "tif", "png.npy", "png.jpg"])
+@pytest.mark.parametrize("inside", ["", "real/"])
+def test_a_human_map_has_the_name_of_its_image_and_any_ending(make_files, tmp_path, ending, inside):
+    """One class with maps of another ending than the other would be left out in silence."""
+    root, folder = make_files("real/a.png", "fake/b.png"), tmp_path / "maps"
+    (folder / inside).mkdir(parents=True)
+    (folder / f"{inside}a.{ending}").write_bytes(b"")
+    samples = load_dataset("folder", root=root, salience=folder).set_index("image")
+    assert samples["salience"].to_dict() == {"real/a.png": f"{folder}/{inside}a.{ending}", "fake/b.png": ""}
+
+
+@pytest.mark.parametrize("kind", ["salience", "segmentation"])
+def test_an_image_is_no_map_of_itself(make_files, kind):
+    """A folder of grey images would pass for one of maps."""
+    root = make_files("real/a.png", "fake/b.png")
+    with pytest.raises(InputError, match=rf"b\.png: the image itself, .*; give {kind}= the folder of the maps"):
+        load_dataset("folder", root=root, **{kind: root})
+
+
 def test_several_folders_of_human_maps_are_several_annotators(make_files, tmp_path):
     root = make_files("real/a.png", "real/b.png", "fake/c.png")
     for folder, names in (("first", "ab"), ("second", "a"), ("third", "ac")):

@@ -56,6 +56,16 @@ def test_any_columns_and_numbers_which_are_said(root):
     assert swapped.attrs["notes"] == ["list.csv: not read: the columns label"]
 
 
+@pytest.mark.parametrize("column", ["real", "is_real", "Authentic", "realness_real"])
+def test_a_column_whose_name_says_that_1_is_authentic_is_not_read_the_other_way_round(root, column):
+    csv = write(root / "list.csv", f"path;{column}", *(f"{name};{int(name[0] == 'x')}" for name in NAMES))
+    columns = {"label": column}
+    with pytest.raises(InputError, match=rf"list\.csv: the column '{column}' .* by its name 1 means authentic"):
+        load_dataset("folder", root=root, csv=csv, columns=columns)
+    samples = load_dataset("folder", root=root, csv=csv, columns=columns, labels={"1": A, "0": S})
+    assert table(samples) == {"x": (A, 10, 10), "y": (S, 10, 10)}
+
+
 def test_columns_need_a_list(root):
     with pytest.raises(InputError, match="columns= names columns of a list, and no list was given or found"):
         load_dataset("folder", root=root, columns={"path": "file"})

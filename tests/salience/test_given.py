@@ -338,6 +338,10 @@ def test_folders_without_maps_are_refused(samples, tmp_path):
         pair_maps(samples, [tmp_path / "run"])
     with pytest.raises(InputError, match="no such folder of maps"):
         pair_maps(samples, [tmp_path / "absent"])
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "4.pt").write_bytes(b"maps")
+    with pytest.raises(InputError, match=r"torch: no maps in it; its files: 1 of \.pt; maps end in \.npy"):
+        pair_maps(samples, [tmp_path / "torch"])
     with pytest.raises(InputError, match="folders of one name"):
         pair_maps(samples, [tmp_path / "a" / "run", tmp_path / "run"])
     with pytest.raises(InputError, match="no folders"):
