@@ -78,7 +78,7 @@ def _findings(asked: Audit) -> tuple[tuple[str, str, str], ...]:
     samples = check.chosen(asked.samples)
     every = pd.concat([asked.samples, asked.unused], ignore_index=True)
     every.attrs = asked.listed.attrs
-    noticed = [*_split(asked), *check.of_images(every, asked.listed["split"].iloc[0])]
+    noticed = [*_split(asked), *_beside(asked), *check.of_images(every, asked.listed["split"].iloc[0])]
     for group in asked.groups:
         if group.of_maps:
             noticed += given.findings(group, asked.listed)
@@ -105,3 +105,17 @@ def _split(asked: Audit) -> Iterator[Finding]:
     if len(asked.unused):
         text = f"{len(asked.unused):,} images of other splits than {split} are not audited"
         yield Finding("note", "images", text)
+
+
+def _beside(asked: Audit) -> Iterator[Finding]:
+    """How many images have a human map, and a true region, where some have."""
+    for column, what in (("salience", "human maps"), ("region", "true regions")):
+        files = asked.samples.get(column)
+        if files is None or not (files != "").any():
+            continue
+        counts = (files != "").groupby(asked.samples["source"], sort=False).agg(["sum", "size"])
+        each = ", ".join(f"{have} of {images} {source}" for source, have, images in counts.itertuples())
+        # Authentic images have no synthetic region: a source without any is no mistake, one with some may be.
+        some = ((counts["sum"] > 0) & (counts["sum"] < counts["size"])).any()
+        few = "; only those are compared: are the others named like their images?" * bool(some)
+        yield Finding("warning" if some else "note", "images", f"{what} of {each}{few}")

@@ -52,3 +52,24 @@ def test_an_image_that_detectors_were_trained_on_is_named(tmp_path):
     assert list(check.of_images(samples, "validate")) == []
     (tmp_path / "train/real/a.png").unlink()
     assert list(check.of_images(load_dataset("folder", root=tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    ("maps", "level", "said"),
+    [
+        (("fake/*",), "note", "{what} of 12 of 12 fake, 0 of 12 real"),
+        (("fake/*", "real/*"), "note", "{what} of 12 of 12 fake, 12 of 12 real"),
+        (("fake/*", "real/1*"), "warning", "{what} of 12 of 12 fake, 3 of 12 real; only those are compared: are"),
+    ],
+)
+@pytest.mark.parametrize(("option", "what"), [("human", "human maps"), ("regions", "true regions")])
+def test_how_many_images_have_a_map_beside_them_is_said(pictures, networks, tmp_path, option, what, maps, level, said):
+    for path in [path for pattern in maps for path in pictures.glob(pattern)]:
+        (tmp_path / path.parent.name).mkdir(exist_ok=True)
+        Image.open(path).convert("L").save(tmp_path / path.relative_to(pictures))
+    options = {"regions": str(tmp_path)} if option == "regions" else {"options": {"salience": str(tmp_path)}}
+    audit = Audit.of(str(pictures), [{"name": "A", "network": SMALL}], folder=tmp_path / "out", **options)
+    (finding,) = command._beside(audit)
+    assert (finding.level, finding.about) == (level, "images")
+    assert finding.text.startswith(said.format(what=what))
+    assert list(command._beside(Audit.of(str(pictures), [{"name": "A", "network": SMALL}]))) == []
