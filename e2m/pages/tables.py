@@ -202,11 +202,14 @@ def difference_table(differences: pd.DataFrame) -> Table:
         "P": _cells(chances, "probability_greater", "probability_low", "probability_high", 2),
         "Cliff's delta": _cells(chances, "cliffs_delta", "cliffs_low", "cliffs_high", 2),
     }
-    tests = differences[["p", "p_holm", "p_smallest"]]
+    tests, said = differences[["p", "p_holm", "p_smallest"]], []
+    if (smallest := tests["p_smallest"].dropna()).nunique() == 1:
+        tests = tests.drop(columns="p_smallest")
+        said = [_escaped(f"Smallest p that so many runs can give: {_chance(smallest.iloc[0])}.")]
     kept = pd.concat([differences[names], pd.DataFrame(cells, differences.index), tests], axis=1)
     low = chances["probability_low"].where(chances["low"].notna())
     both = pd.concat([differences, chances.assign(low=low, note="")], ignore_index=True)
-    notes = [*_counted(differences, names), *_remarks(both)]
+    notes = [*_counted(differences, names), *said, *_remarks(both)]
     return Table(kept.reset_index(drop=True), names, notes, kept=[*cells, "p", "p_holm"])
 
 

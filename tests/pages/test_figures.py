@@ -168,8 +168,10 @@ def test_differences_for_reading():
     differences = statistics.compare(rows, ["measure"], **roles)
     table = tables.difference_table(differences)
     shown = table.data
-    assert [*shown] == ["measure", "difference", "P", "Cliff's delta", "p", "p_holm", "p_smallest"]
-    assert table.notes[0] == "3 runs, 4 images, no missing values."
+    assert [*shown] == ["measure", "difference", "P", "Cliff's delta", "p", "p_holm"]
+    assert table.notes[:2] == ["3 runs, 4 images, no missing values.", "Smallest p that so many runs can give: 0.100."]
+    both = pd.concat([differences, differences.assign(p_smallest=0.5)], ignore_index=True)
+    assert "p_smallest" in tables.difference_table(both).data
     (row,) = differences.to_dict("records")
     assert shown["difference"][0].startswith("10.0")
     assert shown["P"][0].startswith(f"1.00 [{row['probability_low']:.2f}, 1.00]")
