@@ -203,7 +203,7 @@ def difference_table(differences: pd.DataFrame) -> Table:
         "Cliff's delta": _cells(chances, "cliffs_delta", "cliffs_low", "cliffs_high", 2),
     }
     tests, said = differences[["p", "p_holm", "p_smallest"]], []
-    if (smallest := tests["p_smallest"].dropna()).nunique() == 1:
+    if len(set(smallest := tests["p_smallest"].dropna())) == 1:
         tests = tests.drop(columns="p_smallest")
         said = [_escaped(f"Smallest p that so many runs can give: {_chance(smallest.iloc[0])}.")]
     kept = pd.concat([differences[names], pd.DataFrame(cells, differences.index), tests], axis=1)
