@@ -108,6 +108,14 @@ def test_figures_have_alt_text(cells):
     assert all("alt" in {word.arg for word in call.keywords} or len(call.args) > 1 for call in shown)
 
 
+def test_captions_of_intervals_say_so(cells):
+    """A figure can be read alone: its caption names the intervals that it draws. Without a caption, its alt text is one."""
+    drawing = re.compile(r"figures\.(intervals|dots|forest|roc)\(")
+    drawn = [cell for cell in code(cells) if drawing.search(cell.source) and "figures.show(" not in cell.source]
+    for about in (cell.metadata["mystnb"] for cell in drawn):
+        assert "interval" in about.get("figure", {}).get("caption", about["image"]["alt"]).lower()
+
+
 def test_no_function_is_defined_in_a_notebook(cells):
     for cell in code(cells):
         assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.walk(ast.parse(cell.source)))
