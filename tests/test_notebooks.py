@@ -109,7 +109,7 @@ def test_figures_have_alt_text(cells):
 
 
 def test_captions_of_intervals_say_so(cells):
-    """A figure can be read alone: its caption names the intervals that it draws. Without a caption, its alt text is one."""
+    """A figure can be read alone: its caption, or the alt text that stands in for one, names the intervals."""
     drawing = re.compile(r"figures\.(intervals|dots|forest|roc)\(")
     drawn = [cell for cell in code(cells) if drawing.search(cell.source) and "figures.show(" not in cell.source]
     for about in (cell.metadata["mystnb"] for cell in drawn):
