@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -106,10 +107,10 @@ def load(
     parted = _name_sources(root, rows + more, source_names)
     _rename_splits(rows, splits or {})
     for row in rows + more:
-        if row["video"]:
+        if row.video:
             # An expression of the user's names the same subject everywhere.
-            row["subject"] = f"{row['source']}/{row['video']}" if subjects in (None, "folder") else row["video"]
-    files = [row.get(kind, "") for kind in ("path", "salience", "segmentation") for row in rows + more]
+            row.subject = f"{row.source}/{row.video}" if subjects in (None, "folder") else row.video
+    files = (getattr(row, kind) for kind in ("path", "salience", "segmentation") for row in rows + more)
     _check_files(Below(root), list(filter(None, files)))
     _check_agreement(root, rows + more)
     others = [_maps(root, rows, folder) + [""] * len(more) for folder in folders[1:]]
@@ -125,13 +126,15 @@ def load(
     return samples
 
 
-def _frame(root: Path, rows: list[dict[str, str]]) -> pd.DataFrame:
+def _frame(root: Path, rows: list[Row]) -> pd.DataFrame:
     """Rows as a frame, with paths below root; the column ``segmentation`` exists if a row has a mask."""
-    masked = any(row.get("segmentation") for row in rows)
-    samples = pd.DataFrame(rows, columns=[*COLUMNS, *(["segmentation"] if masked else [])])
+    masked = any(row.segmentation for row in rows)
+    names = [*COLUMNS, *(["segmentation"] if masked else [])]
+    samples = pd.DataFrame({name: pd.Series([getattr(row, name) for row in rows]) for name in names})
     for kind in samples.columns.intersection(["salience", "segmentation"]):
-        samples[kind] = [str(root / path) if path else "" for path in samples[kind].fillna("")]
-    samples["path"] = [str(root / path) for path in samples["path"]]
+        samples[kind] = [str(root / path) if path else "" for path in samples[kind]]
+    # At once: a million Paths would take longer than all the rest.
+    samples["path"] = f"{root}/".replace("//", "/") + samples["path"]
     return samples
 
 
@@ -169,19 +172,47 @@ def duplicates(samples: pd.DataFrame) -> pd.DataFrame:
     return alike.assign(across=across)[across != ""].sort_values("sha256", kind="stable").reset_index(drop=True)
 
 
-def _rename_splits(rows: list[dict[str, str]], splits: Mapping[str, str]) -> None:
+def _rename_splits(rows: list[Row], splits: Mapping[str, str]) -> None:
     known = sorted({*SPLIT_WORDS.values()})
     if odd := [split for pair in splits.items() for split in pair if split not in known]:
         raise InputError(f"splits={splits} arrived, and {odd[0]!r} is no split; choose from {', '.join(known)}")
     for row in rows:
-        row["split"] = splits.get(row["split"], row["split"])
+        row.split = splits.get(row.split, row.split)
+
+
+@dataclass(slots=True)
+class Row:
+    """An image as a list or a tree describes it; with slots, since a list may have a million rows.
+
+    Attributes:
+        image, path, label, split, subject, source, salience, segmentation: as in the frame, with paths below the root.
+        video: the name of the image's video, "" without one, None while it is not known.
+        derived: the source that the folders name.
+    """
+
+    image: str
+    path: str
+    label: str
+    split: str
+    subject: str
+    source: str = ""
+    salience: str = ""
+    segmentation: str = ""
+    video: str | None = None
+    derived: str = ""
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """What the list says of the image."""
+        about = self.image, self.path, self.label, self.split, self.subject
+        return (*about, self.source, self.salience, self.segmentation)
 
 
 @dataclass
 class _Images:
     """Rows of images, lines on what was left out, and lines on how names were read."""
 
-    rows: list[dict[str, str]]
+    rows: list[Row]
     left_out: list[str]
     notes: list[str]
 
@@ -206,7 +237,7 @@ def _read(
     left, notes = [], [note for part in parts for note in part.notes]
     if beside:
         images, left = tree.walk(root, but)
-        listed = {row["path"] for row in rows}
+        listed = {row.path for row in rows}
         unlisted = [image for image in images if image.as_posix() not in listed]
         left += [f"{len(unlisted)} images that no list names, such as {unlisted[0]}"] if unlisted else []
         notes.insert(0, f"read from {', '.join(path.relative_to(root).as_posix() for path in beside)}")
@@ -217,20 +248,19 @@ def _tree_rows(root: Path, words: Words, subjects: str | None, but: Collection[P
     images, left = tree.walk(root, but)
     read, notes, without = tree.labelled(root, images, words, left)
     classes = {PurePosixPath(*image.parts[: index + 1]) for image, (index, _) in read.items()}
-    clusters = videos(read, lambda folder: folder in classes or bool(split_of(folder.name)), subjects)
+    names = {image: image.as_posix() for image in read}
+    clusters = videos(names.values(), lambda folder: folder in classes or bool(split_of(folder.name)), subjects)
     sources = tree.sources(read, words, clusters.folders)
     rows = [
-        {
-            "image": image.as_posix(),
-            "path": image.as_posix(),
-            "label": label,
-            "source": "",
-            "split": tree.split(root, image, index) or "test",
-            "subject": image.as_posix(),
-            "salience": "",
-            "video": clusters.names.get(image, ""),
-            "derived": sources[image],
-        }
+        Row(
+            image=names[image],
+            path=names[image],
+            label=label,
+            split=tree.split(root, image, index) or "test",
+            subject=names[image],
+            video=clusters.names.get(names[image], ""),
+            derived=sources[image],
+        )
         for image, (index, label) in read.items()
     ]
     return _Images(rows, without + left, notes + clusters.notes)
@@ -248,14 +278,17 @@ def _csv_rows(
         rows.append(_csv_row(below, where, cells, words, beside))
         labels.add(cells["label"])
     taken = "image" if listed.headerless and subjects is None else subjects
-    # One by one: a million paths would take half a gigabyte.
-    without = (PurePosixPath(row["path"]) for row in rows if row["video"] is None)
+    without = [row.path for row in rows if row.video is None]
     clusters = videos(without, lambda folder: bool(split_of(folder.name) or words.plain(folder.name)), taken, False)
+
+    @cache
+    def derived(folder: str) -> str:
+        path = PurePosixPath(folder)
+        return _source(path.parts[: -1 if path in clusters.folders else None], words)
+
     for row in rows:
-        image = PurePosixPath(row["path"])
-        row["video"] = clusters.names.get(image, "") if row["video"] is None else ""
-        folders = image.parent.parts[: -1 if image.parent in clusters.folders else None]
-        row["derived"] = _source(folders, words)
+        row.video = clusters.names.get(row.path, "") if row.video is None else ""
+        row.derived = derived(row.path.rpartition("/")[0])
     notes = [*listed.notes, *clusters.notes]
     if words.assumed(labels):
         _check_number(path, (columns or {}).get("label", "label"), words)
@@ -275,7 +308,7 @@ def _check_number(path: Path, column: str, words: Words) -> None:
         )
 
 
-def _csv_row(below: Below, where: str, cells: dict[str, str], words: Words, beside: str) -> dict[str, str | None]:
+def _csv_row(below: Below, where: str, cells: dict[str, str], words: Words, beside: str) -> Row:
     """A row of the list as a row of the frame; an empty cell counts as a missing one."""
     path = _inside(below, where, cells["path"], beside)
     image = cells.get("image") or path
@@ -288,58 +321,57 @@ def _csv_row(below: Below, where: str, cells: dict[str, str], words: Words, besi
     if split and split_of(split) is None:
         raise InputError(f"{where}: the split {brief(split)!r}; choose from {', '.join(SPLIT_WORDS)}")
     by_folder = tree.split(below.root, PurePosixPath(path)) if split is None else None
-    return {
-        "image": image,
-        "path": path,
-        "label": label,
-        "source": cells.get("source", ""),
-        "split": split_of(split) if split else by_folder or "test",
-        "subject": cells.get("subject") or image,
+    return Row(
+        image=image,
+        path=path,
+        label=label,
+        split=split_of(split) if split else by_folder or "test",
+        subject=cells.get("subject") or image,
+        source=sys.intern(cells.get("source", "")),  # few texts, however long the list
         **{
-            kind: _inside(below, where, cells[kind], beside) if cells.get(kind) else ""
-            for kind in ("salience", "segmentation")
+            kind: _inside(below, where, cells[kind], beside) for kind in ("salience", "segmentation") if cells.get(kind)
         },
-        "video": "" if cells.get("subject") else None,  # to be recognised by the other images
-    }
+        video="" if cells.get("subject") else None,  # to be recognised by the other images
+    )
 
 
-def _seven_times(root: Path, csv: Path, words: Words) -> list[dict[str, str]]:
+def _seven_times(root: Path, csv: Path, words: Words) -> list[Row]:
     """The training images of a second list, under names of their own: it may repeat images of the first."""
-    rows = [row for row in _csv_rows(root, csv, words).rows if row["split"] == "train"]
+    rows = [row for row in _csv_rows(root, csv, words).rows if row.split == "train"]
     if not rows:
         raise InputError(f"{csv}: no image of the split train; seven_times= names a list of images to train on")
-    return [row | {"image": f"seven_times/{row['image']}", "split": SEVEN_TIMES} for row in rows]
+    return [replace(row, image=f"seven_times/{row.image}", split=SEVEN_TIMES) for row in rows]
 
 
-def _once(lists: list[list[dict[str, str]]]) -> list[dict[str, str]]:
+def _once(lists: list[list[Row]]) -> list[Row]:
     """The rows of all lists, without those that an earlier list has already."""
     if len(lists) == 1:
         return lists[0]
     rows, known = [], set()
     for part in lists:
-        fresh = [(tuple(item for item in row.items() if item[0] not in ("video", "derived")), row) for row in part]
-        rows += [row for key, row in fresh if key not in known]
-        known |= {key for key, _ in fresh}
+        rows += [row for row in part if row.content not in known]
+        known |= {row.content for row in part}
     return rows
 
 
-def _name_sources(root: Path, rows: list[dict[str, str]], names: dict[str, str] | None) -> dict[str, str]:
+def _name_sources(root: Path, rows: list[Row], names: dict[str, str] | None) -> dict[str, str]:
     """Fill in the source of every row that names none; return the sources parted by label, synthetic to authentic."""
     if odd := [folder for folder, name in (names or {}).items() if not (isinstance(name, str) and name)]:
         raise InputError(f"source_names={{{odd[0]!r}: {names[odd[0]]!r}}} arrived; the name of a source is text")
     keys = {tuple(folder.strip("/").split("/")): name for folder, name in (names or {}).items()}
     unknown, derived = Counter(), []
     for row in rows:
-        if row["source"]:
+        if row.source:
             continue
-        folders = Path(row["path"]).parts[:-1]
         if names is None:
-            row["source"] = row["derived"] or row["label"]
+            row.source = row.derived or row.label
             derived.append(row)
-        elif fitting := [(depth, key) for key in keys if (depth := _depth(key, folders))]:
-            row["source"] = keys[max(fitting)[1]]
+            continue
+        folders = Path(row.path).parts[:-1]
+        if fitting := [(depth, key) for key in keys if (depth := _depth(key, folders))]:
+            row.source = keys[max(fitting)[1]]
         else:
-            unknown[row["derived"]] += 1
+            unknown[row.derived] += 1
     if above := unknown.pop("", 0):
         raise InputError(
             f"{root}: {above} images lie in no folder below root=, so that source_names= cannot name them; give the "
@@ -356,15 +388,15 @@ def _name_sources(root: Path, rows: list[dict[str, str]], names: dict[str, str] 
     return _part_by_label(derived)
 
 
-def _part_by_label(rows: list[dict[str, str]]) -> dict[str, str]:
+def _part_by_label(rows: list[Row]) -> dict[str, str]:
     """Part sources that hold both labels: progan-authentic, progan-synthetic; return the latter with the other."""
     labels = defaultdict(set)
     for row in rows:
-        labels[row["source"]].add(row["label"])
+        labels[row.source].add(row.label)
     mixed = [source for source, held in labels.items() if len(held) > 1]
     for row in rows:
-        if row["source"] in mixed:
-            row["source"] = f"{row['source']}-{row['label']}"
+        if row.source in mixed:
+            row.source = sys.intern(f"{row.source}-{row.label}")
     return {f"{source}-{LABELS[1]}": f"{source}-{LABELS[0]}" for source in mixed}
 
 
@@ -469,36 +501,36 @@ def _check_files(below: Below, names: list[str]) -> None:
         )
 
 
-def _check_agreement(root: Path, rows: list[dict[str, str]]) -> None:
+def _check_agreement(root: Path, rows: list[Row]) -> None:
     """Rows may repeat a file under another name, but not with another label, nor to train and to test on it."""
     first: dict[str, tuple[str, str]] = {}
     meanings = {}
     for row in rows:
-        meaning = f"as {row['label']}", "to test on" if row["split"] == "test" else "to train on"
+        meaning = f"as {row.label}", "to test on" if row.split == "test" else "to train on"
         meaning = meanings.setdefault(meaning, meaning)  # a few tuples, however long the list
-        known = first.setdefault(row["path"], meaning)
+        known = first.setdefault(row.path, meaning)
         if known is not meaning:
             one, other = next(pair for pair in zip(known, meaning, strict=True) if pair[0] != pair[1])
-            raise InputError(f"{root / row['path']}: listed {one} and {other}; keep one of them")
+            raise InputError(f"{root / row.path}: listed {one} and {other}; keep one of them")
 
 
-def _add_maps(root: Path, rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> None:
+def _add_maps(root: Path, rows: list[Row], folder: Path, kind: str = "salience") -> None:
     """Fill in the human map, or the segmentation mask, of every row that has none."""
-    without = [row for row in rows if not row.get(kind)]
+    without = [row for row in rows if not getattr(row, kind)]
     for row, path in zip(without, _maps(root, without, folder, kind) if without else [], strict=True):
-        row[kind] = path
+        setattr(row, kind, path)
 
 
-def _maps(root: Path, rows: list[dict[str, str]], folder: Path, kind: str = "salience") -> list[str]:
+def _maps(root: Path, rows: list[Row], folder: Path, kind: str = "salience") -> list[str]:
     """The human map, or the segmentation mask, of every row in a folder, or ""."""
     name = "human map" if kind == "salience" else "segmentation mask"
     listed = cache(lambda inside: {file.name for file in inside.iterdir()} if inside.is_dir() else set())
-    maps = [_find_map(folder, row["path"], listed) for row in rows]
+    maps = [_find_map(folder, row.path, listed) for row in rows]
     _check_files(Below(folder), [path[len(str(folder)) + 1 :] for path in maps if path])
     if not any(maps):
-        example = Path(rows[0]["path"]).with_suffix(".png")
+        example = Path(rows[0].path).with_suffix(".png")
         raise InputError(f"{folder}: no {name} of any image, such as {example}; correct {kind}=")
-    if own := [path for row, path in zip(rows, maps, strict=True) if path == str(root / row["path"])]:
+    if own := [path for row, path in zip(rows, maps, strict=True) if path == str(root / row.path)]:
         raise InputError(f"{own[0]}: the image itself, which is no {name}; give {kind}= the folder of the maps")
     shared, times = Counter(filter(None, maps)).most_common(1)[0]
     if times > 1:

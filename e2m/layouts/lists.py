@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -132,7 +132,7 @@ def _read_csv(path: Path, text: str, columns: Mapping[str, str]) -> Listed:
 def _lines(path: Path, text: str, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """The number and the cells of every line that is not empty."""
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text, wanted), strict=False)
+        reader = _cells(text, _separator(text, wanted))
         for cells in reader:
             if any(stripped := [cell.strip() for cell in cells]):
                 yield reader.line_num, stripped
@@ -154,14 +154,26 @@ def _rows(
 
 def _separator(text: str, wanted: Sequence[str]) -> str:
     """The separator whose header has the wanted columns, or else most columns."""
-    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    start = len(text) - len(text.lstrip())
+    end = text.find("\n", start)
+    first = text[text.rfind("\n", 0, start) + 1 : end if end >= 0 else None]
     headers = {mark: [cell.strip().casefold() for cell in next(_cells(first, mark), ())] for mark in _SEPARATORS}
     fitting = (mark for mark, header in headers.items() if wanted and {*wanted} <= {*header})
     return next(fitting, None) or max(headers, key=lambda mark: len(headers[mark]))
 
 
-def _cells(text: str, separator: str) -> Iterator[list[str]]:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+def _cells(text: str, separator: str) -> csv.reader:
+    return csv.reader(_with_ends(text), delimiter=separator)
+
+
+def _with_ends(text: str) -> Iterator[str]:
+    """The lines of a text with their ends, one by one: StringIO would hold the text again, in four bytes a letter."""
+    start = 0
+    for end in re.finditer("\r\n?|\n", text):
+        yield text[start : end.end()]
+        start = end.end()
+    if start < len(text):
+        yield text[start:]
 
 
 def _roles(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:

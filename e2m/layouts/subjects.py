@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import PurePosixPath
 
 from e2m.types import InputError
@@ -30,13 +31,13 @@ class Videos:
         notes: a line on each way in which videos were recognised.
     """
 
-    names: dict[PurePosixPath, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     folders: set[PurePosixPath] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
 def videos(
-    images: Iterable[PurePosixPath],
+    images: Iterable[str],
     is_class: Callable[[PurePosixPath], bool],
     subjects: str | None = None,
     strict: bool = True,
@@ -44,7 +45,7 @@ def videos(
     """The videos of images.
 
     Args:
-        images: paths relative to the root.
+        images: paths relative to the root, as text: objects for a million paths would take half a gigabyte.
         is_class: whether a folder names a label or a split.
         subjects: None recognises videos; "image" has none; "folder" takes each folder as one; a regular expression
             whose match in the path (its first group, if it has one) names the subject.
@@ -55,10 +56,10 @@ def videos(
     """
     if subjects == "image":
         return Videos()
-    images = list(images)
-    by_folder = defaultdict(list)
+    images, by_name = list(images), defaultdict(list)
     for image in images:
-        by_folder[image.parent].append(image)
+        by_name[image.rpartition("/")[0]].append(image)
+    by_folder = {PurePosixPath(folder): files for folder, files in by_name.items()}
     leaves = [folder for folder in by_folder if folder.name and not is_class(folder)]
     if subjects == "folder":
         return _of_folders(by_folder, leaves)
@@ -72,26 +73,26 @@ def videos(
     return _with_named(result, {folder: files for folder, files in by_folder.items() if folder not in result.folders})
 
 
-def _of_folders(by_folder: Mapping[PurePosixPath, list[PurePosixPath]], folders: Iterable[PurePosixPath]) -> Videos:
+def _of_folders(by_folder: Mapping[PurePosixPath, list[str]], folders: Iterable[PurePosixPath]) -> Videos:
     folders = set(folders)
     return Videos({image: folder.name for folder in folders for image in by_folder[folder]}, folders)
 
 
-def _of_expression(images: Sequence[PurePosixPath], expression: str) -> Videos:
+def _of_expression(images: Sequence[str], expression: str) -> Videos:
     try:
         pattern = re.compile(expression)
     except re.error as error:
         raise InputError(
             f'subjects={expression!r}: no regular expression ({error}); "image", "folder" or one fits'
         ) from error
-    matches = {image: match for image in images if (match := pattern.search(image.as_posix()))}
+    matches = {image: match for image in images if (match := pattern.search(image))}
     if not matches:
         raise InputError(f"subjects={expression!r} matches no path, such as {images[0]}; correct the expression")
-    return Videos({image: match[1 if pattern.groups else 0] or image.as_posix() for image, match in matches.items()})
+    return Videos({image: match[1 if pattern.groups else 0] or image for image, match in matches.items()})
 
 
 def _recognised(
-    by_folder: Mapping[PurePosixPath, list[PurePosixPath]],
+    by_folder: Mapping[PurePosixPath, list[str]],
     leaves: Sequence[PurePosixPath],
     is_class: Callable[[PurePosixPath], bool],
     strict: bool,
@@ -121,7 +122,7 @@ def _recognised(
     return chosen | {folder for folder in alone if _form(folder.name) in forms}, parts
 
 
-def _with_named(result: Videos, by_folder: Mapping[PurePosixPath, list[PurePosixPath]]) -> Videos:
+def _with_named(result: Videos, by_folder: Mapping[PurePosixPath, list[str]]) -> Videos:
     """Add videos whose frames lie in one folder, and have the video's name in theirs: 000_003_0012.png."""
     videos, doubtful = [], []
     for files in by_folder.values():
@@ -133,21 +134,26 @@ def _with_named(result: Videos, by_folder: Mapping[PurePosixPath, list[PurePosix
     for (name, suffix), files in videos:
         result.names |= dict.fromkeys(files, name + suffix)
     if videos:
-        example = min(min(files) for _, files in videos)
+        example = _first(file for _, files in videos for file in files)
         result.notes.append(f"{len(videos)} groups of files such as {example} {_READ_AS_VIDEOS}")
     if doubtful:
         result.notes.append(
-            f"files such as {min(map(min, doubtful))} may be several of one subject, and each counts as one; "
+            f"files such as {_first(chain(*doubtful))} may be several of one subject, and each counts as one; "
             "subjects= takes an expression that matches the subject's part of the path"
         )
     return result
 
 
-def _alike(files: Sequence[PurePosixPath]) -> dict[tuple[str, str], list[PurePosixPath]]:
+def _first(files: Iterable[str]) -> str:
+    """The first of some paths, folder by folder."""
+    return min(files, key=lambda file: file.split("/"))
+
+
+def _alike(files: Sequence[str]) -> dict[tuple[str, str], list[str]]:
     """Groups of files of one folder whose names differ in their last number, if most files are in such a group."""
     groups, numbers = defaultdict(list), defaultdict(list)
     for file in files:
-        if match := re.fullmatch(r"(.*?)(\d+)(\D*)", file.stem):
+        if match := re.fullmatch(r"(.*?)(\d+)(\D*)", _stem(file)):
             key = match[1].rstrip("_-. "), match[3]
             groups[key].append(file)
             numbers[key].append(int(match[2]))
@@ -156,9 +162,13 @@ def _alike(files: Sequence[PurePosixPath]) -> dict[tuple[str, str], list[PurePos
     return groups if most and _restarts({key: numbers[key] for key in groups}) else {}
 
 
-def _numbers(files: Iterable[PurePosixPath], folder: str) -> list[int]:
+def _stem(file: str) -> str:
+    return PurePosixPath(file).stem
+
+
+def _numbers(files: Iterable[str], folder: str) -> list[int]:
     """The frame numbers of files; the folder's name before them does not count."""
-    stems = (re.sub(rf"^{re.escape(folder)}(?![^\W_])", "", file.stem) for file in files)
+    stems = (re.sub(rf"^{re.escape(folder)}(?![^\W_])", "", _stem(file)) for file in files)
     return [int(match[1]) for stem in stems if (match := re.search(r"(\d+)\D*$", stem))]
 
 
