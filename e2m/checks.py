@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
 import reprlib
+import stat
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,6 +22,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Interval, MinLen
+
+from e2m.types import InputError
 
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Interval(ge=0, le=1)]
@@ -124,6 +129,27 @@ def brief(text: object, most: int = 120) -> str:
     return line if len(line) <= most and len(words) <= 4 * most else f"{line[: most - 3]}..."
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is text: without control characters, and without bytes that no encoding explains."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+
+
+def check_ends(path: str | Path) -> None:
+    """Refuse a pipe or a device before it is read: the one may wait for ever, the other may never end.
+
+    What is missing, or is a folder, is left to its reader.
+
+    Raises:
+        InputError: neither a file nor a folder.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{path}: a pipe or a device, and no file; write what it gives to a file, and name that one")
+
+
 def _key(path: str, name: object) -> str:
     text = " ".join(str(name).split())
     return f"{path}.{text}" if path else text
@@ -186,6 +212,7 @@ def _fits(value: object, base: object, marks: tuple) -> bool:
         known = _choices(base, marks)
         forms = [mark.pattern for mark in marks if isinstance(mark, Like)]
         text = isinstance(value, str | Path) and str(value) != "" and (known is None or value in known)
+        text = text and is_text(str(value))
         return text and all(re.fullmatch(form, str(value)) for form in forms)
     if (kind := get_origin(base) or base) in (list, dict, Sequence):
         return isinstance(value, Mapping if kind is dict else list | tuple)
@@ -241,6 +268,8 @@ def _quoting(value: object, parts: list[tuple[Any, tuple]]) -> str:
     bases = {base for base, _ in parts}
     if (str, ()) in parts and isinstance(value, bool | int | float):
         return f", which was read as a {'truth value' if isinstance(value, bool) else 'number'} (quote it)"
+    if isinstance(value, str) and not is_text(value):
+        return ", which holds control characters"
     if not isinstance(value, str) or not {int, float} & bases:
         return ""
     if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", value, re.IGNORECASE):

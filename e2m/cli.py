@@ -54,9 +54,23 @@ def _keep_folders() -> None:
         os.environ["E2M_PLUGINS"] = os.pathsep.join(str(Path(root).absolute()) for root in expanded)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses an empty argument, such as a variable of the shell that has no value: it would count as none."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.register("type", None, _filled)
+
+
+def _filled(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("'' arrived; give a value, or leave it out")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("e2m", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command", parser_class=_Parser)
     _add_yours(commands)
     _add_companion(commands)
     return parser
@@ -87,7 +101,7 @@ def _add_yours(commands: argparse._SubParsersAction) -> None:
     audit.add_argument("--margin", type=float, default=0.05, help="differences of AUC that count as none [0.05]")
     audit.add_argument("--device", help="cpu, cuda, cuda:1, ... [a GPU if there is one]")
     audit.add_argument("--out", default="audit", metavar="DIR", help="folder of the report and all results [audit]")
-    audit.add_argument("--book", default="", metavar="ADDRESS", help="address of the book, for links of the report")
+    audit.add_argument("--book", metavar="ADDRESS", help="address of the book, for links of the report")
     audit.add_argument("--dry-run", action="store_true", help="stop after the plan")
     audit.set_defaults(act=_audit)
 
@@ -130,7 +144,8 @@ def _add_companion(commands: argparse._SubParsersAction) -> None:
     """The commands of the book: its notebooks, and the jobs of a profile."""
     run = commands.add_parser("run", help="execute one notebook with parameters")
     run.add_argument("notebook", help="name or path of a notebook: noise, notebooks/noise.ipynb")
-    run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    # A parameter may be an empty text.
+    run.add_argument("-p", dest="parameters", nargs=2, action="append", type=str, default=[], metavar=("NAME", "VALUE"))
     run.add_argument("-o", dest="output", help="path of the executed notebook [results/notebooks/NAME.ipynb]")
     run.set_defaults(act=_run)
 
@@ -261,7 +276,7 @@ def _audit(options: argparse.Namespace) -> None:
         margin=options.margin,
         folder=options.out,
     )
-    page = command.audit(audit, options.dry_run, book=options.book)
+    page = command.audit(audit, options.dry_run, book=options.book or "")
     if page is not None:
         print(page)
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from e2m.checks import brief
+from e2m.checks import brief, check_ends
 from e2m.types import InputError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
@@ -138,6 +138,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     Raises:
         InputError: the file is missing, broken, of another kind, or has more than ``LARGEST`` pixels.
     """
+    check_ends(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
             if (pixels := image.width * image.height) > LARGEST:
@@ -301,9 +302,10 @@ def _orientation(image: Image.Image) -> int:
 
 def _check_rgb(path: str | Path, image: Image.Image) -> None:
     check_alone(path, image)
-    if image.mode != "RGB":
+    if image.mode != "RGB" or image.has_transparency_data:
+        bands = ", ".join(image.getbands()) + " and a transparent colour" * (image.mode == "RGB")
         raise InputError(
-            f"{path}: an image of mode {image.mode}, channels {', '.join(image.getbands())}; an RGB image has three "
+            f"{path}: an image of mode {image.mode}, channels {bands}; an RGB image has three "
             f"channels of 8 bits: {_to_rgb(image)}, and save that as another file"
         )
 
@@ -405,6 +407,7 @@ def array_shape(path: str | Path) -> tuple[int, ...]:
 @contextmanager
 def open_array(path: str | Path) -> Iterator[tuple[BinaryIO, int]]:
     """The one array in a .npy file or a .npz archive, as an open .npy file, and its bytes."""
+    check_ends(path)
     with Path(path).open("rb") as file:
         if file.read(2) != b"PK":
             file.seek(0)
@@ -436,8 +439,9 @@ def why_unreadable(path: str | Path, error: Exception) -> str:
     """The message about a file that PIL or numpy did not read."""
     if isinstance(error, Image.DecompressionBombError):  # even the header is refused
         return f"{path}: more than {Image.MAX_IMAGE_PIXELS * 2 / 1e6:.0f} megapixels; {_SMALLER}"
-    if not Path(path).exists():
-        return f"{path}: no such file; correct the path, or remove it from the list"
+    # A Path fails for a name that is too long.
+    if not os.path.exists(path):  # noqa: PTH110
+        return f"{brief(path, 400)}: no such file; correct the path, or remove it from the list"
     unknown = isinstance(error, UnidentifiedImageError)
     why = f"it is none of {', '.join(FORMATS)}, or damaged" if unknown else brief(error)
     return f"{path}: cannot be read as an image ({why}); replace the file, or remove it from the list"

@@ -162,6 +162,9 @@ def prepared(
         values = _as_shares(values, path)
         resized = _resized(values, shape, bilinear)
         return resized if resized.dtype == np.uint8 else resized.clip(0, 1)
+    if values.dtype.kind == "f" and values.dtype.itemsize > 4:
+        # Single precision holds neither 1e300 nor 1e-300. A power of two changes no digit of a normalised map.
+        values = np.ldexp(values, -np.frexp(values.max())[1])
     # Enlargement overshoots.
     return normalised(_resized(values.astype(np.float32), shape, bilinear).clip(0, values.max()), normalise)
 
@@ -215,16 +218,21 @@ def _from_picture(path: str | Path) -> tuple[np.ndarray, str]:
     return _from_image(path, picture)
 
 
+_TRANSPARENT = "{}: a picture with transparent pixels; save the map itself, as .npy or a grey picture"
+
+
 def _from_image(path: str | Path, image: Image.Image) -> tuple[np.ndarray, str]:
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8), "mask (two values)"
     if image.mode == "L" or image.mode.startswith(("I", "F")):
+        if image.has_transparency_data:
+            raise InputError(_TRANSPARENT.format(path))
         return np.asarray(image), ""
     if image.mode not in ("P", "PA", "LA", "RGB", "RGBA", "RGBX"):
         raise InputError(f"{path}: a picture of mode {image.mode}; save the map as .npy, or as a grey picture")
     pixels = np.asarray(image.convert("RGBA"))
     if image.mode != "RGBX" and pixels[..., 3].min() < 255:
-        raise InputError(f"{path}: a picture with transparent pixels; save the map itself, as .npy or a grey picture")
+        raise InputError(_TRANSPARENT.format(path))
     colours = np.ascontiguousarray(pixels[..., :3])
     if (colours == colours[..., :1]).all():
         return colours[..., 0], ""

@@ -135,7 +135,7 @@ class Audit(Experiment):
         asked |= {"methods": list(methods), "options": options, "regions": regions and _absolute(regions)}
         asked |= {"images_per_source": images_per_source, "changed_per_source": changed_per_source}
         asked |= {"device": device, "margin": margin, "resamples": resamples}
-        _check(asked)
+        _check(asked, Path(folder))
         dataset_options = {"root": asked["images"], **options}
         if regions:
             dataset_options["segmentation"] = asked["regions"]
@@ -327,7 +327,9 @@ def _absolute(path: str | list[str]) -> str | list[str]:
     return list(map(_absolute, path)) if isinstance(path, list) else str(Path(path).expanduser().absolute())
 
 
-def _check(given: Mapping[str, Any]) -> None:
+def _check(given: Mapping[str, Any], folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a file, and the audit's folder would have this name; give --out another one")
     for name in ("images_per_source", "changed_per_source"):
         if given[name] < 1:
             raise InputError(f"{name.replace('_', '-')} {given[name]} arrived; a whole number from 1 up fits")

@@ -18,7 +18,7 @@ from annotated_types import MinLen
 from tqdm import tqdm
 
 from e2m.arrays import names
-from e2m.checks import brief
+from e2m.checks import brief, is_text
 from e2m.datasets import COLUMNS, SEVEN_TIMES
 from e2m.layouts import lists, tree
 from e2m.layouts.subjects import videos
@@ -37,7 +37,7 @@ def load(
     segmentation: str | Path | None = None,
     seven_times: str | Path | None = None,
     source_names: dict[str, str] | None = None,
-    columns: dict | None = None,
+    columns: dict[str, str] | None = None,
     labels: dict | None = None,
     subjects: str | None = None,
     splits: dict | None = None,
@@ -313,6 +313,10 @@ def _csv_row(below: Below, where: str, cells: dict[str, str], words: Words, besi
     path = _inside(below, where, cells["path"], beside)
     image = cells.get("image") or path
     label, split = words.of_cell(cells["label"]), cells.get("split")
+    if odd := [role for role in ("image", "source", "subject") if not is_text(cells.get(role, ""))]:
+        raise InputError(
+            f"{where}: the {odd[0]} {brief(cells[odd[0]])!r} holds control characters; give it another name"
+        )
     if label is None:
         raise InputError(
             f"{where}: the label {brief(cells['label'])!r}; choose from {', '.join(PLAIN)}, or say what it means, as "
@@ -416,10 +420,11 @@ def _depth(key: tuple[str, ...], folders: tuple[str, ...]) -> tuple[int, int] | 
 
 
 def _folder(path: str | Path, option: str) -> Path:
-    if not Path(path).is_dir():
-        raise InputError(f"{path}: no such folder; correct {option}=")
+    # "" is no folder, though a Path makes the working folder of it; and it fails for a name that is too long.
+    if not os.path.isdir(path):  # noqa: PTH112
+        raise InputError(f"{brief(path, 400)}: no such folder; correct {option}=")
     folder = Path(path).resolve()
-    if not tree.is_text(str(folder)):
+    if not is_text(str(folder)):
         raise InputError(f"{str(folder)!r}: the folder's name is no text in UTF-8; rename it, then correct {option}=")
     return folder
 
@@ -454,7 +459,7 @@ class Below:
 def _inside(below: Below, where: str, name: str, beside: str) -> str:
     """A path of the list, relative to root; links are resolved first."""
     root = below.root
-    if not name or not tree.is_text(name):
+    if not name or not is_text(name):
         raise InputError(
             f"{where}: {f'the path {brief(name)!r}' if name else 'an empty path'}; name a file below {root}"
         )

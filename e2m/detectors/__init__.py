@@ -88,6 +88,8 @@ def check_known(known: Mapping[str, object]) -> None:
     fields = [field.name for field in dataclass_fields(Detector) if field.name not in ("name", "model", "notes")]
     if odd := [name for name in known if name not in fields]:
         raise InputError(f"a detector has no {odd[0]!r}; choose from {', '.join(fields)}")
+    if not isinstance(frozen := known.get("frozen", ()), list | tuple):
+        raise InputError(f"frozen is {brief(repr(frozen))}; a list of modules fits, as in frozen=[features]")
 
 
 def check_detector(detector: Detector) -> None:

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from e2m.checks import brief
+from e2m.checks import brief, check_ends
 from e2m.layouts.tree import IMAGE_SUFFIXES
 from e2m.layouts.words import AUTHENTIC, SYNTHETIC, Words, split_of
 from e2m.types import InputError
@@ -93,17 +93,22 @@ def _columns(file: Path) -> Sequence[str]:
 def _check_roles(columns: Mapping[str, str]) -> None:
     if odd := [role for role in columns if role not in ROLES]:
         raise InputError(f"columns has the key {odd[0]!r}; choose from {', '.join(ROLES)}")
+    if odd := [role for role, column in columns.items() if not isinstance(column, str)]:
+        raise InputError(f"columns={{{odd[0]!r}: {columns[odd[0]]!r}}} arrived; the name of a column is text")
 
 
 def _text(path: Path) -> str:
+    check_ends(path)
     try:
         content = path.read_bytes()
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return content.decode("utf-16" if wide else "utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; correct csv= or seven_times=, or leave it out") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list ({brief(error)}); save it as CSV in UTF-8") from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{brief(path, 400)}: cannot be read as a list ({brief(error)}); save it as CSV in UTF-8"
+        ) from error
 
 
 def _read_csv(path: Path, text: str, columns: Mapping[str, str]) -> Listed:
@@ -220,7 +225,7 @@ def _from_cyborg(cells: dict[str, str]) -> dict[str, str]:
 def _read_json(path: Path, text: str, columns: Mapping[str, str], words: Words) -> Listed:
     try:
         lines = text.splitlines() if path.suffix.lower() == ".jsonl" else [text]
-        content = [json.loads(line) for line in lines if line.strip()]
+        content = [json.loads(line, object_pairs_hook=_once_each) for line in lines if line.strip()]
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({brief(error)}); correct it, or give a CSV list") from error
     content = content[0] if len(content) == 1 and path.suffix.lower() == ".json" else content
@@ -242,6 +247,15 @@ def _read_json(path: Path, text: str, columns: Mapping[str, str], words: Words) 
         roles = _roles(path, list(cells), columns)
         rows.append((f"{path}, record {number}", {role: cells[name] for role, name in roles.items()}))
     return Listed(rows, len(rows), notes=_unread(path, list(cells), roles))
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The mapping of a JSON object, which may have each key once: of several, Python would take the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return content
 
 
 def _videos(content: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict]]:
@@ -271,6 +285,8 @@ def _of_videos(path: Path, videos: Sequence[tuple[tuple[str, ...], dict]], words
                 several.add(cells["path"])
                 cells["split"] = "test" if "test" in (known["split"], split) else known["split"]
             frames[cells["path"]] = f"{path}, {' > '.join(keys)}", cells | {"subject": f"{label}/{keys[-1]}"}
+    if not frames:
+        raise InputError(f"{path}: none of its {len(videos)} videos has frames; list them, or give a CSV list")
     if several:
         notes.append(f"{path.name}: {len(several)} frames are listed in several splits, and count for the test")
     return Listed(frames.values(), len(frames), notes=tuple(notes))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from e2m.checks import is_text
 from e2m.layouts.words import PLAIN, Words, split_of
 from e2m.types import LABELS, InputError
 
@@ -73,11 +73,6 @@ def _no_folder(path: Path) -> str | None:
     if path.name.startswith("."):
         return "hidden folders"
     return None if is_text(path.name) else "folders whose name is no text"
-
-
-def is_text(name: str) -> bool:
-    """Whether a name is text: without control characters, and without bytes that no encoding explains."""
-    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
 def _without_maps(images: list[PurePosixPath]) -> tuple[list[PurePosixPath], Counter]:

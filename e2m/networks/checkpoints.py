@@ -191,8 +191,17 @@ def _check_fit(weights: object, detector: Detector, path: str | Path) -> None:
             raise InputError(f"{path}: {name!r} is of type {type(weights[name]).__name__}; a tensor fits")
         if weights[name].is_complex() and not tensor.is_complex():
             raise InputError(f"{path}: {name!r} holds complex numbers, but {detector.name!r} needs real ones")
+        if weights[name].is_meta:
+            raise InputError(
+                f"{path}: {name!r} has no values, only a shape (device meta); save the network with values"
+            )
         if weights[name].layout != torch.strided or weights[name].is_quantized:
             raise InputError(f"{path}: {name!r} is a sparse or quantised tensor; save it as a plain one")
+        if tensor.is_floating_point() and not weights[name].is_floating_point():
+            raise InputError(
+                f"{path}: {name!r} holds {str(weights[name].dtype).removeprefix('torch.')}, such as the levels of "
+                f"quantised weights, but {detector.name!r} needs floating point; save what they stand for"
+            )
         if weights[name].shape != tensor.shape:
             raise InputError(
                 f"{path}: {name!r} has shape {tuple(weights[name].shape)}, but {detector.name!r} needs "

@@ -40,6 +40,10 @@ def described(model: nn.Module, name: str = "", **known: object) -> Detector:
         InputError: the network takes no images of any of the ``SIZES``, does not return one or two logits, or has no
             layer that salience can be read from.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"a network of type {type(model).__name__}; an nn.Module, or what e2m.load_detector returns, fits"
+        )
     model = plain(model)
     detector = Detector(name or type(model).__name__, model, layer="", size=1)
     mean, std, normalised = _normalisation(model)

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from e2m.checks import brief
 from e2m.networks.checkpoints import MASKER_FORMAT, read_checkpoint
-from e2m.networks.inputs import square_side
+from e2m.networks.inputs import device_of, square_side
 from e2m.types import Detector, InputError
 
 SPAN = 5 / 255
@@ -166,7 +166,7 @@ def load(detector: Detector) -> Masker:
             f"{detector.masker}: not what training a masker writes ({type(error).__name__}: {brief(error)}); move it "
             "away, and train it again with `e2m run train_masker`"
         ) from error
-    return masker.to(next(detector.model.parameters()).device).requires_grad_(False).eval()
+    return masker.to(device_of(detector.model)).requires_grad_(False).eval()
 
 
 def chosen_stages(detector: Detector, names: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
@@ -234,14 +234,13 @@ def _shapes(detector: Detector) -> dict[str, tuple[int, int]]:
             shapes[name] = tuple(output.shape[1:3])
 
     training = [(module, module.training) for module in model.modules()]
-    first = next(model.parameters())
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if name:
                 stack.callback(module.register_forward_hook(partial(note, name)).remove)
         for module, was in training:
             stack.callback(setattr, module, "training", was)
-        model.eval()(torch.zeros(1, detector.channels, *detector.shape, device=first.device))
+        model.eval()(torch.zeros(1, detector.channels, *detector.shape, device=device_of(model)))
     return shapes
 
 

@@ -114,7 +114,10 @@ def fitted(content: object, detector: Detector, path: Path) -> Fit:
         InputError: the content holds no mapping of names to tensors.
     """
     expected = detector.model.state_dict()
-    parts = [(name, part) for name, part in _mappings(content) if any(isinstance(key, str) for key in part)]
+    try:
+        parts = [(name, part) for name, part in _mappings(content) if any(isinstance(key, str) for key in part)]
+    except RecursionError as error:
+        raise InputError(f"{path}: mappings or lists stand inside each other too often; {_WAY_OUT}") from error
     if not parts:
         raise InputError(f"{path}: holds {_held(content)}, and no mapping of names to tensors; {_WAY_OUT}")
     matched = [(name, _renamed(part, expected)) for name, part in parts]

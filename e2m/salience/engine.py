@@ -76,8 +76,7 @@ def explain(
     classes = _classes(target, labels)
     if isinstance(images, np.ndarray):
         _check_number(classes, len(images))
-        if regions is not None and len(regions) != len(images):
-            raise InputError(f"{len(regions)} regions for {len(images)} images; give one an image")
+        _check_regions(regions, len(images))
     if not isinstance(detector, Detector):
         detector = from_network(detector)
         check_answers(detector)
@@ -88,6 +87,9 @@ def explain(
             part = slice(indices[0], indices[-1] + 1)
             each = isinstance(classes, np.ndarray) and classes.ndim
             known = None if regions is None else regions[part]
+            if known is not None and known.shape != np.shape(batch)[:3]:
+                seen = (int(indices[-1]) + 1, *np.shape(batch)[1:3])
+                raise InputError(f"regions of shape {np.shape(regions)} for images of {seen}; give one (H, W) an image")
             return explainer(batch, classes[part] if each else classes, known)[method]
 
         parts = list(in_parts(explained, _rebatch(images, batch_size), batch_size))
@@ -95,6 +97,7 @@ def explain(
         raise InputError("no images to explain")
     joined = Explanation.join(parts)
     _check_number(classes, len(joined.dead))
+    _check_regions(regions, len(joined.dead))
     return joined
 
 
@@ -443,6 +446,11 @@ def _rows(target: str | int | Sequence | np.ndarray, start: int, count: int) -> 
 def _check_number(classes: str | np.ndarray, images: int) -> None:
     if isinstance(classes, np.ndarray) and classes.ndim and len(classes) != images:
         raise InputError(f"{len(classes)} targets for {images} images; give one an image")
+
+
+def _check_regions(regions: np.ndarray | None, images: int) -> None:
+    if regions is not None and len(regions) != images:
+        raise InputError(f"{len(regions)} regions for {images} images; give one an image")
 
 
 def _rebatch(images: np.ndarray | Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

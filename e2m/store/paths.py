@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
@@ -178,7 +178,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = temporary.open("wb")
     try:
-        with locks.held(temporary):
+        with ExitStack() as lock:
+            lock.enter_context(locks.held(temporary))
             yield file
             with naming(path):
                 file.close()
@@ -186,7 +187,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
                 if waiting is None:
                     temporary.replace(path)
                 else:
-                    waiting[temporary] = path
+                    waiting[temporary] = path, lock.pop_all()
     finally:
         with suppress(OSError):
             file.close()
@@ -194,8 +195,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
-_WAITING: ContextVar[dict[Path, Path] | None] = ContextVar("waiting", default=None)
-"""Temporary file -> its final name, of the files that are complete and wait for the end of ``together``."""
+_WAITING: ContextVar[dict[Path, tuple[Path, ExitStack]] | None] = ContextVar("waiting", default=None)
+"""Temporary file -> final name and lock, of the files that are complete and wait for the end of ``together``."""
 
 
 @contextmanager
@@ -204,17 +205,18 @@ def together() -> Iterator[None]:
 
     A full disk in the middle thus leaves earlier files of all these names as they were.
     """
-    waiting: dict[Path, Path] = {}
+    waiting: dict[Path, tuple[Path, ExitStack]] = {}
     before = _WAITING.set(waiting)
     try:
         yield
-        for temporary, path in waiting.items():
+        for temporary, (path, _) in waiting.items():
             with naming(path):
                 temporary.replace(path)
     finally:
         _WAITING.reset(before)
-        for temporary in waiting:
+        for temporary, (_, lock) in waiting.items():
             temporary.unlink(missing_ok=True)
+            lock.close()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT, fill
-from e2m.networks.inputs import as_input, network_class, square_side, two_logits
+from e2m.networks.inputs import as_input, device_of, network_class, square_side, two_logits
 from e2m.networks.trunk import Trunk
 from e2m.training import learnt, loop
 from e2m.training.images import Images, check_trainable
@@ -131,7 +131,7 @@ def _human_shape(detector: Detector, settings: Settings) -> tuple[int, int]:
     if settings.flip or settings.shift_px or settings.turns or settings.crop_min_share < 1:
         return (square_side(detector),) * 2
     blank = np.zeros((1, *detector.shape, 3), np.uint8)
-    pixels = as_input(blank, detector, next(detector.model.parameters()).device)
+    pixels = as_input(blank, detector, device_of(detector.model))
     with torch.no_grad():
         return tuple(guided_features(detector, pixels)[1].shape[-2:])
 

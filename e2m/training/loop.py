@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from e2m.networks.checkpoints import BROKEN, CHECKPOINT_FORMAT, read_checkpoint
-from e2m.networks.inputs import has_bfloat16
+from e2m.networks.inputs import device_of, has_bfloat16
 from e2m.networks.process import restored
 from e2m.store import disk, seals
 from e2m.store.paths import write_atomically
@@ -50,7 +50,7 @@ class Trainer(ABC):
     ):
         self.detector, self.network, self.settings = detector, network, settings
         self.data, self.held_out = train, held_out
-        self.device = next(detector.model.parameters()).device
+        self.device = device_of(detector.model)
         self.mixed = settings.mixed_precision and has_bfloat16(self.device)
         self.optimiser = optimiser
         if settings.schedule == "step":

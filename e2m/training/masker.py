@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from e2m.networks.checkpoints import CHECKPOINT_FORMAT, MASKER_FORMAT, weights_hash
-from e2m.networks.inputs import as_input, two_logits
+from e2m.networks.inputs import as_input, device_of, two_logits
 from e2m.networks.masker import Hidden, Masker, chosen_stages, collapsed, on_image, side_of
 from e2m.training import learnt, loop
 from e2m.training.images import Images, check_trainable
@@ -94,7 +94,7 @@ class MaskerTrainer(loop.Trainer):
             stages = chosen_stages(detector, settings.stages)
             binary = settings.binary and settings.hard
             self.masker = Masker(stages, side_of(detector), settings.channels, settings.conditioned, binary)
-        self.masker.to(next(detector.model.parameters()).device)
+        self.masker.to(device_of(detector.model))
         optimiser = torch.optim.Adam(
             self.masker.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )

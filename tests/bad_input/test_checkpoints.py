@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save as save_safetensors
 
 from e2m import cli
 from e2m.networks import masker
@@ -75,6 +76,12 @@ def but(weights, **changed):
     return saved({**weights, **{name.replace("__", "."): value for name, value in changed.items()}})
 
 
+def inside_itself(weights):
+    weights = {**weights}
+    weights["more"] = [weights]
+    return saved(weights)
+
+
 def without(weights, name):
     return saved({key: value for key, value in weights.items() if key != name})
 
@@ -128,6 +135,24 @@ CASES = {
     "a scalar": (lambda w: but(w, features__3__bias=torch.tensor(1.0)), rf"shape \(\).*{BUILT}"),
     "complex numbers": (lambda w: but(w, features__3__bias=torch.ones(8, dtype=torch.complex64)), "complex numbers"),
     "a sparse tensor": (lambda w: but(w, features__3__bias=torch.ones(8).to_sparse()), "sparse or quantised"),
+    "quantised": (
+        lambda w: but(w, features__3__bias=torch.quantize_per_tensor(torch.ones(8), 0.1, 0, torch.qint8)),
+        "sparse or quantised",
+    ),
+    "levels of quantised weights": (
+        lambda w: saved({name: (100 * value).to(torch.int8) for name, value in w.items()}),
+        "holds int8, such as the levels of quantised weights, but 'toy' needs floating point",
+    ),
+    "whole numbers in safetensors": (
+        lambda w: save_safetensors({name: (100 * value).to(torch.int8) for name, value in w.items()}),
+        "holds int8, such as the levels",
+    ),
+    "truth values": (lambda w: but(w, features__3__bias=torch.ones(8) > 0), "holds bool, .* needs floating point"),
+    "shapes without values": (lambda w: but(w, features__3__bias=torch.ones(8, device="meta")), "no values, only a sh"),
+    "a mapping inside itself": (inside_itself, "mappings or lists stand inside each other too often"),
+    "arrays of NumPy": (lambda w: saved({name: value.numpy() for name, value in w.items()}), "a tensor fits"),
+    "numbers for names": (lambda w: saved(dict(enumerate(w.values()))), "no mapping of names to tensors"),
+    "without its directory": (lambda w: saved(w)[:-22], NOTHING),
     "1000 classes": (
         lambda w: but(w, classifier__weight=torch.ones(1000, 8), classifier__bias=torch.ones(1000)),
         r"'classifier\.weight' has shape \(1000, 8\), .*needs \(2, 8\): it tells 1000 classes",

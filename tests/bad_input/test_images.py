@@ -1,6 +1,7 @@
 """Images that cannot be read as three channels of eight bits: each is named, whatever reads it, and none is changed."""
 
 import io
+import os
 import re
 import struct
 import zlib
@@ -12,6 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from e2m import cli
 from e2m.arrays.images import check_images, read_image, read_or_mark, unreadable
+from e2m.arrays.map_files import read_raw
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
 
@@ -30,15 +32,18 @@ def of_mode(mode, kind="PNG", value=0):
     return encoded(Image.new(mode, (48, 48), value), kind)
 
 
+CLEAR_COLOUR = [(b"tRNS", struct.pack(">HHH", 1, 2, 3))]
+
+
 def frames(kind, mode="RGB", **options):
     several = [Image.fromarray(np.roll(PIXELS, number, 0)).convert(mode) for number in range(3)]
     return encoded(several[0], kind, save_all=True, append_images=several[1:], **options)
 
 
-def png(width, height, depth=8, colour=2, data=b""):
-    """A PNG file with a header of one's choice."""
+def png(width, height, depth=8, colour=2, data=b"", more=()):
+    """A PNG file with a header, and further chunks, of one's choice."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    chunks = [(b"IHDR", header), *more, (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
     packed = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
@@ -100,6 +105,23 @@ CASES = {
     "pages.tif": (frames("TIFF"), "3 pictures in one file; save each as a file"),
     "large.png": (png(10_000, 10_000), "10000x10000 pixels, 100 megapixels; images of up to 64 megapixels are read"),
     "huge.png": (png(100_000, 100_000), "more than 179 megapixels; images of up to 64"),
+    "clear_colour.png": (
+        png(
+            48,
+            48,
+            data=b"".join(b"\0" + row.tobytes() for row in PIXELS),
+            more=[(b"tRNS", struct.pack(">HHH", 1, 2, 3))],
+        ),
+        f"mode RGB, channels R, G, B and a transparent colour; .*{CLEAR}",
+    ),
+    "clear_palette.png": (
+        encoded(Image.fromarray(PIXELS).convert("P"), "PNG", transparency=0),
+        f"mode P, channels P; .*{CLEAR}",
+    ),
+    "print.tif": (of_mode("CMYK", "TIFF", (0, 0, 0, 0)), f"mode CMYK, .*{CONVERT}"),
+    "video.tif": (encoded(Image.fromarray(PIXELS).convert("YCbCr"), "TIFF"), f"mode YCbCr, .*{CONVERT}"),
+    "half_progressive.jpg": (photo("JPEG", progressive=True, quality=95)[:1200], "image file is truncated"),
+    "half_end.jpg": (photo("JPEG", quality=95)[:-40], "image file is truncated"),
     "no_pixels.png": (png(48, 48), "cannot be read as an image"),
     "comment.png": (with_text_bomb(), "cannot be read as an image .*too large"),
 }
@@ -146,6 +168,25 @@ def test_the_command_names_each_of_them_and_goes_on_with_the_others(folder, caps
     assert len(named) == len(CASES)
     assert "Traceback" not in out
     assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("read", [read_image, read_raw], ids=lambda read: read.__name__)
+@pytest.mark.parametrize("kind", ["pipe.png", "pipe.npy", "endless.png", "endless.npy", "nothing.png"])
+def test_what_is_no_file_is_not_read(tmp_path, line_of, kind, read):
+    """A pipe would be waited for, and a device read for ever."""
+    path = tmp_path / kind
+    name = path.stem
+    os.mkfifo(path) if name == "pipe" else path.symlink_to("/dev/zero" if name == "endless" else "/dev/null")
+    assert line_of(read, path) == (
+        f"{path}: a pipe or a device, and no file; write what it gives to a file, and name that one"
+    )
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0.png", "loop.png", os.fsdecode(b"\xff.png")])
+def test_what_no_file_can_be_called_is_missing(tmp_path, monkeypatch, line_of, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    assert ": no such file; correct the path, or remove it from the list" in line_of(read_image, name)
 
 
 def test_of_a_cameras_file_with_a_preview_the_photograph_counts(tmp_path):

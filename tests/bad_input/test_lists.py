@@ -54,7 +54,30 @@ CASES = {
     "unknown word": (["path,label", A_ROW], ("--labels", "x=spoof"), "a word means authentic or synthetic"),
     "expression": (["path,label", *ROWS], ("--subjects", "("), "no regular expression"),
     "expression without a match": (["path,label", *ROWS], ("--subjects", "zzz"), "matches no path, such as real/a.png"),
+    "source with a line end": (
+        ["path,label,source", 'real/a.png,real,"x\ny"'],
+        (),
+        "row 3: the source 'x y' holds",
+    ),
+    "source of a terminal": (["path,label,source", f"{A_ROW},\x1b[31m"], (), "row 2: the source .* holds con"),
+    "subject with a nul": (
+        ["path,label,subject", f"{A_ROW},a\0b"],
+        (),
+        "row 2: the subject .* holds control characters",
+    ),
+    "image with a nul": (["path,label,image", f"{A_ROW},a\0b"], (), "row 2: the image .* holds control characters"),
+    "two columns without names": (["path,label,,", f"{A_ROW},,"], (), "two columns are named ''; rename one"),
+    "one column in two cases": (["path,Path,label", "a,a,real"], (), "two columns are named 'path'"),
+    "a separator of Excel's": (["sep=;", "path;label", "real/a.png;real"], (), "no column path and label; it has sep="),
+    "a remark": (["# mine", "path,label", A_ROW], (), "no column path and label; it has # mine"),
+    "16 bits without a mark": ("path,label\n".encode("utf-16-le"), (), "no column path and label; it has p"),
+    "packed": (b"\x1f\x8b\x08" + bytes(40), (), "cannot be read as a list"),
+    "truth value": (["path,label", "real/a.png,True"], (), "row 2: the label 'True'; choose from"),
+    "digit of another script": (["path,label", "real/a.png,٠"], (), "row 2: the label '٠'; choose from"),
+    "minus one": (["path,label", "real/a.png,-1"], (), "row 2: the label '-1'; choose from"),
     # paths
+    "of a browser": (["path,label", "file:///real/a.png,real"], (), "1 of 1 listed files are missing: file:/real/a"),
+    "of a shell": (["path,label", "$HOME/a.png,real"], (), r"1 of 1 listed files are missing: \$HOME/a\.png"),
     "empty path": (["path,label", ",real"], (), "row 2: an empty path"),
     "above": (["path,label", "../list.csv,real"], (), r"row 2: \.\./list\.csv lies outside .*; move the file there"),
     "deep above": (["path,label", "real/../../list.csv,real"], (), r"list\.csv lies outside"),
@@ -115,6 +138,13 @@ JSON = {
     "a number of 5000 digits": (f"[{'1' * 5000}]", "cannot be read as JSON"),
     "deep": ("[" * 100_000, "cannot be read as JSON"),
     "a name of two lines": ('[{"n\\n.png": 1}]', r"no column path and label; it has n \.png; say"),
+    "a key twice": ('[{"path": "real/a.png", "path": "real/b.png", "label": 0}]', "the key 'path' stands there twice"),
+    "an image twice": ('{"real/a.png": "real", "real/a.png": "fake"}', "the key 'real/a.png' stands there twice"),
+    "half a character": (
+        '[{"path": "real/a.png", "label": "real", "source": "\\ud800"}]',
+        "record 1: the source .* holds control characters; give it another name",
+    ),
+    "videos without frames": ('{"a": {"label": "real", "frames": []}}', "none of its 1 videos has frames; list them"),
     "another key": ('[{"file": "real/a.png"}]', "no column path and label; it has file"),
     "misspelt key": ('[{"path": "real/a.png", "label": 0, "splitt": "test"}]', "'splitt' would not be read"),
     "a name that is no text": ('[{"path": "\\ud800.png", "label": 0}]', r"record 1: the path '.ud800\.png'; name a"),
@@ -207,6 +237,38 @@ def test_maps_outside_their_folder_are_refused(folder, line_of):
     tree("fake/x.png")(folder / "images")
     line = line_of(load_dataset, "folder", root=folder / "images", salience=folder / "maps")
     assert re.search(r"maps/a\.npy: a link to a file outside .*maps; copy the file itself there", line)
+
+
+def test_a_list_that_is_a_pipe_is_not_waited_for(folder, refused):
+    os.mkfifo(folder / "list.csv")
+    line = refused("check", "images", "--csv", "list.csv", "--detector", "demo_cnn")
+    assert line == "e2m: list.csv: a pipe or a device, and no file; write what it gives to a file, and name that one"
+
+
+@pytest.mark.parametrize("name", ["a\0.csv", "x" * 5000, "images"])
+def test_what_no_list_can_be_called_is_named(folder, line_of, name):
+    from e2m.datasets import load_dataset
+
+    assert re.search(
+        r"^(a\x00|xx|images).*: cannot be read as a list", line_of(load_dataset, "folder", root="images", csv=name)
+    )
+
+
+@pytest.mark.parametrize("root", ["", "a\0b", "x" * 5000, "loop"])
+def test_what_is_no_folder_is_named(folder, line_of, root):
+    """An empty name, such as a variable of the shell without a value, is not the working folder."""
+    from e2m.datasets import load_dataset
+
+    (folder / "loop").symlink_to("loop")
+    assert ": no such folder; correct root=" in line_of(load_dataset, "folder", root=root)
+
+
+def test_the_name_of_a_column_is_text(folder, line_of):
+    from e2m.datasets import load_dataset
+
+    (folder / "list.csv").write_text("path,label\nreal/a.png,real\n")
+    line = line_of(load_dataset, "folder", root="images", csv="list.csv", columns={"path": 3})
+    assert line == "columns={'path': 3} arrived; the name of a column is text"
 
 
 @pytest.mark.parametrize("option", ["salience", "segmentation", "csv", "seven_times"])

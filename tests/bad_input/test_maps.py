@@ -115,6 +115,15 @@ CASES = {
     "clear.png": (picture(np.dstack([NOISE[..., :1], NOISE[..., :1]]).copy(), mode="LA"), "transparent pixels"),
     "pages.tif": (pages("TIFF"), "2 pictures in one file; save each as a file"),
     "animation.webp": (pages("WEBP"), "2 pictures in one file|cannot be read|no known scale"),
+    "clear_level.png": (
+        picture(Image.fromarray((MAP * 255).astype(np.uint8)), transparency=7),
+        "a picture with transparent pixels; save the map itself",
+    ),
+    "minus_infinite.npy": (npy(np.where(np.eye(7) > 0, -np.inf, 1)), "7 of 49 values are NaN or infinite"),
+    "bytes.npy": (npy(MAP.astype("S8")), r"an array of type \|S8; a map holds real numbers"),
+    "durations.npy": (npy(np.zeros((7, 7), "m8[s]")), "a map holds real numbers"),
+    "void.npy": (npy(np.zeros((7, 7), "V4")), "a map holds real numbers"),
+    "objects_of_numbers.npy": (npy(MAP.astype(object), allow_pickle=True), "it holds Python objects"),
     "print.tif": (picture(Image.new("CMYK", (7, 7)), "TIFF"), "a picture of mode CMYK; save the map as .npy"),
     "words.png": (b"words", "cannot be read as an image"),
     "half.png": (picture(NOISE)[:900], "cannot be read as an image"),
@@ -160,6 +169,34 @@ def test_an_archive_called_npy_and_an_array_called_npz_are_read(tmp_path):
     for name in ("a.npy", "b.npz"):
         np.testing.assert_array_equal(read_raw(tmp_path / name).values, MAP)
         check_images(samples_with(tmp_path, tmp_path / name))
+
+
+NUMBERS = {
+    "of Fortran's order": np.asfortranarray,
+    "of another machine": lambda values: values.astype(">f4"),
+    "of doubles": lambda values: values.astype(np.float64),
+    "of long doubles": lambda values: values.astype(np.longdouble),
+    "too large for single precision": lambda values: values * 1e300,
+    "too small for single precision": lambda values: values.astype(np.float64) * 1e-300,
+}
+
+
+@pytest.mark.parametrize("how", ["minmax", "max", "sum"])
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_the_same_map_in_other_numbers_is_the_same(tmp_path, kind, how):
+    """In single precision 1e300 would be infinite: of its maximum, each value would be all."""
+    for name, values in (("plain", MAP), ("other", NUMBERS[kind](MAP.astype(np.float64) if "large" in kind else MAP))):
+        np.save(tmp_path / f"{name}.npy", values)
+    plain, other = (read_maps([tmp_path / f"{name}.npy"], normalise=how) for name in ("plain", "other"))
+    np.testing.assert_allclose(other, plain, rtol=0 if "precision" not in kind else 1e-6, atol=1e-7)
+    assert 0 < np.ptp(plain) <= 1
+
+
+def test_a_mask_of_truth_values_is_black_and_white_in_any_order(tmp_path):
+    for number, order in enumerate("CF"):
+        np.save(tmp_path / f"{number}.npy", np.array(MAP > 0.5, order=order))
+    for number in range(2):
+        np.testing.assert_array_equal(read_raw(tmp_path / f"{number}.npy").values, (MAP > 0.5) * 255)
 
 
 def samples_with(folder, salience):

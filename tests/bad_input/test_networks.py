@@ -409,6 +409,43 @@ def test_nothing_flows_through_a_network_that_cuts_its_graph(images):
     assert not explain(detector(model=cut), images, "occlusion").dead.all()
 
 
+@pytest.mark.parametrize("batches", [lambda images: images, lambda images: iter([images[:3], images[3:]])])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (5, 32, 32), (4, 8, 32)])
+@pytest.mark.parametrize("method", ["oracle", "occlusion"])
+def test_regions_belong_to_images(images, method, shape, batches):
+    """One more than images, and each could belong to the image before."""
+    with pytest.raises(InputError, match=r"[35] regions for 4 images|regions of shape .*; give one \(H, W\) an image"):
+        explain(detector(), batches(images), method, regions=np.ones(shape, bool))
+
+
+class Weightless(nn.Module):
+    def forward(self, images):
+        return torch.stack([images.mean((1, 2, 3)), -images.mean((1, 2, 3))], 1)
+
+
+def test_a_network_without_weights_cannot_be_trained_or_masked(images, faces, tmp_path):
+    from e2m.networks import masker
+    from e2m.plugins import load
+    from e2m.training.detector import fit
+    from e2m.training.settings import Settings
+
+    known = {"layer": "", "head": None, "size": 32, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    without = Detector("mine", Weightless(), **known)
+    assert explain(without, images, "occlusion").scores.shape == (4,)
+    with pytest.raises(InputError, match="'mine' has no module that returns square maps; a masker needs one"):
+        masker.stages(without)
+    samples, loss = faces(n=2), load("regime", "cross_entropy").loss
+    about = {"regime": "cross_entropy", "run": 0, "guided": False, "progress": False}
+    with pytest.raises(InputError, match="'mine' freezes all of its weights; leave some to train"):
+        fit(without, samples, samples, loss, tmp_path / "a.pt", Settings(epochs=1, batch_size=4), **about)
+
+
+@pytest.mark.parametrize("network", ["resnet50", None, 3])
+def test_what_is_no_network_is_named(images, network):
+    with pytest.raises(InputError, match=r"a network of type (str|NoneType|int); an nn.Module, or"):
+        explain(network, images)
+
+
 def test_answers_that_are_no_numbers_have_no_class(images):
     network = Network(after=lambda z, f, s: torch.where(torch.arange(len(z))[:, None] == 1, torch.nan, z))
     result = explain(detector(model=network), images)

@@ -5,6 +5,7 @@ The first table changes one key of the demo's profile, the second is whole files
 
 import copy
 import json
+import re
 
 import pytest
 import yaml
@@ -73,6 +74,8 @@ BAD = [
     ("sources", ["orl", None], "sources[1]: null arrived; text fits"),
     ("sources", ["orl", "swap", "orl"], "sources[2]: 'orl' arrived a second time; entries must differ"),
     ("sources", ["orl", "swap", ""], "sources[2]: '' arrived; text fits"),
+    ("sources", ["orl", "a\nb"], "sources[1]: 'a\\nb' arrived, which holds control characters; text fits"),
+    ("sources", ["orl", "a\0b"], "sources[1]: 'a\\x00b' arrived, which holds control characters; text fits"),
     ("in_set", [], "in_set: [] arrived; a list (not empty) of text fits"),
     ("in_set", ["orl", "nobody"], "in_set[1]: 'nobody' arrived; one of orl, swap, morph, eigenface, dcgan fits"),
     ("detectors", ["demo_cn"], "detectors[0]: 'demo_cn' arrived; one of demo_cnn, ...fits; did you mean demo_cnn?"),
@@ -210,6 +213,10 @@ TEXTS = [
     ("runs: [3\n", f"line 2: expected ',' or ']', but got '<stream end>'; {FITS}"),
     ("runs: {a: 3\n", f"line 2: expected ',' or '}}', but got '<stream end>'; {FITS}"),
     ("runs: 3\n\ttraining: 4\n", f"line 2: found character '\\t' that cannot start any token; {FITS}"),
+    ("training:\n\tepochs: 3\n", f"line 2: found character '\\t' that cannot start any token; {FITS}"),
+    ("runs: 3\nruns: 4\n", f"line 2: a second key runs; {FITS}"),
+    ("a: " + "{" * 3000 + "}" * 3000, f"lists or mappings stand inside each other too often; {FITS}"),
+    (bytes(range(256)), f"not a text file; {FITS}"),
     ("device: 'cpu\n", f"line 2: found unexpected end of stream; {FITS}"),
     ("runs: 3\n---\nruns: 4\n", f"line 2: but found another document; {FITS}"),
     ("training:\n  epochs: 3\n  flip: true\n  epochs: 4\n", f"line 4: a second key epochs; {FITS}"),
@@ -233,6 +240,21 @@ def test_a_file_that_is_no_profile(tmp_path, monkeypatch, text, line):
     monkeypatch.chdir(tmp_path)
     refused(written(tmp_path, text), line)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_half_a_character_is_no_name(tmp_path):
+    """JSON can write it, and no file can be called by it."""
+    path = written(tmp_path, json.dumps(DEMO | {"sources": ["orl", "\ud800"], "in_set": ["orl"], "counterparts": {}}))
+    assert r"sources[1]: '\ud800' arrived, which holds control characters; text fits" in refusal(path)
+
+
+@pytest.mark.parametrize("columns", [{"path": 3}, {"path": ["file"]}])
+def test_the_name_of_a_column_is_text(tmp_path, columns):
+    options = {"root": "faces", "columns": columns}
+    content = DEMO | {"dataset": "folder", "dataset_options": options, "counterparts": {}}
+    assert re.search(
+        r"mine.yaml: dataset_options.columns.path: .* arrived.*; text fits", refusal(written(tmp_path, content))
+    )
 
 
 @pytest.mark.parametrize("name", [2024, 8, 1000.0, False, None])

@@ -1,6 +1,7 @@
 """Lists of images as people have them."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -38,6 +39,23 @@ def test_any_separator_and_encoding(root, separator, encoding):
     lines += [separator.join(["real" if name[0] == "x" else "fake", name, '"a, b; c | d"']) for name in NAMES]
     csv = write(root / "list.csv", *lines, encoding=encoding)
     assert table(load_dataset("folder", root=root, csv=csv)) == {"x": (A, 10, 10), "y": (S, 10, 10)}
+
+
+def test_the_rows_of_a_list_take_little_memory(root, tmp_path):
+    """A list may have a million rows: memory counts for each of them."""
+    rows = 4000
+    (root / "many" / "real").mkdir(parents=True)
+    for number in range(rows):
+        (root / "many" / "real" / f"face_{number:07d}_aligned.png").touch()
+    lines = (f"many/real/face_{number:07d}_aligned.png,real" for number in range(rows))
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
+    tracemalloc.start()
+    try:
+        assert len(load_dataset("folder", root=root, csv=tmp_path / "list.csv")) == rows
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most / rows < 900
 
 
 def test_any_columns_and_numbers_which_are_said(root):

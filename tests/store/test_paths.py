@@ -73,6 +73,23 @@ def test_the_root_starts_in_the_working_folder_and_an_empty_one_counts_as_none(t
     assert done.stdout.split() == [str(found), str(found / "results"), str(found / "data")]
 
 
+def test_files_that_wait_for_others_are_no_leftovers(roots):
+    """A complete file has its temporary name until the others are complete: no other process sweeps it away."""
+    names = [paths.table("mine", name) for name in "ab"]
+    with paths.together():
+        for path in names:
+            paths.write_atomically(path, lambda file: file.write(b"content"))
+            assert not path.exists()
+        child = "import sys; from pathlib import Path; from e2m.store import upkeep;"
+        sweep = f"{child} print(*upkeep.sweep(*map(Path, sys.argv[1:])), sep='\\n')"
+        folders = [str(paths.results("mine")), str(roots / "none"), str(paths.DATA)]
+        environment = os.environ | {"PYTHONPATH": str(paths.CHECKOUT)}
+        done = subprocess.run([sys.executable, "-c", sweep, *folders], env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+    assert [path.read_bytes() for path in names] == [b"content"] * 2
+    assert len(list(names[0].parent.iterdir())) == 2
+
+
 def test_kernels_write_where_the_command_writes(roots, tmp_path, monkeypatch):
     """They start in another folder, from which a relative root would be another one."""
     import papermill
