@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from PIL import Image
 
 from e2m import cli
 from e2m.pages import notebook
+from e2m.store.paths import CHECKOUT
 from e2m.types import InputError
+from tests.bad_input.test_profiles import DEMO
 
 
 @pytest.fixture(autouse=True)
@@ -199,3 +203,28 @@ sys.exit(cli.main(["run", "noise"]))
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(tmp_path / "mine" / "methods" / "nearby.py"), "0"]
+
+
+ELSEWHERE = {"LC_ALL": "C", "TZ": "Pacific/Kiritimati", "PATH": "/nonexistent", "HOME": None, "USER": None}
+
+
+def test_no_habit_of_a_machine_changes_a_result(tmp_path):
+    """Names that are no ASCII, files that nobody else may read, the day that begins first, no git and no home."""
+    for number, source in enumerate(("l'été", "StyleGAN 2") * 2):
+        folder = tmp_path / "faces" / ("real", "fake")[number % 2] / source
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"é{number}.png")
+    changed = {"dataset": "folder", "dataset_options": {"root": str(tmp_path / "faces")}, "counterparts": {}}
+    changed |= {"sources": ["l'été", "StyleGAN 2"], "in_set": ["l'été", "StyleGAN 2"]}
+    (tmp_path / "été.yaml").write_text(yaml.safe_dump(DEMO | changed, allow_unicode=True), "utf-8")
+    lists = []
+    for mask, habits in ((0o022, {}), (0o077, ELSEWHERE)):
+        root = tmp_path / f"root {mask}"
+        habits = {"E2M_ROOT": str(root), "PYTHONPATH": str(CHECKOUT)} | habits
+        environment = {name: value for name, value in (os.environ | habits).items() if value is not None}
+        command = [sys.executable, "-m", "e2m.cli", "data", "--profile", "été.yaml", "--part", "test"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, umask=mask, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        lists.append(root / "results" / "%C3%A9t%C3%A9" / "data" / "test.parquet")
+    assert lists[0].read_bytes() == lists[1].read_bytes()
+    assert lists[1].stat().st_mode & 0o077 == 0

@@ -151,6 +151,11 @@ BAD = [
         [-1.0],
         "measures.degradation.max_sigmas[0]: -1.0 arrived; a number from 0 ...",
     ),
+    (
+        "measures.degradation.max_sigmas",
+        [1e6],
+        "measures.degradation.max_sigmas[0]: 1000000.0 arrived; a number from ...",
+    ),
     ("measures.degradation.regions", ["saliant"], "measures.degradation.regions[0]: ...; did you mean salient?"),
     ("counterparts", {"dcgan": "ffhq"}, "counterparts.dcgan: 'ffhq' arrived; one of orl, swap, ..."),
     ("counterparts", {"gan": "orl"}, "counterparts.gan: no such key; did you mean dcgan?"),

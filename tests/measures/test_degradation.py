@@ -176,6 +176,7 @@ def test_dead_maps_cannot_guide():
         ((2, 28, 28, 3), (2, 7, 7), {"region": "edges"}, "no region named 'edges'; choose from salient"),
         ((2, 28, 28, 3), (2, 7, 7), {"max_sigma": -1}, "max_sigma is -1"),
         ((2, 28, 28, 3), (2, 7, 7), {"max_sigma": np.nan}, "max_sigma is nan"),
+        ((2, 28, 28, 3), (2, 7, 7), {"max_sigma": 1e6}, "max_sigma is 1000000.0"),
         ((2, 28, 28, 3), (1, 7, 7), {}, "one map for each image"),
         ((2, 28, 28, 3), (2, 7, 6), {}, "aspect ratio"),
         ((28, 28, 3), (2, 7, 7), {}, r"\(N, H, W, 3\)"),
