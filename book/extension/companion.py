@@ -44,7 +44,8 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-resolved", name_folded_results)
     # After the theme's own buttons.
     app.connect("html-page-context", complete_page, priority=900)
-    app.connect("build-finished", finish)
+    # After whatever else writes files: the theme replaces a style sheet at the end.
+    app.connect("build-finished", finish, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

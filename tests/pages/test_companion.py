@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -135,6 +136,7 @@ def book(companion, tmp_path_factory):
             status=None,
             warningiserror=True,
         )
+        app.connect("build-finished", lambda app, _: Path(app.outdir, "_static", "late.css").write_text("a {}"))
         app.build()
     return folder / "html"
 
@@ -163,7 +165,7 @@ def test_only_the_page_with_a_formula_loads_mathjax(book):
 
 def test_a_book_without_notebooks_has_a_manifest_of_its_pages(book):
     listed = manifest._read(book / "manifest.json")
-    assert {"index.html", "other.html"} <= set(listed["files"])
+    assert {"index.html", "other.html", "_static/late.css"} <= set(listed["files"])
     assert listed["pages"] == {}
 
 
