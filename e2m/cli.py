@@ -247,7 +247,7 @@ def _known(pairs: Sequence[str]) -> dict[str, object]:
 
     from e2m.types import Detector, InputError
 
-    texts = [field.name for field in fields(Detector) if field.type.startswith("str")]
+    texts = [field.name for field in fields(Detector) if field.type.startswith(("str", "Path"))]
     values = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")

@@ -91,6 +91,10 @@ def read_or_mark(
     for name, value in (("size", size), ("batch", batch)):
         if value is not None and np.min(value) < 1:
             raise InputError(f"{name} is {value}; give a whole number from 1 up")
+    if "path" not in getattr(samples, "columns", ()):
+        raise InputError(
+            f"samples of type {type(samples).__name__} without a column path; give what e2m.load_dataset returns"
+        )
     paths = list(samples["path"])
     with _readers() as pool:
         try:

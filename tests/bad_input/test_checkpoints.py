@@ -213,6 +213,11 @@ def test_a_file_whose_name_is_no_text_is_shown(folder, capsys):
     assert r"stop: weights: \udcff.pt: not a checkpoint" in out
 
 
+def test_a_masker_is_named_by_text(folder, refused):
+    asked = ("--detector", "demo_cnn", "--device", "cpu", "--with", "masker=3")
+    assert refused("check", "images", *asked).startswith("stop: detector: 3: no checkpoint there; train one first")
+
+
 # Finished trainings: the same file is refused by training and by explaining
 
 

@@ -130,6 +130,11 @@ BAD = [
     (("check", "faces", "--detector", "demo_cnn", "--device", ""), 2, "argument --device: '' arrived; ..."),
     (("check", "faces", "--detector", "demo_cnn", "--csv", ""), 2, "argument --csv: '' arrived; ..."),
     (("check", "faces", "--detector", "demo_cnn", "--csv", "/dev/zero"), 1, "/dev/zero: a pipe or a device, ..."),
+    (
+        ("check", "faces", "--detector", "demo_cnn", "--with", "model=3"),
+        1,
+        "a detector has no 'model'; choose from ...",
+    ),
     (("check", "faces", "--detector", "demo_cnn", "--with", "frozen=3"), 1, "frozen is 3; a list of modules fits, ..."),
     (
         ("check", "faces", "--detector", "demo_cnn", "--with", "frozen=a"),

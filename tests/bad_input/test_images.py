@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from e2m import cli
-from e2m.arrays.images import check_images, read_image, read_or_mark, unreadable
+from e2m.arrays.images import check_images, read_image, read_images, read_or_mark, unreadable
 from e2m.arrays.map_files import read_raw
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
@@ -187,6 +187,12 @@ def test_what_no_file_can_be_called_is_missing(tmp_path, monkeypatch, line_of, n
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop.png").symlink_to("loop.png")
     assert ": no such file; correct the path, or remove it from the list" in line_of(read_image, name)
+
+
+@pytest.mark.parametrize("samples", [["a.png"], {"path": ["a.png"]}, pd.DataFrame({"file": ["a.png"]})])
+def test_what_names_no_paths_is_refused(line_of, samples):
+    line = line_of(lambda: list(read_images(samples)))
+    assert re.match(r"samples of type (list|dict|DataFrame) without a column path; give what e2m.load_dataset", line)
 
 
 def test_of_a_cameras_file_with_a_preview_the_photograph_counts(tmp_path):
