@@ -1,11 +1,16 @@
 """Lists of images as people have them."""
 
+import csv
+import io
 import json
 import tracemalloc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from e2m.datasets import folder, load_dataset
+from e2m.layouts import lists
 from e2m.types import InputError
 
 A, S = "authentic", "synthetic"
@@ -39,6 +44,12 @@ def test_any_separator_and_encoding(root, separator, encoding):
     lines += [separator.join(["real" if name[0] == "x" else "fake", name, '"a, b; c | d"']) for name in NAMES]
     csv = write(root / "list.csv", *lines, encoding=encoding)
     assert table(load_dataset("folder", root=root, csv=csv)) == {"x": (A, 10, 10), "y": (S, 10, 10)}
+
+
+@given(st.text('a,"\r\n\u2028é', max_size=30))
+def test_lines_are_those_of_a_file(text):
+    expected = [*csv.reader(io.StringIO(text, newline=""))]
+    assert [*lists._cells(text, ",")] == expected
 
 
 def test_a_row_of_a_list_takes_little_memory(root, tmp_path):
