@@ -3,7 +3,9 @@
 import csv
 import io
 import json
-import tracemalloc
+import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from e2m.datasets import folder, load_dataset
 from e2m.layouts import lists
+from e2m.layouts.words import Words
 from e2m.types import InputError
 
 A, S = "authentic", "synthetic"
@@ -52,18 +55,33 @@ def test_lines_are_those_of_a_file(text):
     assert [*lists._cells(text, ",")] == expected
 
 
-def test_a_row_of_a_list_takes_little_memory(root, tmp_path):
-    """A list may have a million rows, which memory holds until they are a table."""
-    rows = 10_000
+def test_a_long_list_is_read_with_few_look_ups_and_a_bar(root, tmp_path, monkeypatch):
+    """Links are resolved once a folder, not once a row, and stderr shows how far it is."""
+    rows = 2000
     lines = (f"{NAMES[number % 20]},real,{number}" for number in range(rows))
     (tmp_path / "list.csv").write_text("\n".join(["path,label,image", *lines]))
-    tracemalloc.start()
-    try:
-        assert len(load_dataset("folder", root=root, csv=tmp_path / "list.csv")) == rows
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert most / rows < 500
+    looked, bars, resolve = [], [], os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda path, **options: looked.append(path) or resolve(path, **options))
+    monkeypatch.setattr(
+        folder, "tqdm", lambda listed, title, count, **options: bars.append((title, count, options)) or listed
+    )
+    assert len(load_dataset("folder", root=root, csv=tmp_path / "list.csv")) == rows
+    assert len(looked) < 20
+    ((title, count, options),) = bars
+    assert (title, count, options["unit"]) == ("list.csv", rows, " rows")
+
+
+def test_a_row_of_a_list_takes_little_memory(root, tmp_path):
+    """A list may have a million rows, which memory holds until they are a table: texts that repeat are one object."""
+    count = 1000
+    lines = (f"{NAMES[number % 20]},real,{number},stylegan2 ffhq 1024,test" for number in range(count))
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,image,source,split", *lines]))
+    rows = folder._csv_rows(root, tmp_path / "list.csv", Words()).rows
+    parts = {id(part): part for row in rows for part in (row, *(getattr(row, name) for name in row.__slots__))}
+    assert len(rows) == count
+    assert sum(map(sys.getsizeof, parts.values())) / count < 260
+    assert not hasattr(rows[0], "__dict__")
+    assert isinstance(lists.read(tmp_path / "list.csv", None, Words()).rows, Iterator)
 
 
 def test_any_columns_and_numbers_which_are_said(root):
