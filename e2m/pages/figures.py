@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import textwrap
 from base64 import b64encode
@@ -58,6 +59,9 @@ SMALLEST = 9
 
 WIDEST = 9.2
 """Inches of the widest figure: at three quarters, it fits beside the book's contents."""
+
+SLANTED = 6
+"""Names below an axis that can be slanted; more would lie on each other, and stand upright."""
 
 PIXELS = 192
 """Pixels of a picture per inch, twice as many as a page shows."""
@@ -343,7 +347,10 @@ def intervals(
     shown = [(detector, panel) for detector in detectors for panel in panels]
     across = 2 if len(panels) in (2, 4) else min(3, len(panels))
     down = len(detectors) * -(-len(panels) // across)
-    size = (min(WIDEST, wide * across + 0.6), 3.0 * down + 0.5)
+    # Names of many values stand upright below the panels.
+    names = [] if numeric else list(dict.fromkeys(table[x]))
+    below = 0.06 * max(map(len, map(str, names))) if len(names) > SLANTED else 0
+    size = (min(WIDEST, wide * across + 0.6), (3.0 + below) * down + 0.5)
     figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey=share_y, layout="constrained")
     style = regime_style(list(dict.fromkeys(table["regime"])))
     used = axes.reshape(len(detectors), -1)[:, : len(panels)].ravel()
@@ -423,9 +430,8 @@ def _points(ax: plt.Axes, table: pd.DataFrame, x: str, style: Mapping) -> None:
         at = np.arange(len(order)) + (marked.index(regime) - (len(marked) - 1) / 2) * step
         reach = np.abs(subset[["low", "high"]].sub(subset["mean"], axis=0)).to_numpy().T
         ax.errorbar(at, subset["mean"], np.nan_to_num(reach), fmt=marker, color=colour, label=label, capsize=2)
-    # Many names do not fit beside each other, and slanted ones of more than six lie on each other.
-    slanted = max(map(len, map(str, order))) > 5 and 4 < len(order) <= 6
-    rotation = 40 if slanted else 90 if len(order) > 6 else 0
+    slanted = max(map(len, map(str, order))) > 5 and 4 < len(order) <= SLANTED
+    rotation = 40 if slanted else 90 if len(order) > SLANTED else 0
     names = order if x == "source" else list(map(spelled, order))
     ax.set_xticks(range(len(order)), names, rotation=rotation, ha="right" if slanted else "center")
     ax.grid(axis="x", visible=False)
@@ -515,7 +521,7 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)", zero: boo
     detectors = list(dict.fromkeys(table["detector"]))
     style = regime_style(list(dict.fromkeys(table["regime"])))
     # Names in two lines leave room for the marks on a phone.
-    labels = [textwrap.fill(name, 34) for name in names]
+    labels = [textwrap.fill(whole(name), 34) for name in names]
     size = (3.2 * len(detectors) + 2, row_height(labels, 0.44) * len(names) + 1.2)
     figure, axes = plt.subplots(1, len(detectors), figsize=size, squeeze=False, sharey=True, layout="constrained")
     for ax, detector in zip(axes[0], detectors, strict=True):
@@ -537,6 +543,11 @@ def forest(table: pd.DataFrame, xlabel: str = "value (95 % interval)", zero: boo
     _legend(figure, axes[0, 0])
     figure.set_label(ranges(table.assign(row=table["row"].str.rstrip(" ↑↓")), "row"))
     return figure
+
+
+def whole(name: str) -> str:
+    """The name of a quantity, whose arrow never stands alone in a line."""
+    return re.sub(r" (?=[↑↓])", "\u00a0", name)
 
 
 def row_height(labels: Sequence[str], least: float) -> float:

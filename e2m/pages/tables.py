@@ -292,7 +292,7 @@ def _text(value: object, column: str, digits: int) -> str:
         return _chance(value)
     if isinstance(value, float | np.floating):
         return f"{value:z.{digits}f}".removesuffix("." + "0" * digits)
-    return str(value if column in _NAMES else _word(value))
+    return str(value) if column in _NAMES else figures.whole(str(_word(value)))
 
 
 @cache
