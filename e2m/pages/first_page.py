@@ -162,7 +162,7 @@ def in_short(table: pd.DataFrame, traditional: str, otherwise: str) -> str:
     differ, worse = int((by_row[traditional] != 0).sum()), int((by_row[FIXED] < 0).sum())
     beyond = int(lines.drop_duplicates("row")["verdict"].str.startswith("guidance").sum())
     return (
-        f"Their maps differ on {differ or 'none'} of {len(by_row)} quantities, and on {beyond or 'none'} of them "
+        f"They differ on {differ or 'none'} of {len(by_row)} quantities, and on {beyond or 'none'} of them "
         f"beyond both wrong-map controls; one fixed map is shown to do better than guidance on {worse or 'none'}."
     )
 
