@@ -8,9 +8,11 @@ makes anew what depends on it.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from itertools import combinations
@@ -396,7 +398,8 @@ def _built(network: str) -> str:
     from e2m.detectors import load_detector
     from e2m.networks.checkpoints import weights_hash
 
-    return weights_hash(load_detector(network).model)
+    with redirect_stderr(io.StringIO()):  # the check says what is found out about it
+        return weights_hash(load_detector(network).model)
 
 
 def _plain(name: str) -> str:

@@ -60,8 +60,9 @@ class Job:
         return 0 if self.of_maps else self.clean + self.changed * sum(cost.changes(self.audit).values())
 
     def detector(self) -> Detector:
-        """The detector, loaded."""
-        return self.audit.detector(self.key.detector, self.key.regime, self.key.run)
+        """The detector, loaded. What is found out about its network was said when it was checked."""
+        with redirect_stderr(io.StringIO()):
+            return self.audit.detector(self.key.detector, self.key.regime, self.key.run)
 
 
 def jobs(audit: Audit) -> list[Job]:
@@ -105,8 +106,7 @@ def check_weights(left: Sequence[Job]) -> None:
     for job in left:
         if not job.audit.of_known_maps and not job.of_maps:
             try:
-                with redirect_stderr(io.StringIO()):
-                    job.detector()
+                job.detector()
             except InputError as error:
                 wrong.append(f"group {job.group!r}: {error}")
     if wrong:
@@ -149,9 +149,7 @@ def _explain(job: Job, progress: bool) -> None:
         with redirect_stderr(io.StringIO()):
             given.write(job.audit, job.key, job.sources)
         return
-    with redirect_stderr(io.StringIO()):
-        detector = job.detector()
-    detectors = {job.key: detector}
+    detectors = {job.key: job.detector()}
     explain.explain_detectors(job.audit, detectors, job.audit.methods, job.sources, progress, seed=job.key.run)
 
 

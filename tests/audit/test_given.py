@@ -1,5 +1,6 @@
 """Maps that other software made, in an audit: measured and shown like others, and what needs a network is said."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -85,7 +86,10 @@ def test_an_audit_of_maps_alone_has_a_report(audit, tmp_path):
     reported = comparison.reported(alone, means, equal, differences, comparison.controls(alone))
     assert {"alike", "dead"} <= set(reported.images)
     assert {"flipped", "rotated"}.isdisjoint(reported.images)
-    assert "maps as given" in report.write(reported, tmp_path).read_text()
+    page = report.write(reported, tmp_path).read_text()
+    assert "maps as given" in page
+    assert "no scores" in page
+    assert not re.search(r"0 of 0|0/0", page)
 
 
 def test_what_stands_out_is_said_before_the_work(audit):
