@@ -211,7 +211,8 @@ def _decides(audit: Audit, row: pd.Series, expected: str, level: float, first: s
     # As many runs of each would give the same error.
     row = pd.concat([row, pd.Series({"level": level, "regimes": 2})])
     row["runs"] = round(2 / sum(1 / number for number in runs))
-    return "about " + claims.decides(expected, row)
+    number = claims.decides(expected, row)
+    return number if number.startswith("more") else f"about {number}"
 
 
 def _card(means: pd.DataFrame) -> Iterator[str]:

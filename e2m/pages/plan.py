@@ -87,8 +87,10 @@ def counts(experiment: Experiment, there: Mapping[str, int]) -> dict[tuple[str, 
 
 def passes(experiment: Experiment, images: Counts, keys: list[ModelKey]) -> int:
     """Forward passes of detectors, counted as images; methods that ask the network many times take more."""
-    times = {CLEAN: 1, **cost.changes(experiment)}
-    return round(sum(_weighted(experiment, images, key, times) for key in keys))
+    shares = _shares(experiment, keys)
+    once = cost.changes(experiment)
+    times = {key: {CLEAN: 1} | {name: once[name] * share for name, share in shares[key].items()} for key in keys}
+    return round(sum(_weighted(experiment, images, key, times[key]) for key in keys))
 
 
 def seconds_of(experiment: Experiment, network: str) -> dict[str, float]:
@@ -110,7 +112,13 @@ def _costs(experiment: Experiment, images: Counts, keys: list[ModelKey]) -> Iter
     for network in experiment.detectors:
         of_network = [key for key in keys if key.detector == network]
         times = seconds_of(experiment, network)
-        seconds = sum(_weighted(experiment, images, key, times) for key in of_network)
+        shares = _shares(experiment, of_network)
+        seconds = sum(
+            _weighted(
+                experiment, images, key, times | {name: times[name] * share for name, share in shares[key].items()}
+            )
+            for key in of_network
+        )
         number = passes(experiment, images, of_network)
         clean = sum(images[source, CLEAN] for source in experiment.sources)
         yield (
@@ -131,6 +139,18 @@ def _expected(experiment: Experiment, piloted: bool) -> Iterator[str]:
     for (detector, row), of_row in table.groupby(["detector", "row"], sort=False):
         width, best = of_row[["half_width", "half_width_all"]].mean()
         yield f"  {detector}, {row}: ± {width:.3f} (± {best:.3f} with all images)"
+
+
+def _shares(experiment: Experiment, keys: list[ModelKey]) -> dict[ModelKey, dict[str, float]]:
+    """Measure -> its changed images of a detector, as a share of those that the profile's methods alone take.
+
+    Detectors with a masker have one more map, which guides changes of its own.
+    """
+    once, of_methods = cost.changes(experiment), {}
+    for methods in {tuple(experiment.methods_of(key)) for key in keys}:
+        changes = cost.changes(replace(experiment, methods=list(methods)))
+        of_methods[methods] = {name: count / max(1, once[name]) for name, count in changes.items()}
+    return {key: of_methods[tuple(experiment.methods_of(key))] for key in keys}
 
 
 def _weighted(experiment: Experiment, images: Counts, key: ModelKey, weights: Mapping[str, float]) -> float:

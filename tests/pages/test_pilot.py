@@ -165,6 +165,25 @@ def test_a_plan_counts_the_passes_that_jobs_take(experiment, monkeypatch):
     assert "known after `e2m pilot --profile unknown`" in text
 
 
+def test_a_plan_counts_the_changes_that_maskers_guide(experiment, monkeypatch):
+    """Blur is guided by the map of each method; the maps of maskers are one method more, for some detectors."""
+    masker = {"regimes": [experiment.regimes[0]], "runs": 1}
+    measures = {"degradation": {"max_sigmas": [10.0], "seed": 0, "images_per_source": 3}}
+    experiment = replace(experiment, masker=masker, measures=measures)
+    (count,) = cost.changes(experiment).values()
+    images = {(experiment.sources[0], cost.CLEAN): 5, (experiment.sources[0], "degradation"): 3}
+    with_masker, without = experiment.trained[0], experiment.trained[1]
+    assert experiment.has_masker(with_masker)
+    both = cost.changes(replace(experiment, methods=[*experiment.methods, "masker"]))["degradation"]
+    assert both > count
+    assert plan.passes(experiment, images, [without]) == 5 + 3 * count
+    assert plan.passes(experiment, images, [with_masker]) == 5 + 3 * both
+    experiment = replace(experiment, runs=1)
+    monkeypatch.setattr(plan, "seconds_of", lambda *_: {cost.CLEAN: 1.0, "degradation": float(count)})
+    (line, _) = plan._costs(experiment, images | {(s, cost.CLEAN): 0 for s in experiment.sources[1:]}, [with_masker])
+    assert f" {5 + 3 * both:,} passes, {cost.duration(5 + 3 * both)} of one core" in line
+
+
 def test_times_are_measured_with_random_images(experiment):
     times = plan.seconds_of(replace(experiment, detectors=["demo_cnn"]), "demo_cnn")
     assert set(times) == {cost.CLEAN, "noise", "transformations"}
