@@ -131,6 +131,8 @@ class Audit(Experiment):
             Group.of(one["name"], one["network"], one.get("weights", ()), one.get("known")) for one in detectors
         )
         grouping.check(groups)
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise InputError(f"--out {folder}: a file; name a folder, which need not exist")
         # Absolute: the notebook runs in another folder.
         options = {name: _absolute(value) if name in _PATHS else value for name, value in (options or {}).items()}
         asked = {"images": _absolute(images), "detectors": [group.as_dict() for group in groups]}

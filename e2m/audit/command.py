@@ -78,7 +78,7 @@ def _findings(asked: Audit) -> tuple[tuple[str, str, str], ...]:
     samples = check.chosen(asked.samples)
     every = pd.concat([asked.samples, asked.unused], ignore_index=True)
     every.attrs = asked.listed.attrs
-    noticed = [*_split(asked), *_beside(asked), *check.of_images(every, asked.listed["split"].iloc[0])]
+    noticed = [*_split(asked), *_beside(asked), *_shared(asked), *check.of_images(every, asked.listed["split"].iloc[0])]
     for group in asked.groups:
         if group.of_maps:
             noticed += given.findings(group, asked.listed)
@@ -119,3 +119,16 @@ def _beside(asked: Audit) -> Iterator[Finding]:
         some = ((counts["sum"] > 0) & (counts["sum"] < counts["size"])).any()
         few = "; only those are compared: are the others named like their images?" * bool(some)
         yield Finding("warning" if some else "note", "images", f"{what} of {each}{few}")
+
+
+def _shared(asked: Audit) -> Iterator[Finding]:
+    """Groups that share weights: what differs between such runs is no training, and nobody's trust."""
+    groups_of: dict[str, list[str]] = {}
+    for key in asked.trained:
+        group = asked.group(key.regime)
+        holders = groups_of.setdefault(asked.made_of(key, "")["weights_sha256"], [])
+        holders.append(f"{group.runs[key.run]} of {group.name}")
+    for holders in groups_of.values():
+        if len(holders) > 1:
+            text = f"{' and '.join(holders)} have the same weights; only options of the detector can differ"
+            yield Finding("warning", "weights", text)

@@ -173,7 +173,7 @@ def _called(name: str) -> Detector | nn.Module:
     except ImportError as error:
         raise InputError(
             f"detector {name!r}: cannot import {module!r} ({brief(error)}); is it on PYTHONPATH, or "
-            f"{module.split('.')[0]}.py in the working folder?"
+            f"{module.split('.')[0]}.py in the working folder, and named without .py?"
         ) from error
     except InputError:
         raise

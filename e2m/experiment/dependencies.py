@@ -61,10 +61,11 @@ def files_of(module: str) -> set[Path]:
     ``load_detector("resnet50")``, and so do the files that a module lists in ``FILES_READ``, such as weights beside it.
 
     Raises:
-        InputError: no such module in the checkout or on PYTHONPATH.
+        InputError: no such module in the working folder or on PYTHONPATH.
     """
     if _spec(module) is None:
-        raise InputError(f"{module}: no such module in {CHECKOUT} or on PYTHONPATH")
+        hint = f"; name it {module.removesuffix('.py')!r}" if module.endswith(".py") else ""
+        raise InputError(f"{module}: no such module in the working folder or on PYTHONPATH{hint}")
     return _closure({module})
 
 

@@ -193,7 +193,8 @@ def _channels(detector: Detector, known: dict) -> Iterator[Detector]:
 def _layer(detector: Detector) -> layers.Layer:
     model = detector.model
     last = (getattr(model, "feature_info", None) or [{}])[-1]
-    head = model.get_submodule(detector.head).in_features if detector.head else None
+    # A head that is named wrongly is refused with all other names (check_detector).
+    head = getattr(dict(model.named_modules()).get(detector.head), "in_features", None)
     widths = (head, getattr(model, "num_features", None), last.get("num_chs") if isinstance(last, dict) else None)
     channels = list(dict.fromkeys(width for width in widths if isinstance(width, int)))
     if channels:

@@ -156,12 +156,13 @@ def test_another_architecture_in_a_group_is_refused_with_its_path(pictures, trai
         ({"images_per_source": 0}, "images-per-source 0 arrived"),
         ({"margin": 0.0}, "margin 0.0 arrived"),
         ({"options": {"csvv": "x"}}, "has no option 'csvv'"),
+        ({"folder": __file__}, r"--out .*test_audit\.py: a file; name a folder"),
     ],
 )
 def test_what_does_not_fit_is_refused(pictures, networks, changed, message, tmp_path):
     group = {"name": "A", "network": "people_networks:with_weights"}
     with pytest.raises(InputError, match=message):
-        Audit.of(str(pictures), [group], folder=tmp_path, **changed)
+        Audit.of(str(pictures), [group], **{"folder": tmp_path} | changed)
 
 
 def test_three_labels_are_refused(pictures, networks, tmp_path):

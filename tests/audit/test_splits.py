@@ -73,3 +73,16 @@ def test_how_many_images_have_a_map_beside_them_is_said(pictures, networks, tmp_
     assert (finding.level, finding.about) == (level, "images")
     assert finding.text.startswith(said.format(what=what))
     assert list(command._beside(Audit.of(str(pictures), [{"name": "A", "network": SMALL}]))) == []
+
+
+def test_weights_that_two_groups_share_are_named(pictures, trained, tmp_path):
+    """Two patterns that match one file would compare a run with itself."""
+    weights = trained(tmp_path, "a", (1, 2))
+    (tmp_path / "b").mkdir()
+    shutil.copy(tmp_path / "a_2.pt", tmp_path / "b" / "1.pt")
+    groups = [("A", [weights]), ("B", [f"{tmp_path}/b/1.pt"]), ("C", [trained(tmp_path / "c", "c", (3,))])]
+    detectors = [{"name": name, "network": "people_networks:small", "weights": files} for name, files in groups]
+    (finding,) = command._shared(Audit.of(str(pictures), detectors, folder=tmp_path / "out"))
+    assert (finding.level, finding.about) == ("warning", "weights")
+    assert finding.text.startswith("a_2.pt of A and 1.pt of B have the same weights; ")
+    assert list(command._shared(Audit.of(str(pictures), detectors[1:], folder=tmp_path / "out"))) == []

@@ -149,6 +149,8 @@ def test_plugins(folder, monkeypatch):
     for kind, name in (("regime", "cyborgs"), ("detector", "nowhere:build"), ("measure", "__init__.nothing")):
         with pytest.raises(InputError, match="no such module"):
             files_of_plugin(kind, name)
+    with pytest.raises(InputError, match=r"nowhere\.py: no such module in the working folder .*; name it 'nowhere'"):
+        files_of_plugin("detector", "nowhere.py:build")
 
 
 def test_what_no_import_shows(folder, monkeypatch):

@@ -92,6 +92,9 @@ def test_a_detector_that_cannot_be_is_not_made(known, words):
         ({"synthetic": 2}, "synthetic is 2; 0 or 1"),
         ({"call": -1}, "call is -1; a whole number from 0"),
         ({"layer": "absent"}, "has no layer named 'absent'"),
+        ({"head": "absent"}, "has no head named 'absent'"),
+        ({"head": "body"}, "head 'body' is a Sequential; CAM needs a Linear layer"),
+        ({"head": "absent", "layer": "body"}, "has no head named 'absent'"),
     ],
 )
 def test_what_is_known_wrongly_is_refused(known, words):
