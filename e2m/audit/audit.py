@@ -139,7 +139,7 @@ class Audit(Experiment):
         asked |= {"methods": list(methods), "options": options, "regions": regions and _absolute(regions)}
         asked |= {"images_per_source": images_per_source, "changed_per_source": changed_per_source}
         asked |= {"device": device, "margin": margin, "resamples": resamples}
-        _check(asked, Path(folder))
+        _check(asked)
         dataset_options = {"root": asked["images"], **options}
         if regions:
             dataset_options["segmentation"] = asked["regions"]
@@ -331,9 +331,7 @@ def _absolute(path: str | list[str]) -> str | list[str]:
     return list(map(_absolute, path)) if isinstance(path, list) else str(Path(path).expanduser().absolute())
 
 
-def _check(given: Mapping[str, Any], folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file, and the audit's folder would have this name; give --out another one")
+def _check(given: Mapping[str, Any]) -> None:
     for name in ("images_per_source", "changed_per_source"):
         if given[name] < 1:
             raise InputError(f"{name.replace('_', '-')} {given[name]} arrived; a whole number from 1 up fits")

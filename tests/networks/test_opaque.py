@@ -1,7 +1,5 @@
 """Networks in TorchScript and ONNX: their scores, and the salience of black boxes."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
@@ -154,7 +152,6 @@ def test_onnx_of_other_numbers_is_refused(tmp_path, session, words):
         opaque._session(session, tmp_path / "a.onnx")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is optional")
 def test_onnx_gives_the_scores_of_the_network(toy, tmp_path, images):
     torch.onnx.export(toy(seed=3).model, (torch.zeros(1, 3, 32, 32),), tmp_path / "a.onnx", external_data=False)
     expected = explain(toy(seed=3), images).logits
