@@ -28,13 +28,14 @@ def options(description: str | None, arguments: Sequence[str] | None) -> argpars
 def numbered(experiment: Experiment) -> Experiment:
     """The experiment on its in-set sources, with numbers in the place of those that the pilot decides.
 
-    Every measure takes the images that all in-set sources have for all measures, so that no study needs a pilot.
+    Every measure takes as many images as all in-set sources have for all measures. What a study explains thus has
+    numbers of its own, and looks for no pilot under the study's name.
 
     Raises:
-        InputError: the pilot decides, and has not run.
+        InputError: the pilot decides, and the profile has no result of it.
     """
     in_set = replace(experiment, sources=experiment.in_set)
     if not experiment.automatic:
         return in_set
     few = {"images_per_source": in_set.fewest(in_set.sources)}
-    return replace(in_set, **few, measures={name: options | few for name, options in in_set.measures.items()})
+    return replace(in_set, **few, measures={name: settings | few for name, settings in in_set.measures.items()})
