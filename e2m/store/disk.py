@@ -254,7 +254,9 @@ def write_maps(path: str | Path, explanation: Explanation, samples: pd.DataFrame
         coords={"image": samples["image"].to_numpy(str), "class": ["authentic", "synthetic"]},
         attrs={**attributes, "seal": seals.SEAL},
     )
-    write_atomically(Path(path), lambda file: file.write(maps.to_netcdf(engine="scipy")))
+    # Not into memory first: if the write of that fails, xarray's buffer is collected while a view of it lives, and
+    # Python 3.12 crashes.
+    write_atomically(Path(path), lambda file: maps.to_netcdf(file, engine="scipy"))
 
 
 def read_maps(path: str | Path) -> xr.Dataset:

@@ -64,7 +64,7 @@ def netcdf():
     maps = xr.Dataset(
         {"salience": (("image", "y", "x"), np.zeros((1, 2, 2), np.float32))}, attrs={"made": PICKLE.hex()}
     )
-    return bytes(maps.to_netcdf(engine="scipy"))
+    return into(lambda file: maps.to_netcdf(file, engine="scipy"))
 
 
 def onnx(name):
