@@ -43,7 +43,11 @@ def literal(image, map_, region, top):
 @pytest.mark.parametrize("region", ["background", "salient"])
 def test_published_algorithm(region):
     blurred = degrade(REFERENCE["images"], REFERENCE["maps7"], region)
-    assert (blurred == REFERENCE[f"blurred_{region}"]).all()
+    different = np.abs(blurred.astype(int) - REFERENCE[f"blurred_{region}"])
+    # None on CPUs with AVX-512, of which the reference is; elsewhere the exp() of numpy, and so the last digit of the
+    # Gaussian's weights, differs, and few pixels get the next step of blur.
+    assert np.mean(different > 0) < 0.005
+    assert different.max() <= 2
 
 
 def test_upsampling_is_the_published_one():
