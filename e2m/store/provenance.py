@@ -19,6 +19,7 @@ from typing import Any
 from e2m.store import paths
 
 _STARTED = time.time()
+_VECTORS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bfloat16"}
 _PACKAGES = ("numpy", "pandas", "torch", "torchcam", "torchvision")
 _sha1 = partial(hashlib.sha1, usedforsecurity=False)
 _FOLDER = paths.PACKAGE.parent
@@ -124,7 +125,11 @@ def _hardware() -> str:
     if torch and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
-        match = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        about = Path("/proc/cpuinfo").read_text()
     except OSError:
-        match = None
-    return match[1] if match else platform.processor() or platform.machine()
+        about = ""
+    match = re.search(r"model name\s*:\s*(.+)", about)
+    name = match[1] if match else platform.processor() or platform.machine()
+    # The last digits of results depend on these instructions.
+    vectors = [text for flag, text in _VECTORS.items() if re.search(rf"\b{flag}\b", about)]
+    return f"{name} ({', '.join(vectors)})" if vectors else name
