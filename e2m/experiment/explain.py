@@ -259,8 +259,9 @@ class _Files:
         if all((part.predicted < 0).all() for part in next(iter(self._parts.values()))):
             raise InputError(_nothing(self.key, self.source, samples))
         described = {**self.named, **_attributes(self.experiment, detector), **self.made_of}
-        for method, parts in self._parts.items():
-            disk.write_maps(self.maps[method], Explanation.join(parts), samples, {**described, "method": method})
+        for method in list(self._parts):
+            explanation = Explanation.join(self._parts.pop(method))
+            disk.write_maps(self.maps[method], explanation, samples, {**described, "method": method})
 
 
 def _explain_source(
