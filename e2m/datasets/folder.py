@@ -29,6 +29,8 @@ from e2m.types import LABELS, InputError
 MAP_SUFFIXES = (".png", ".npy", *(suffix for suffix in names.SUFFIXES if suffix not in (".png", ".npy")))
 """Endings of human maps and masks; of several files, the first ending counts."""
 
+_OPTIONS = {"salience": "salience= (--human of e2m audit)", "segmentation": "segmentation= (--regions of e2m audit)"}
+
 
 def load(
     root: str | Path,
@@ -421,11 +423,12 @@ def _depth(key: tuple[str, ...], folders: tuple[str, ...]) -> tuple[int, int] | 
 
 def _folder(path: str | Path, option: str) -> Path:
     # "" is no folder, though a Path makes the working folder of it; and it fails for a name that is too long.
+    correct = f"correct {_OPTIONS.get(option, f'{option}=')}"
     if not os.path.isdir(path):  # noqa: PTH112
-        raise InputError(f"{brief(path, 400)}: no such folder; correct {option}=")
+        raise InputError(f"{brief(path, 400)}: no such folder; {correct}")
     folder = Path(path).resolve()
     if not is_text(str(folder)):
-        raise InputError(f"{str(folder)!r}: the folder's name is no text in UTF-8; rename it, then correct {option}=")
+        raise InputError(f"{str(folder)!r}: the folder's name is no text in UTF-8; rename it, then {correct}")
     return folder
 
 
@@ -528,20 +531,20 @@ def _add_maps(root: Path, rows: list[Row], folder: Path, kind: str = "salience")
 
 def _maps(root: Path, rows: list[Row], folder: Path, kind: str = "salience") -> list[str]:
     """The human map, or the segmentation mask, of every row in a folder, or ""."""
-    name = "human map" if kind == "salience" else "segmentation mask"
+    name, option = "human map" if kind == "salience" else "segmentation mask", _OPTIONS[kind]
     listed = cache(lambda inside: {file.name for file in inside.iterdir()} if inside.is_dir() else set())
     maps = [_find_map(folder, row.path, listed) for row in rows]
     _check_files(Below(folder), [path[len(str(folder)) + 1 :] for path in maps if path])
     if not any(maps):
         example = Path(rows[0].path).with_suffix(".png")
-        raise InputError(f"{folder}: no {name} of any image, such as {example}; correct {kind}=")
+        raise InputError(f"{folder}: no {name} of any image, such as {example}; correct {option}")
     if own := [path for row, path in zip(rows, maps, strict=True) if path == str(root / row.path)]:
-        raise InputError(f"{own[0]}: the image itself, which is no {name}; give {kind}= the folder of the maps")
+        raise InputError(f"{own[0]}: the image itself, which is no {name}; give the folder of the maps as {option}")
     shared, times = Counter(filter(None, maps)).most_common(1)[0]
     if times > 1:
         raise InputError(
             f"{shared}: the {name} of {times} images with the same file name; "
-            f"give the maps the same relative paths below {kind}= as their images have below root="
+            f"give the maps the same relative paths below {option} as their images have below root="
         )
     return maps
 

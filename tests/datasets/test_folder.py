@@ -272,7 +272,7 @@ def test_a_human_map_has_the_name_of_its_image_and_any_ending(make_files, tmp_pa
 def test_an_image_is_no_map_of_itself(make_files, kind):
     """A folder of grey images would pass for one of maps."""
     root = make_files("real/a.png", "fake/b.png")
-    with pytest.raises(InputError, match=rf"b\.png: the image itself, .*; give {kind}= the folder of the maps"):
+    with pytest.raises(InputError, match=rf"b\.png: the image itself, .*; give the folder of the maps as {kind}="):
         load_dataset("folder", root=root, **{kind: root})
 
 
