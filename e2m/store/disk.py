@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -346,13 +345,13 @@ def _flaw_at(path: str, belongs: str, size: int, time: int) -> str:
 
 def known_hash(path: str | Path) -> str:
     """``file_hash``; "" without such a file."""
-    return file_hash(path) if os.path.isfile(path) else ""
+    return file_hash(path) if Path(path).is_file() else ""
 
 
 def file_hash(path: str | Path) -> str:
     """The first 16 hexadecimal digits of a file's SHA-256, computed once as long as its size and time stay the same."""
-    stat = os.stat(path)
-    return _hash_at(os.fspath(path), stat.st_size, stat.st_mtime_ns)
+    stat = Path(path).stat()
+    return _hash_at(str(path), stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=1 << 12)  # not more: memory would grow with the number of images
