@@ -279,12 +279,14 @@ def test_options_that_name_nothing_are_refused(folder, line_of, option):
     assert re.search(r"absent: no such (folder; correct (salience|segmentation)=|file; correct csv= or seven)", line)
 
 
-@pytest.mark.parametrize("content", [b'path,label\n"' + b"x" * 200_000, b"\xff", b"{", b"[" * 100_000])
-@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
-def test_a_damaged_list_in_the_tree_is_named(folder, refused, content, name):
-    (folder / "images" / name).write_bytes(content)
-    if content == b"{" or (content[:1] == b"[" and name.endswith("csv")):
-        pytest.skip("a list without labels, which the folders give") if name.endswith("csv") else None
+DAMAGED = {"CSV": b'path,label\n"' + b"x" * 200_000, "no text": b"\xff", "a brace": b"{", "brackets": b"[" * 100_000}
+# As CSV, braces and brackets are a list without labels, which the folders give.
+IN_TREE = [("metadata.jsonl", content) for content in DAMAGED] + [("metadata.csv", "CSV"), ("metadata.csv", "no text")]
+
+
+@pytest.mark.parametrize(("name", "content"), IN_TREE)
+def test_a_damaged_list_in_the_tree_is_named(folder, refused, name, content):
+    (folder / "images" / name).write_bytes(DAMAGED[content])
     line = refused("check", "images", "--detector", "demo_cnn")
     assert re.search(rf"images/{re.escape(name)}: (cannot be read as a list|the first line is no JSON)", line), line
 
