@@ -3,7 +3,7 @@
 import copy
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from benchmarks import literal, networks, peers
 from benchmarks.images import random_images
-from benchmarks.timing import compared, interleave
+from benchmarks.timing import apart, compared, interleave
 from e2m import explain, plugins
 from e2m.networks.inputs import as_input, device_of, has_bfloat16
 from e2m.salience.engine import images_at_once
@@ -24,6 +24,7 @@ ONE_BY_ONE = 4  # images given to contestants that take one at a time
 
 USUAL = "forward pass, batches whole"
 HALF = "ours, bfloat16"
+FORWARD = (HALF, USUAL, "forward pass", "forward pass, input ready")
 AT_MOST = {("resnet50", USUAL): 0.85}
 AT_LEAST = {("resnet50", "TorchCAM, batched"): 1.25}
 _BEFORE = "reads the features before the network's last ReLU, TorchCAM behind it: other maps"
@@ -42,18 +43,25 @@ NOTES = {
 SINGLY = ("TorchCAM, one by one", *(name for name in NOTES if "loop" in name))
 """Contestants that take one image at a time."""
 
+TOGETHER = (FORWARD, ("TorchCAM, batched",), ("pytorch-grad-cam, batched",), ("Captum, batched",), SINGLY)
+"""Contestants that share a process with ours; a job has a process of its own, too."""
+
 
 def rows(quick: bool = False) -> Iterator[dict]:
-    for name in NETWORKS:
-        yield from _of_network(networks.load(name), 2 if quick else networks.IMAGES[name], 1 if quick else 3)
+    for network in NETWORKS:
+        count, rounds = (2, 1) if quick else (networks.IMAGES[network], 3)
+        for names in TOGETHER:
+            yield from apart(_beside, network, names, count, rounds)
 
 
-def _of_network(detector: Detector, count: int, rounds: int) -> Iterator[dict]:
+def _beside(network: str, names: Sequence[str], count: int, rounds: int) -> Iterator[dict]:
+    """Our maps beside some contestants, those of which there are for the network."""
+    detector = networks.load(network)
     images = random_images(count, detector.size)
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "weights.pt"
-        torch.save(detector.model.state_dict(), weights)
-        run = {**ours(detector, images), **_peers(detector, images, weights)}
+        others = {} if names == FORWARD else _peers(detector, images, Path(folder) / "weights.pt")
+        known = ours(detector, images) | others
+        run = {name: known[name] for name in ("ours", *names) if name in known}
         results = {name: function() for name, function in run.items()}
         seconds = interleave(run, rounds, warm=True)
     share = {name: min(count, ONE_BY_ONE) if name in SINGLY else count for name in run}
@@ -63,7 +71,7 @@ def _of_network(detector: Detector, count: int, rounds: int) -> Iterator[dict]:
     if HALF in each:
         yield from in_bfloat16(map_seconds, each.pop(HALF), each[USUAL], **about)
     for name, theirs in each.items():
-        forward_pass = name.startswith("forward pass")
+        forward_pass = name in FORWARD
         yield compared(
             "maps",
             "Grad-CAM map",
@@ -101,9 +109,13 @@ def in_bfloat16(ours: np.ndarray, half: np.ndarray, usual: np.ndarray, **about: 
 
 
 def _peers(detector: Detector, images: np.ndarray, weights: Path) -> dict[str, Callable[[], np.ndarray]]:
-    """Other packages, which get a ready input in the usual memory layout; none reads tokens unless it is told how."""
+    """Other packages, which get a ready input in the usual memory layout; none reads tokens unless it is told how.
+
+    ``weights`` is written for those that load the weights.
+    """
     if detector.reshape is not None:
         return {}
+    torch.save(detector.model.state_dict(), weights)
     device = device_of(detector.model)
     # The usual state of a network: weights that need gradients, channels first.
     usual = copy.deepcopy(detector.model).to(memory_format=torch.contiguous_format)

@@ -3,12 +3,16 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from multiprocessing import get_context
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
+
+T = TypeVar("T")
 
 COLUMNS = {
     "row": str,
@@ -64,6 +68,16 @@ def interleave(
             if number >= 0:
                 seconds[name][number] = took
     return seconds
+
+
+def apart(rows: Callable[..., Iterable[T]], *arguments: Any) -> list[T]:
+    """What a function yields in a new process: what large arrays cost depends on the memory that was used before."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as new:
+        return new.submit(_listed, rows, *arguments).result()
+
+
+def _listed(rows: Callable[..., Iterable[T]], *arguments: Any) -> list[T]:
+    return list(rows(*arguments))
 
 
 def cores() -> int:

@@ -1,5 +1,6 @@
 """Timing with a clock that the test sets, and the alternatives against the methods that they represent."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,6 +54,17 @@ def test_the_first_round_is_not_counted():
     contestants = {"ours": clock.taking(100, 1, 3, 2), "theirs": clock.taking(50, 6, 6, 4)}
     seconds = timing.interleave(contestants, 3, clock=clock)
     assert {name: taken.tolist() for name, taken in seconds.items()} == {"ours": [1, 3, 2], "theirs": [6, 6, 4]}
+
+
+def process():
+    yield os.getpid()
+
+
+def test_contestants_of_a_comparison_have_a_process_of_their_own():
+    (number,) = timing.apart(process)
+    assert number != os.getpid()
+    every = {name for names in maps.TOGETHER for name in names}
+    assert set(filter(lambda name: isinstance(name, str), maps.NOTES)) <= every
 
 
 @pytest.mark.parametrize(
