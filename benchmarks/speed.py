@@ -48,9 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         about = provenance()
         if options.only or failed:
             last, before = studies.load("speed")
+            fresh = ", ".join(dict.fromkeys(table["row"]))
             table = pd.concat([last[~last["row"].isin(table["row"])], table], ignore_index=True)
-            fresh = [name for name in options.only or GROUPS if name not in failed]
-            about["others"] = f"rows other than {', '.join(fresh)} are of {before['executed']}, {before['hardware']}"
+            day = before["executed"].split(",")[0]
+            earlier = f"; {before['others']}" if "others" in before else ""
+            about["others"] = f"rows other than these are of {day}, {before['hardware']}: {fresh}{earlier}"
         print(studies.save("speed", table, **about))
     if failed:
         again = " ".join(f"--only {name}" for name in failed)
