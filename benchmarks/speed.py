@@ -24,7 +24,7 @@ GROUPS = {
     "statistics": statistics,
     "growth": growth,
 }
-"""Parts of the benchmark; all together take a quarter of an hour on two cores, and each says how long it took."""
+"""Parts of the benchmark; all together take twenty minutes on two cores, and each says how long it took."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -44,15 +44,22 @@ def jobs(notes: Path, profile: Profile) -> pd.DataFrame:
 
 
 def kinds(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a kind of job, most CPU time first: jobs, CPU in seconds, its share, the longest job and its seconds."""
+    """One row a kind of job, most CPU time first: jobs, CPU in seconds, its share, the longest job and its seconds.
+
+    The last row holds all jobs, and the seconds from the first start to the last end.
+    """
     rows = []
     for kind, some in table.groupby("kind", sort=False):
         longest = some.loc[(some["end"] - some["start"]).idxmax()]
         seconds, cpu = longest["end"] - longest["start"], some["cpu"].sum()
         share = cpu / table["cpu"].sum()
         rows.append((kind, len(some), round(cpu), f"{share:.0%}", longest["name"] or "–", round(seconds)))
+    rows = sorted(rows, key=lambda row: -row[2])
+    rows.append(
+        ("all", len(table), round(table["cpu"].sum()), "100%", "first start to last end", round(table["end"].max()))
+    )
     columns = ["kind of job", "jobs", "CPU (s)", "share of CPU", "longest job", "its duration (s)"]
-    return pd.DataFrame(rows, columns=columns).sort_values("CPU (s)", ascending=False, ignore_index=True)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def write(notes: Path, profile: str, folder: Path) -> None:

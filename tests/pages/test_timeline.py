@@ -104,14 +104,21 @@ def test_kinds_add_up(profile, tmp_path):
     jobs = [("run", page(name, profile.profile), n, n + 2 + n, 10 + n) for n, name in enumerate(("noise", "entropy"))]
     jobs += [("data", {"profile": profile.profile, "part": "test"}, 0, 1, 79)]
     table = timeline.kinds(timeline.jobs(notes(tmp_path / "notes", *jobs), profile))
-    assert table.values.tolist() == [["data", 1, 79, "79%", "test", 1], ["page", 2, 21, "21%", "entropy", 3]]
+    assert table.values.tolist() == [
+        ["data", 1, 79, "79%", "test", 1],
+        ["page", 2, 21, "21%", "entropy", 3],
+        ["all", 3, 100, "100%", "first start to last end", 4],
+    ]
 
 
 def test_files_of_the_book(profile, tmp_path):
     file = notes(tmp_path / "notes", ("data", {"profile": profile.profile, "part": "test"}, 0, 60, 50))
     timeline.write(file, profile.profile, tmp_path / "with")
     timeline.write(tmp_path / "nothing", profile.profile, tmp_path / "without")
-    assert (tmp_path / "with" / "timeline.csv").read_text().splitlines()[1:] == ["data,1,50,100%,test,60"]
+    assert (tmp_path / "with" / "timeline.csv").read_text().splitlines()[1:] == [
+        "data,1,50,100%,test,60",
+        "all,1,50,100%,first start to last end,60",
+    ]
     assert len((tmp_path / "without" / "timeline.csv").read_text().splitlines()) == 2
     assert all((tmp_path / name / "timeline.svg").stat().st_size for name in ("with", "without"))
 
