@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             table = pd.concat([last[~last["row"].isin(table["row"])], table], ignore_index=True)
             day = before["executed"].split(",")[0]
             earlier = f"; {before['others']}" if "others" in before else ""
-            about["others"] = f"rows other than these are of {day}, {before['hardware']}: {fresh}{earlier}"
+            about["others"] = f"all rows but {fresh} are of {day} ({before['hardware']}){earlier}"
         print(studies.save("speed", table, **about))
     if failed:
         again = " ".join(f"--only {name}" for name in failed)
