@@ -1,5 +1,7 @@
 """Measure (e)."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,10 +46,15 @@ def literal(image, map_, region, top):
 def test_published_algorithm(region):
     blurred = degrade(REFERENCE["images"], REFERENCE["maps7"], region)
     different = np.abs(blurred.astype(int) - REFERENCE[f"blurred_{region}"])
-    # None on CPUs with AVX-512, of which the reference is; elsewhere the exp() of numpy, and so the last digit of the
-    # Gaussian's weights, differs, and few pixels get the next step of blur.
-    assert np.mean(different > 0) < 0.005
+    # The reference is of a CPU with AVX-512. Without it the exp() of numpy, and so the last digit of the Gaussian's
+    # weights, differs, and few pixels get the next step of blur.
+    assert np.mean(different > 0) <= (0 if has_avx512() else 0.005)
     assert different.max() <= 2
+
+
+def has_avx512():
+    about = Path("/proc/cpuinfo")
+    return about.is_file() and {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= {*about.read_text().split()}
 
 
 def test_upsampling_is_the_published_one():
