@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from e2m.store import paths
+from e2m.store import paths, provenance
 
 
 @cache
@@ -157,3 +157,18 @@ def test_packages_are_not_counted(tree):
         {SHOWN}
     """
     assert said(tree, textwrap.dedent(code)) == by_hand(tree)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("fpu avx avx2 avx512f avx512dq avx512_bf16", " (AVX2, AVX-512, bfloat16)"),
+        ("fpu avx avx2", " (AVX2)"),
+        ("fpu avx", ""),
+    ],
+)
+def test_hardware_names_the_instructions_on_which_last_digits_depend(monkeypatch, flags, named):
+    about = f"model name\t: Some CPU\nflags\t\t: {flags}\n"
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(provenance.Path, "read_text", lambda *_: about)
+    assert provenance._hardware() == f"Some CPU{named}"
